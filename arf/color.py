@@ -1,0 +1,143 @@
+"""Colour transfer by affine maps of RGB, and of brightness alone. Everything acts on [..., 3]: pixels or vertices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+SMALLEST, LARGEST = 1e-8, 1e8  # eigenvalues of a covariance are clamped to this range, as ARF does
+LUMA = (0.299, 0.587, 0.114)  # BT.601, the Y of YIQ
+
+Colors = Float[Tensor, "*n 3"]
+
+
+@dataclass(frozen=True)
+class Affine:
+    """The colour map c ↦ M c + b, kept in float64."""
+
+    matrix: Float[Tensor, "3 3"]
+    bias: Float[Tensor, " 3"]
+
+    @classmethod
+    def identity(cls) -> Affine:
+        return cls(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
+
+    def apply(self, colors: Colors) -> Colors:
+        """Map colours [..., 3]. Not clamped, so that it stays exact on vertex colours and can be undone."""
+        _check(colors)
+        matrix = self.matrix.to(colors)
+        return colors @ matrix.t() + self.bias.to(colors)  # [..., 3]
+
+    def compose(self, first: Affine) -> Affine:
+        """The map that applies `first` and then this one."""
+        return Affine(self.matrix @ first.matrix, self.matrix @ first.bias + self.bias)
+
+    def inverse(self) -> Affine:
+        """The map that undoes this one.
+
+        Raises:
+            ValueError: the matrix is singular to working precision.
+        """
+        if not self.matrix.isfinite().all() or not torch.linalg.cond(self.matrix) < 1e12:  # of zeros it is NaN
+            raise ValueError(f"a colour map must be invertible to be undone, its matrix is {self.matrix.tolist()}")
+        matrix = torch.linalg.inv(self.matrix)
+        return Affine(matrix, -matrix @ self.bias)
+
+
+class Moments:
+    """Mean and covariance of colours, gathered chunk by chunk in float64 (Chan et al., 1979: no cancellation)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean = torch.zeros(3, dtype=torch.float64)
+        self._scatter = torch.zeros(3, 3, dtype=torch.float64)  # sum of (c - mean)(c - mean)ᵀ
+
+    @classmethod
+    def of(cls, pictures: Iterable[Colors]) -> Moments:
+        """Moments over all the colours of several pictures or chunks."""
+        moments = cls()
+        for picture in pictures:
+            moments.update(picture)
+        return moments
+
+    def update(self, colors: Colors) -> None:
+        """Take in more colours [..., 3].
+
+        Raises:
+            ValueError: not [..., 3].
+        """
+        _check(colors)
+        rows = colors.detach().reshape(-1, 3).to("cpu", torch.float64)  # [N, 3]
+        if not len(rows):
+            return
+        mean = rows.mean(0)
+        centred = rows - mean
+        step = mean - self._mean
+        total = self.count + len(rows)
+        self._scatter += centred.t() @ centred + torch.outer(step, step) * (self.count * len(rows) / total)
+        self._mean += step * (len(rows) / total)
+        self.count = total
+
+    @property
+    def mean(self) -> Float[Tensor, " 3"]:
+        self._check_count()
+        return self._mean.clone()
+
+    @property
+    def covariance(self) -> Float[Tensor, "3 3"]:
+        """The population's, divided by N."""
+        self._check_count()
+        return self._scatter / self.count
+
+    def _check_count(self) -> None:
+        if not self.count:
+            raise ValueError("no colours were gathered yet")
+
+
+def matching(source: Moments, target: Moments) -> Affine:
+    """The affine map that gives colours with the source's moments the target's mean and covariance.
+
+    M = Σ_t^½ Σ_s^-½ with symmetric roots, b = μ_t - M μ_s (Zhang et al., ARF, ECCV 2022, sec. 3.3). Exact unless a
+    covariance has eigenvalues outside [1e-8, 1e8], as a grey picture's has.
+    """
+    matrix = _power(target.covariance, 0.5) @ _power(source.covariance, -0.5)
+    return Affine(matrix, target.mean - matrix @ source.mean)
+
+
+def recolor(picture: Colors, like: Moments) -> Colors:
+    """The picture with the mean and covariance of `like`, clamped to [0, 1].
+
+    Recolouring the style picture like the content is one of the two ways of keeping the content's colours (Gatys et
+    al., Preserving color in neural artistic style transfer, 2016); `keep_color` is the other.
+    """
+    return matching(Moments.of([picture]), like).apply(picture).clamp(0, 1)
+
+
+def luma(colors: Colors) -> Float[Tensor, "*n"]:
+    """Y = 0.299 R + 0.587 G + 0.114 B (BT.601)."""
+    _check(colors)
+    return colors @ torch.tensor(LUMA, dtype=colors.dtype, device=colors.device)  # [...]
+
+
+def keep_color(result: Colors, content: Colors) -> Colors:
+    """The content's chroma (I and Q of YIQ) with the result's luma.
+
+    Adding the same amount to R, G and B changes Y by it and neither I nor Q, so this is content + (Y_result -
+    Y_content): linear in both, so that on vertex colours it commutes with rendering. Not clamped.
+    """
+    return content + (luma(result) - luma(content))[..., None]
+
+
+def _power(covariance: Float[Tensor, "3 3"], exponent: float) -> Float[Tensor, "3 3"]:
+    """Symmetric power of a covariance, in float64, its eigenvalues clamped."""
+    values, vectors = torch.linalg.eigh(covariance.double())
+    return vectors @ torch.diag(values.clamp(SMALLEST, LARGEST) ** exponent) @ vectors.t()
+
+
+def _check(colors: Tensor) -> None:
+    if not colors.ndim or colors.shape[-1] != 3:
+        raise ValueError(f"colours are [..., 3], got {list(colors.shape)}")

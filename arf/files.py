@@ -1,0 +1,115 @@
+"""Files that are either written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from arf.errors import UserError
+
+REMEDIES = {
+    errno.ENOSPC: "free some space or write to another disk",
+    errno.EDQUOT: "free some space or write to another disk",
+    errno.EFBIG: "write to a disk without that limit",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that you may write to",
+}
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, with the same suffix; it becomes `path` when the block ends well.
+
+    Missing parent folders are made. When the block raises, or writes nothing, `path` keeps what it held before and the
+    temporary file goes.
+
+    Raises:
+        UserError: the operating system refused (full disk, no permission, a folder of that name). UserErrors of the
+            block itself, and exceptions that have nothing to do with writing, pass through unchanged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; name a file")
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except Exception as error:
+        if refusal := _system_error(error, path.parent):
+            raise cannot_write(path, refusal) from error
+        raise
+    finally:
+        with suppress(OSError):  # the disk or folder is already the trouble that is being reported
+            temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path: str | Path, error: OSError) -> UserError:
+    """The one line for a write that the operating system refused."""
+    reason = (error.strerror or str(error) or type(error).__name__).splitlines()[0]
+    remedy = REMEDIES.get(error.errno, "check the path and the disk")
+    return UserError(f"cannot write {path}: {reason}; {remedy}")
+
+
+def _system_error(error: Exception, folder: Path) -> OSError | None:
+    """The operating system's refusal behind an exception, if there is one: safetensors quotes its number, torch.save
+    raises a RuntimeError that says nothing about the disk."""
+    if isinstance(error, OSError):
+        return error
+    if quoted := re.search(r"os error (\d+)", str(error)):
+        return OSError(int(quoted[1]), os.strerror(int(quoted[1])))
+    if isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < 2**20:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return None
+
+
+def cannot_read(path: str | Path, kind: str) -> UserError | None:
+    """The one line for a `path` that cannot be a `kind` ("picture", "weights file"), or None where it can."""
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return UserError(f"{path} is a folder; name a {kind}")
+        if not path.exists():
+            return UserError(f"no {kind} at {path}: there is no such file")
+        if path.is_file() and path.stat().st_size == 0:
+            return UserError(f"{path} is empty; it is no {kind}")
+        with open(path, "rb"):
+            return None
+    except OSError as error:
+        return UserError(f"cannot read {kind} {path}: {error.strerror or error}; check the path and its permissions")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented UTF-8 JSON, atomically.
+
+    Raises:
+        ValueError: `value` holds NaN or infinity, which JSON does not have.
+        UserError: the file cannot be written.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: there is no such file, or it is not JSON.
+    """
+    if refusal := cannot_read(path, "JSON file"):
+        raise refusal
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is not valid JSON ({reason}); restore or regenerate it") from error

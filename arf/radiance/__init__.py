@@ -1,0 +1,1 @@
+"""The 3D pipeline: capture → backbone → frozen geometry → stylized colours → film."""

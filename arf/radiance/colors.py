@@ -1,0 +1,85 @@
+"""The repainted colours θ: RGB on the vertices that some training view sees, and what lies beyond them."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from arf.color import Affine
+from arf.radiance.grid import BrickMap
+from arf.radiance.trace import Trace
+
+
+class VertexColors(nn.Module):
+    """Sparse vertex colours of a grid, with a fallback where no view ever looked.
+
+    A vertex that no training view sees takes the recoloured photoreal colour at the sample instead, so a novel view
+    fades into it without a seam:
+
+        c(x) = sum_{k seen} w_k θ_k + (1 - sum_{k seen} w_k) (M rgb(x) + b)
+
+    Args:
+        shape: cells per axis.
+        keys: [V] sorted row-major indices of the seen vertices.
+        theta: [V, 3] RGB, unclamped.
+        recolor: the fallback's affine map.
+        background: [3] RGB behind everything.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        keys: Int[Tensor, "V"],
+        theta: Float[Tensor, "V 3"],
+        recolor: Affine,
+        background: Float[Tensor, "3"],
+    ) -> None:
+        super().__init__()
+        self.register_buffer("shape", torch.tensor(shape))
+        self.register_buffer("keys", keys)
+        self.register_buffer("theta", theta)
+        self.register_buffer("matrix", recolor.matrix.float())
+        self.register_buffer("bias", recolor.bias.float())
+        self.register_buffer("background", background)
+        self._index()
+
+    @classmethod
+    def empty(cls) -> VertexColors:
+        """No vertex at all, to load a state into."""
+        none = torch.zeros(0, dtype=torch.int64)
+        return cls((1, 1, 1), none, torch.zeros(0, 3), Affine.identity(), torch.zeros(3))
+
+    def _index(self) -> None:
+        self.cells = tuple(self.shape.tolist())
+        self.rows = BrickMap(tuple(n + 1 for n in self.cells), self.keys)
+
+    @property
+    def recolor(self) -> Affine:
+        """The fallback's affine map."""
+        return Affine(self.matrix.double(), self.bias.double())
+
+    def lookup(self, trace: Trace) -> Float[Tensor, "n 3"]:
+        """Colours of traced samples, anywhere in space."""
+        vertices, weights = trace.vertices(self.cells)  # [n, 8]
+        row = self.rows.find_index(vertices.flatten()).view(vertices.shape)
+        seen = row >= 0
+        weights = weights * seen
+        padded = torch.cat([self.theta, self.theta.new_zeros(1, 3)])  # row -1 is the zero at the end
+        painted = nn.functional.embedding_bag(
+            torch.where(seen, row, len(self.theta)), padded, per_sample_weights=weights, mode="sum"
+        )
+        fallback = trace.rgb @ self.matrix.t() + self.bias
+        return painted + (1 - weights.sum(-1, keepdim=True)) * fallback
+
+    def render(self, trace: Trace) -> Float[Tensor, "r 3"]:
+        """Colours of traced rays, unclamped."""
+        return trace.composite(self.lookup(trace), self.background)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        """A checkpoint says how many vertices there are."""
+        for name in ("keys", "theta"):
+            if prefix + name in state_dict:
+                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=self.theta.device))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self._index()

@@ -1,0 +1,63 @@
+"""Our methods and dataparser, as nerfstudio's entry points find them. An error here would break every ns-* command."""
+
+from __future__ import annotations
+
+from nerfstudio.configs.base_config import ViewerConfig
+from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager, VanillaDataManagerConfig
+from nerfstudio.engine.optimizers import AdamOptimizerConfig
+from nerfstudio.engine.schedulers import ExponentialDecaySchedulerConfig
+from nerfstudio.engine.trainer import TrainerConfig
+from nerfstudio.pipelines.base_pipeline import VanillaPipelineConfig
+from nerfstudio.plugins.registry_dataparser import DataParserSpecification
+from nerfstudio.plugins.types import MethodSpecification
+
+from arf.radiance.capture import CaptureDataParserConfig
+from arf.radiance.pictures import CaptureDataset
+from arf.radiance.stylized import StylizedModelConfig
+from arf.radiance.voxel_model import VoxelModelConfig
+
+
+def _trainer(method: str, model, steps: int) -> TrainerConfig:
+    adam = {
+        "optimizer": AdamOptimizerConfig(lr=0.03, eps=1e-15),
+        "scheduler": ExponentialDecaySchedulerConfig(lr_final=0.003, max_steps=steps),
+    }
+    manager = VanillaDataManagerConfig(
+        _target=VanillaDataManager[CaptureDataset],
+        dataparser=CaptureDataParserConfig(),
+        train_num_rays_per_batch=4096,
+        eval_num_rays_per_batch=4096,
+    )
+    return TrainerConfig(
+        method_name=method,
+        max_num_iterations=steps,
+        steps_per_save=500,
+        steps_per_eval_batch=0,
+        steps_per_eval_image=500,
+        steps_per_eval_all_images=steps,
+        mixed_precision=False,
+        pipeline=VanillaPipelineConfig(datamanager=manager, model=model),
+        optimizers={"fields": adam},
+        viewer=ViewerConfig(num_rays_per_chunk=1 << 15, quit_on_train_completion=True),
+        vis="tensorboard",
+    )
+
+
+arf_voxel = MethodSpecification(
+    config=_trainer("arf-voxel", VoxelModelConfig(), 2000),
+    description="Sparse voxel grid with linear colour: a radiance field that fits on a laptop's CPU.",
+)
+arf_capture = DataParserSpecification(
+    config=CaptureDataParserConfig(),
+    description="Any capture that arf reads: transforms.json, Blender, COLMAP or LLFF, recognised from its folder.",
+)
+
+
+def stylized_trainer() -> TrainerConfig:
+    """Configuration under which nerfstudio opens a run of `arf stylize`."""
+    return _trainer("arf", StylizedModelConfig(), 1)
+
+
+arf_stylized = MethodSpecification(
+    config=stylized_trainer(), description="A scene repainted by `arf stylize` (to open its runs; make them with arf)."
+)

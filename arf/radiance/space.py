@@ -1,0 +1,120 @@
+"""Where a radiance field lives: a map from the world into the unit cube, and how far to step along a ray in it.
+
+Three kinds of capture need three maps. All of them work per axis-aligned unit cube `[0, 1]^3`, so that one grid
+serves them all; the step along a ray is counted in *cube units* ("arc"), so that a step is about as long as a voxel
+wherever the ray is.
+
+* `bounded`: a box, mapped affinely (objects, rooms).
+* `unbounded`: nerfstudio's scene contraction with the L-infinity norm (Barron et al., "Mip-NeRF 360", 2022): the
+  cube [-1, 1]^3 keeps its scale and fills the middle half, everything outside is squeezed around it.
+* `forward`: normalised device coordinates (Mildenhall et al., "NeRF", 2020) of a camera at the origin that looks
+  along -z: the frustum is mapped to the cube, depth linear in disparity.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+NEAR = 0.05  # world units: nothing is sampled closer to a camera in an unbounded scene
+
+
+class Space(nn.Module):
+    """A map `world → [0, 1]^3` and the marching schedule that goes with it.
+
+    Args:
+        kind: `bounded`, `unbounded` or `forward`.
+        box: [2, 3] lower and upper corner. World units for `bounded`; ignored for `unbounded`; for `forward` the
+            box is `[[-a, -b, near], [a, b, inf]]`: the half-extents of x/depth and y/depth, and the near plane.
+    """
+
+    box: Tensor
+
+    def __init__(self, kind: str, box: Float[Tensor, "2 3"] | None = None) -> None:
+        super().__init__()
+        if kind not in ("bounded", "unbounded", "forward"):
+            raise ValueError(f"unknown kind of space {kind!r}")
+        if kind == "unbounded":
+            box = torch.tensor([[-2.0, -2.0, -2.0], [2.0, 2.0, 2.0]])
+        if box is None or tuple(box.shape) != (2, 3):
+            raise ValueError(f"a {kind} space needs a box [2, 3], got {None if box is None else tuple(box.shape)}")
+        self.kind = kind
+        self.register_buffer("box", box.float().clone())
+
+    @property
+    def extent(self) -> Float[Tensor, "3"]:
+        """Edge lengths of the mapped region; only their ratios matter, they give the voxel counts per axis."""
+        if self.kind == "forward":
+            lo, hi = self.box
+            return torch.stack([hi[0] - lo[0], hi[1] - lo[1], (hi[0] - lo[0]) / 2])  # disparity: half the width
+        return self.box[1] - self.box[0]
+
+    def warp(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+        """World points to the unit cube. Points outside the region land outside [0, 1]."""
+        if self.kind == "bounded":
+            return (points - self.box[0]) / (self.box[1] - self.box[0])
+        if self.kind == "unbounded":
+            radius = points.abs().amax(-1, keepdim=True).clamp_min(1.0)  # [n, 1]
+            return points * ((2.0 - 1.0 / radius) / radius * 0.25) + 0.5
+        depth = (-points[..., 2:]).clamp_min(1e-6)  # [n, 1] the camera looks along -z
+        across = points[..., :2] / depth / self.box[1, :2] * 0.5 + 0.5  # [n, 2]
+        return torch.cat([across, 1.0 - self.box[0, 2] / depth], -1)
+
+    def volume_scale(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 1"]:
+        """|det J|^(1/3) of `warp`, relative to `extent`: how much a world length shrinks, averaged over directions."""
+        if self.kind == "bounded":
+            return torch.ones_like(points[..., :1])
+        if self.kind == "unbounded":
+            radius = points.abs().amax(-1, keepdim=True).clamp_min(1.0)
+            return (((2.0 - 1.0 / radius) / radius) ** 2 / radius**2) ** (1 / 3)
+        depth = (-points[..., 2:]).clamp_min(1e-6)
+        return (self.extent[2] * self.box[0, 2] / depth**4).clamp_min(0) ** (1 / 3)
+
+    def length(self) -> float:
+        """The longest arc that a ray can have, in units of `extent`: the number of steps is this over the step."""
+        if self.kind == "bounded":
+            return float(self.extent.norm())
+        if self.kind == "unbounded":
+            return 4.0  # up to |o| <= 2 inside, then at most 1 in the squeezed shell
+        return float(self.extent[2])
+
+    def entry(self, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"]) -> Float[Tensor, "r 1"]:
+        """Where marching begins: the distance (bounded), or the origin's L-infinity radius (unbounded)."""
+        if self.kind == "bounded":
+            safe = torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
+            near = torch.minimum((self.box[0] - origins) / safe, (self.box[1] - origins) / safe)  # [r, 3]
+            return near.amax(-1, keepdim=True).clamp_min(0.0)
+        return origins.abs().amax(-1, keepdim=True)
+
+    def depth(
+        self,
+        arc: Float[Tensor, "r s"],
+        entry: Float[Tensor, "r 1"],
+        origins: Float[Tensor, "r 3"],
+        directions: Float[Tensor, "r 3"],
+    ) -> Float[Tensor, "r s"]:
+        """The distance along each ray at a given arc; infinite distances are cut at 1e6."""
+        if self.kind == "bounded":
+            return entry + arc
+        if self.kind == "unbounded":
+            # Even steps until the ray has surely left the unit cube, from there even in the contraction's radius.
+            inside = 1.0 + entry  # [r, 1]
+            shell = (arc - inside).clamp(0.0, 1.0 - 1e-6)
+            return NEAR + torch.where(arc < inside, arc, entry + 1.0 / (1.0 - shell))
+        disparity = 1.0 - (arc / self.extent[2]).clamp(0.0, 1.0 - 1e-6)
+        along = (-directions[..., 2:]).clamp_min(1e-6)  # [r, 1]
+        return ((self.box[0, 2] / disparity + origins[..., 2:]) / along).clamp(0.0, 1e6)
+
+
+def forward_box(
+    origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], near: float
+) -> Float[Tensor, "2 3"]:
+    """The box of a `forward` space that holds these rays (the corner rays of all views) from `near` to infinity."""
+    along = (-directions[:, 2:]).clamp_min(1e-3)  # [r, 1]
+    slope = (directions[:, :2] / along).abs()  # at infinity
+    first = ((near + origins[:, 2:]) / along).clamp_min(0)
+    at_near = ((origins + first * directions)[:, :2] / near).abs()
+    reach = torch.maximum(slope, at_near).amax(0).clamp_max(4.0)  # [2]
+    inf = float("inf")
+    return torch.tensor([[-reach[0], -reach[1], near], [reach[0], reach[1], inf]])

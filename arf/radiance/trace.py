@@ -1,0 +1,94 @@
+"""Frozen geometry: what a ray sees, as samples and weights that no longer change.
+
+Only colour is repainted, so the weights of a view are computed once. Everything after this point (operators, colours,
+stylization, rendering) is the same for every backbone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from arf.radiance.grid import CORNERS, grid_coords, linear_index, trilinear_weights
+from arf.radiance.march import ray_starts
+from arf.radiance.volume import accumulate, ray_sums
+
+
+@dataclass
+class Trace:
+    """Weighted samples of R rays, ray after ray, placed in the cells of a colour grid.
+
+    Attributes:
+        ray: int64 [N] sorted.
+        weight: float32 [N].
+        cell: int64 [N] row-major index of the colour grid's cell.
+        fraction: float32 [N, 3] position in the cell.
+        rgb: float32 [N, 3] the backbone's own colour there.
+        leftover: float32 [R] transmittance behind the last sample.
+        depth: float32 [R] mean distance along the ray, world units.
+    """
+
+    ray: Int[Tensor, "n"]
+    weight: Float[Tensor, "n"]
+    cell: Int[Tensor, "n"]
+    fraction: Float[Tensor, "n 3"]
+    rgb: Float[Tensor, "n 3"]
+    leftover: Float[Tensor, "r"]
+    depth: Float[Tensor, "r"]
+
+    @property
+    def rays(self) -> int:
+        return len(self.leftover)
+
+    def vertices(self, shape: tuple[int, int, int]) -> tuple[Int[Tensor, "n 8"], Float[Tensor, "n 8"]]:
+        """Row-major indices of the eight vertices around each sample, and their trilinear weights.
+
+        `shape` counts the colour grid's cells; it has one more vertex per axis.
+        """
+        points = tuple(n + 1 for n in shape)
+        corners = torch.stack([linear_index(c, points) for c in CORNERS.to(self.cell.device)])  # [8] offsets
+        base = linear_index(grid_coords(self.cell, shape), points)
+        return base[:, None] + corners, trilinear_weights(self.fraction)
+
+    def composite(
+        self, colors: Float[Tensor, "n c"], background: Float[Tensor, "c"]
+    ) -> Float[Tensor, "r c"]:
+        """Volume rendering of per-sample colours."""
+        starts = ray_starts(self.ray, self.rays)
+        return accumulate(self.weight, colors, starts, self.ray) + self.leftover[:, None] * background
+
+
+@torch.no_grad()
+def trace(
+    model, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], min_weight: float = 0.0, chunk: int = 16384
+) -> Trace:
+    """Trace rays through a backbone in evaluation mode.
+
+    Args:
+        model: a nerfstudio model with `samples` (see `VoxelModel.samples`).
+        min_weight: samples of less weight are left out; the rest of the ray takes over their share, so that a ray's
+            total stays what it was.
+        chunk: rays at a time.
+    """
+    model.eval()
+    parts = []
+    for first in range(0, len(origins), chunk):
+        o, d = origins[first : first + chunk].to(model.device), directions[first : first + chunk].to(model.device)
+        samples, weight, leftover, rgb = model.samples(o, d)
+        depth = accumulate(weight, samples.depth[:, None], samples.starts, samples.ray)[:, 0]
+        depth = depth / ray_sums(weight, samples.starts).float().clamp_min(1e-6)
+        kept = (weight >= min_weight).nonzero().squeeze(1)
+        if min_weight > 0:
+            ray, light = samples.ray[kept], weight[kept]
+            before, after = ray_sums(weight, samples.starts), ray_sums(light, ray_starts(ray, len(o)))
+            weight = weight * (before / after.clamp_min(1e-12)).float()[samples.ray]
+            leftover = torch.where(after > 0, leftover, 1.0)
+        cell = model.field.grid.cells[samples.cell[kept].long()]
+        parts.append(
+            Trace(samples.ray[kept] + first, weight[kept], cell, samples.fraction[kept], rgb[kept], leftover, depth)
+        )
+    fields = Trace.__dataclass_fields__
+    return Trace(**{name: torch.cat([getattr(part, name) for part in parts]) for name in fields})

@@ -1,0 +1,127 @@
+"""What a user can ask for: one commented dataclass per job. Field docstrings are the command line's help text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass
+class FitSettings:
+    """Fit a radiance field to photographs with known cameras."""
+
+    format: Literal["auto", "nerfstudio", "blender", "colmap", "llff"] = "auto"
+    """What the capture is; auto looks at the files in it."""
+    downscale: float = 1.0
+    """How many times smaller than the original photographs to work."""
+    held_out: float = 0.125
+    """Share of the views kept for evaluation when the capture has no split of its own."""
+    seed: int = 0
+    """Seeds the held-out split and every random draw."""
+    backbone: Literal["auto", "voxel"] = "auto"
+    """The kind of field; auto takes the voxel grid."""
+    scene: Literal["auto", "bounded", "unbounded", "forward"] = "auto"
+    """How space is mapped: a box, everything around the cameras, or the frustum of a forward-facing capture."""
+    background: str = "auto"
+    """Behind everything: "last" (each ray's last sample), a colour "r,g,b" in 0..1, or auto (white for transparent
+    pictures, else last)."""
+    steps: int = 1500
+    """Optimisation steps."""
+    samples: int = 150_000
+    """Samples per step; the number of rays follows from it."""
+    resolutions: tuple[int, ...] = (48, 96, 144)
+    """Voxels along the longest side, coarse to fine."""
+    stages: tuple[float, ...] = (0.2, 0.5)
+    """Where each finer grid begins, as a share of all steps."""
+    step: float = 1.0
+    """Marching step in voxels."""
+    learning_rate: float = 0.03
+    """Adam's learning rate at the start."""
+    final_learning_rate: float = 0.003
+    """And at the end (exponential in between)."""
+    distortion: float = 0.01
+    """Weight of the loss that gathers each ray's weight in one place: fewer floaters, fewer samples."""
+    smoothness: float = 1.0
+    """Weight of the squared difference between neighbouring densities."""
+    color_smoothness: float = 0.03
+    """The same for colours."""
+    prune_below: float = 0.005
+    """Cells that never give a ray this much weight are dropped."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    save_every: int = 200
+    """Steps between checkpoints that --resume can start from."""
+
+
+@dataclass
+class StylizeSettings:
+    """Repaint a fitted scene in the style of one or more pictures."""
+
+    encoder: Literal["vgg19", "vgg16"] = "vgg19"
+    """The network whose features are matched."""
+    encoder_weights: Path | None = None
+    """Weights file; else the folder in ARF_WEIGHTS, else torchvision's download."""
+    pooling: Literal["max", "average"] = "max"
+    """The encoder's pooling: max as it was trained, average for smoother gradients."""
+    layers: tuple[str, ...] = ("relu3_1", "relu3_2", "relu3_3")
+    """Encoder layers to match: relu2_* for fine strokes, relu4_* for coarse ones."""
+    loss: Literal["nnfm", "gram", "knn"] = "nnfm"
+    """Nearest-neighbour feature matching, Gram matrices, or the mean of the k nearest neighbours."""
+    neighbours: int = 5
+    """k of --loss knn."""
+    style_weight: float = 1.0
+    """Weight of the style loss."""
+    content_weight: float = 0.005
+    """Weight of the content loss; more keeps more of the photographs' detail."""
+    tv_weight: float = 0.1
+    """Weight of total variation; more is smoother."""
+    epochs: int = 10
+    """Passes over the training views."""
+    steps: int | None = None
+    """Exact number of steps instead of epochs."""
+    learning_rate: float = 0.02
+    """Adam's learning rate for the vertex colours (in units of RGB)."""
+    long_side: int = 512
+    """The style loss looks at pictures of at most this long side; larger views are shrunk for it."""
+    style_scale: float = 0.5
+    """Long side of the style picture relative to the views'; smaller gives finer strokes."""
+    style_weights: tuple[float, ...] = ()
+    """One weight per style picture; equal when left out."""
+    preserve_color: bool = False
+    """Keep the photographs' colours: the style gives brushwork and lightness only."""
+    cache_memory: float = 0.0
+    """Gigabytes of memory for render operators and content features; 0 takes half of what is free. The rest is
+    streamed from disk."""
+    min_weight: float = 0.002
+    """Samples below this weight are left out of the render operators."""
+    seed: int = 0
+    """Seeds the order of views."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    save_every: int = 100
+    """Steps between checkpoints that --resume can start from."""
+
+
+@dataclass
+class RenderSettings:
+    """Film a run along a camera path."""
+
+    path: str = "interpolate"
+    """spiral, orbit, interpolate (through the training views), or a nerfstudio camera-path JSON file."""
+    frames: int = 120
+    """Number of frames (a camera-path file brings its own)."""
+    fps: float = 30.0
+    """Frames per second (a camera-path file brings its own)."""
+    width: int | None = None
+    """Frame width in pixels; the training views' by default."""
+    height: int | None = None
+    """Frame height in pixels; follows the width by default."""
+    compare: bool = False
+    """Photoreal and stylized side by side."""
+    png: bool = True
+    """Also write every frame as a PNG."""
+    quality: int = 8
+    """Video quality, 1 to 10."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""

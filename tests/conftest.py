@@ -1,0 +1,42 @@
+"""What all tests share: the assets folder, the encoder's weights, and two threads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ASSETS = Path(os.environ.get("ARF_ASSETS") or Path(__file__).resolve().parents[2] / "shared" / "assets")
+
+if (ASSETS / "weights").is_dir():
+    os.environ["ARF_WEIGHTS"] = str(ASSETS / "weights")
+torch.set_num_threads(2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("cuda"):
+            item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """Photographs, paintings, captures and weights that are not part of the repository."""
+    if not ASSETS.is_dir():
+        pytest.skip(f"no assets at {ASSETS}; name the folder in ARF_ASSETS")
+    return ASSETS
+
+
+@pytest.fixture(scope="session")
+def vgg19(assets: Path):
+    """The VGG-19 of the assets."""
+    from arf import encoder
+
+    file = assets / "weights" / "vgg19_features_fp16.pth"
+    if not file.is_file():
+        pytest.skip(f"no weights at {file}")
+    return encoder.load("vgg19", file)
