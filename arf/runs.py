@@ -63,7 +63,9 @@ class Run:
         path = Path(path)
         if not path.exists():
             raise UserError(f"no run at {path}: there is no such folder")
-        found = [path / INFO] if (path / INFO).is_file() else sorted(path.glob(f"**/{INFO}"), key=lambda p: p.parent.name)
+        found = (
+            [path / INFO] if (path / INFO).is_file() else sorted(path.glob(f"**/{INFO}"), key=lambda p: p.parent.name)
+        )
         runs = [cls(file.parent, _read_info(file)) for file in found]
         wanted = [r for r in runs if kind in (None, r.info["kind"]) and (r.info["finished"] or not finished)]
         if wanted:

@@ -36,15 +36,15 @@ class FitSettings:
     """Where each finer grid begins, as a share of all steps."""
     step: float = 1.0
     """Marching step in voxels."""
-    learning_rate: float = 0.03
+    learning_rate: float = 0.06
     """Adam's learning rate at the start."""
-    final_learning_rate: float = 0.003
+    final_learning_rate: float = 0.006
     """And at the end (exponential in between)."""
     distortion: float = 0.01
     """Weight of the loss that gathers each ray's weight in one place: fewer floaters, fewer samples."""
-    smoothness: float = 1.0
+    smoothness: float = 0.03
     """Weight of the squared difference between neighbouring densities."""
-    color_smoothness: float = 0.03
+    color_smoothness: float = 0.005
     """The same for colours."""
     prune_below: float = 0.005
     """Cells that never give a ray this much weight are dropped."""

@@ -122,6 +122,13 @@ def test_an_encoder_that_dies_is_one_line(tmp_path, monkeypatch):
         assert list(tmp_path.iterdir()) == []
 
 
+def test_frames_that_ffmpeg_lost_are_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(imageio_ffmpeg, "count_frames_and_secs", lambda path: (2, 0.1))
+    with pytest.raises(UserError, match="ffmpeg stopped early"):
+        write_all(tmp_path / "a.mp4", clip(3))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bad_options_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(UserError, match=r"must end in \.mp4"):
         video.Writer(tmp_path / "a.avi")

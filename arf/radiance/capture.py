@@ -188,7 +188,9 @@ def _space_box(kind: Kind, outputs: DataparserOutputs, bounds: tuple[float, floa
     if kind != "forward":
         return outputs.scene_box.aabb
     if bounds is None:
-        raise UserError("a forward-facing scene needs depth bounds, which only LLFF captures have; try --scene unbounded")
+        raise UserError(
+            "a forward-facing scene needs depth bounds, which only LLFF captures have; try --scene unbounded"
+        )
     views = Views(outputs.cameras, outputs.image_filenames)
     corners = [[r[[0, views.size(i)[1] - 1, -views.size(i)[1], -1]] for r in views.rays(i)] for i in range(len(views))]
     origins, directions = (torch.cat(part) for part in zip(*corners, strict=True))

@@ -137,9 +137,7 @@ def fit(
     bank = RayBank.of(capture.train, device)
     config = model_config(settings, transparent=is_transparent(capture.train.filenames[0]))
     model = build_model(config, capture, device)
-    run = resume or Run.create(
-        output, capture.name, "arf-voxel", kind="fit", data=data.resolve(), settings=settings
-    )
+    run = resume or Run.create(output, capture.name, "arf-voxel", kind="fit", data=data.resolve(), settings=settings)
     state = FitState(model, settings)
     if resume and resume.has("resume"):
         state.load(*resume.load("resume"))

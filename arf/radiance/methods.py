@@ -1,4 +1,4 @@
-"""Our methods and dataparser, as nerfstudio's entry points find them. An error here would break every ns-* command."""
+"""Our methods, as nerfstudio's entry points find them. An error here would break every ns-* command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from nerfstudio.engine.schedulers import ExponentialDecaySchedulerConfig
 from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.pipelines.base_pipeline import VanillaPipelineConfig
-from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 from nerfstudio.plugins.types import MethodSpecification
 
 from arf.radiance.capture import CaptureDataParserConfig
@@ -19,8 +18,8 @@ from arf.radiance.voxel_model import VoxelModelConfig
 
 def _trainer(method: str, model, steps: int) -> TrainerConfig:
     adam = {
-        "optimizer": AdamOptimizerConfig(lr=0.03, eps=1e-15),
-        "scheduler": ExponentialDecaySchedulerConfig(lr_final=0.003, max_steps=steps),
+        "optimizer": AdamOptimizerConfig(lr=0.06, eps=1e-15),
+        "scheduler": ExponentialDecaySchedulerConfig(lr_final=0.006, max_steps=steps),
     }
     manager = VanillaDataManagerConfig(
         _target=VanillaDataManager[CaptureDataset],
@@ -46,10 +45,6 @@ def _trainer(method: str, model, steps: int) -> TrainerConfig:
 arf_voxel = MethodSpecification(
     config=_trainer("arf-voxel", VoxelModelConfig(), 2000),
     description="Sparse voxel grid with linear colour: a radiance field that fits on a laptop's CPU.",
-)
-arf_capture = DataParserSpecification(
-    config=CaptureDataParserConfig(),
-    description="Any capture that arf reads: transforms.json, Blender, COLMAP or LLFF, recognised from its folder.",
 )
 
 

@@ -51,9 +51,7 @@ def laplacian(grid: SparseGrid) -> Tensor:
     row, column = torch.cat([row, own])[order], torch.cat([column, own])[order]
     values = torch.cat([-torch.ones(len(order) - len(own), device=own.device), degree])[order]
     starts = torch.searchsorted(row, torch.arange(len(own) + 1, device=own.device))
-    return torch.sparse_csr_tensor(
-        starts.int(), column.int(), values, (len(own), len(own)), check_invariants=False
-    )
+    return torch.sparse_csr_tensor(starts.int(), column.int(), values, (len(own), len(own)), check_invariants=False)
 
 
 class _Smoothness(torch.autograd.Function):

@@ -107,9 +107,7 @@ class Space(nn.Module):
         return ((self.box[0, 2] / disparity + origins[..., 2:]) / along).clamp(0.0, 1e6)
 
 
-def forward_box(
-    origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], near: float
-) -> Float[Tensor, "2 3"]:
+def forward_box(origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], near: float) -> Float[Tensor, "2 3"]:
     """The box of a `forward` space that holds these rays (the corner rays of all views) from `near` to infinity."""
     along = (-directions[:, 2:]).clamp_min(1e-3)  # [r, 1]
     slope = (directions[:, :2] / along).abs()  # at infinity

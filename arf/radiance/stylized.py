@@ -40,6 +40,14 @@ class StylizedModel(Model):
         self.colors = VertexColors.empty()
         self.backbone.requires_grad_(False)
 
+    @classmethod
+    def around(cls, config: StylizedModelConfig, backbone: Model, colors: VertexColors) -> StylizedModel:
+        """A model from its finished parts."""
+        metadata = {"kind": backbone.field.space.kind, "space_box": backbone.field.space.box.cpu()}
+        model = cls(config, backbone.scene_box, backbone.num_train_data, metadata=metadata).to(backbone.device)
+        model.backbone, model.colors = backbone, colors
+        return model.eval()
+
     @torch.no_grad()
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
         traced = trace(self.backbone, ray_bundle.origins, ray_bundle.directions, self.config.min_weight)

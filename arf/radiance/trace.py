@@ -53,9 +53,7 @@ class Trace:
         base = linear_index(grid_coords(self.cell, shape), points)
         return base[:, None] + corners, trilinear_weights(self.fraction)
 
-    def composite(
-        self, colors: Float[Tensor, "n c"], background: Float[Tensor, "c"]
-    ) -> Float[Tensor, "r c"]:
+    def composite(self, colors: Float[Tensor, "n c"], background: Float[Tensor, "c"]) -> Float[Tensor, "r c"]:
         """Volume rendering of per-sample colours."""
         starts = ray_starts(self.ray, self.rays)
         return accumulate(self.weight, colors, starts, self.ray) + self.leftover[:, None] * background

@@ -75,9 +75,7 @@ class VoxelField(Field):
         """Keep only these of the present cells. Returns the rows [V'] that survive, for whatever runs alongside."""
         grid = SparseGrid(self.grid.shape, cells)
         points = tuple(n + 1 for n in grid.shape)
-        rows = torch.searchsorted(
-            linear_index(self.grid.vertices, points), linear_index(grid.vertices, points)
-        )
+        rows = torch.searchsorted(linear_index(self.grid.vertices, points), linear_index(grid.vertices, points))
         self.set_grid(grid)
         self.table = nn.Parameter(self.table[rows])
         return rows

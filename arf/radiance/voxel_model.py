@@ -39,9 +39,9 @@ class VoxelModelConfig(ModelConfig):
     """A cell is empty when no ray of late gave it (or a neighbour) more weight than this."""
     distortion: float = 0.01
     """Weight of the distortion loss, which gathers each ray's weight in one place."""
-    smoothness: float = 1.0
+    smoothness: float = 0.03
     """Weight of the squared difference between neighbouring vertices' densities."""
-    color_smoothness: float = 0.03
+    color_smoothness: float = 0.005
     """The same for colours."""
     background: str = "last"
     """What lies behind everything: "last" (the ray's last sample), or a colour "r,g,b" in 0..1."""

@@ -1,0 +1,95 @@
+"""The training views of a frozen scene as render operators over one shared list of visible vertices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from arf.radiance.cache import ViewCache
+from arf.radiance.capture import Views
+from arf.radiance.operator import RenderOperator, build, compact
+from arf.radiance.trace import trace
+
+
+class OperatorSet:
+    """One operator per view. Traces every view at construction.
+
+    Attributes:
+        keys: int64 [V] sorted row-major indices of the vertices that some view sees, in the colour grid.
+        shape: cells of the colour grid per axis.
+        nbytes, entries, pixels: totals over the views.
+    """
+
+    def __init__(
+        self, model, views: Views, cache: ViewCache, min_weight: float, progress: Callable[[int, int], None]
+    ) -> None:
+        self.cache, self.shape, self.count = cache, model.field.grid.shape, len(views)
+        self.sizes = [views.size(i) for i in range(len(views))]
+        self.nbytes = self.entries = self.pixels = 0
+        vertices = (self.shape[0] + 1) * (self.shape[1] + 1) * (self.shape[2] + 1)
+        seen = torch.zeros(vertices, dtype=torch.bool)
+        for i, (height, width) in enumerate(self.sizes):
+            operator = build(trace(model, *views.rays(i), min_weight), height, width, self.shape)
+            seen[operator.columns.long()] = True
+            cache.put(f"operator-{i:04d}", operator.tensors())
+            self.nbytes += operator.nbytes
+            self.entries += len(operator.values)
+            self.pixels += height * width
+            progress(i + 1, self.count)
+        self.keys: Int[Tensor, "V"] = seen.nonzero().squeeze(1)
+        for i in range(self.count):
+            cache.put(f"operator-{i:04d}", compact(self._load(i, vertices), self.keys.to(cache.device)).tensors())
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: int) -> RenderOperator:
+        return self._load(i, len(self.keys))
+
+    def _load(self, i: int, vertices: int) -> RenderOperator:
+        return RenderOperator(*self.sizes[i], vertices, **self.cache.get(f"operator-{i:04d}"))
+
+
+@torch.no_grad()
+def refit(
+    operators: OperatorSet,
+    theta: Float[Tensor, "V 3"],
+    background: Float[Tensor, "3"],
+    targets: Callable[[int], Float[Tensor, "h w 3"]],
+    iterations: int = 8,
+    damping: float = 0.05,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Float[Tensor, "V 3"]:
+    """Vertex colours that render nearest to the targets: damped linear least squares.
+
+        min over δ of  sum_v ||A_v (θ + δ) + t_v ⊗ background - target_v||² + damping ||δ||²
+
+    by conjugate gradients on the normal equations (CGLS), a pass over the views per iteration. ARF descends on rays for
+    one or two epochs instead; the problem is linear, so a few of these iterations do.
+    """
+    residual, count = {}, len(operators)
+    gradient = torch.zeros_like(theta)
+    for i in range(count):
+        residual[i] = targets(i).to(theta.device) - operators[i].apply(theta, background)
+        gradient += operators[i].transpose(residual[i])
+    delta = torch.zeros_like(theta)
+    direction, norm = gradient.clone(), gradient.square().sum()
+    for step in range(iterations):
+        if norm < 1e-12:
+            break
+        pictures = {i: operators[i].apply(direction, torch.zeros_like(background)) for i in range(count)}
+        energy = sum(p.square().sum() for p in pictures.values()) + damping * direction.square().sum()
+        alpha = norm / energy
+        delta += alpha * direction
+        gradient = -damping * delta
+        for i in range(count):
+            residual[i] -= alpha * pictures[i]
+            gradient += operators[i].transpose(residual[i])
+        fresh = gradient.square().sum()
+        direction = gradient + (fresh / norm) * direction
+        norm = fresh
+        progress(step + 1, iterations)
+    return theta + delta
