@@ -30,10 +30,10 @@ class VertexColors(nn.Module):
     def __init__(
         self,
         shape: tuple[int, int, int],
-        keys: Int[Tensor, "V"],
+        keys: Int[Tensor, " V"],
         theta: Float[Tensor, "V 3"],
         recolor: Affine,
-        background: Float[Tensor, "3"],
+        background: Float[Tensor, " 3"],
     ) -> None:
         super().__init__()
         self.register_buffer("shape", torch.tensor(shape))

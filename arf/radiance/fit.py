@@ -36,7 +36,7 @@ class RayBank:
     origins: Float[Tensor, "views 3"]
     directions: Float[Tensor, "p 3"]
     colors: UInt8[Tensor, "p 3"]
-    view: Int[Tensor, "p"]
+    view: Int[Tensor, " p"]
 
     @classmethod
     def of(cls, views: Views, device: torch.device) -> RayBank:

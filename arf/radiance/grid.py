@@ -16,12 +16,12 @@ BRICK = 4
 CORNERS = torch.tensor([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)])  # [8, 3] z fastest
 
 
-def linear_index(coords: Int[Tensor, "n 3"], shape: tuple[int, int, int]) -> Int[Tensor, "n"]:
+def linear_index(coords: Int[Tensor, "n 3"], shape: tuple[int, int, int]) -> Int[Tensor, " n"]:
     """Row-major index of integer coordinates in a dense volume of `shape`."""
     return (coords[..., 0].long() * shape[1] + coords[..., 1]) * shape[2] + coords[..., 2]
 
 
-def grid_coords(index: Int[Tensor, "n"], shape: tuple[int, int, int]) -> Int[Tensor, "n 3"]:
+def grid_coords(index: Int[Tensor, " n"], shape: tuple[int, int, int]) -> Int[Tensor, "n 3"]:
     """Inverse of `linear_index`."""
     z = index % shape[2]
     y = index // shape[2] % shape[1]
@@ -40,7 +40,7 @@ class BrickMap(nn.Module):
         slots: int32 [B * 64], a brick's places: a row or -1. One spare brick of -1 lies at the end.
     """
 
-    def __init__(self, shape: tuple[int, int, int], index: Int[Tensor, "N"]) -> None:
+    def __init__(self, shape: tuple[int, int, int], index: Int[Tensor, " N"]) -> None:
         super().__init__()
         self.shape = tuple(int(n) for n in shape)
         self.brick_shape = tuple((n + BRICK - 1) // BRICK for n in self.shape)
@@ -56,7 +56,7 @@ class BrickMap(nn.Module):
         self.register_buffer("bricks", bricks, persistent=False)
         self.register_buffer("slots", slots, persistent=False)
 
-    def find(self, coords: Int[Tensor, "n 3"]) -> Int[Tensor, "n"]:
+    def find(self, coords: Int[Tensor, "n 3"]) -> Int[Tensor, " n"]:
         """Row at integer coordinates, -1 where there is none. The coordinates must lie in the volume."""
         x, y, z = coords.unbind(-1)
         _, by, bz = self.brick_shape
@@ -65,7 +65,7 @@ class BrickMap(nn.Module):
         # a missing brick (-1) gives a negative slot, which counts from the end: the spare brick, all of it -1
         return self.slots[slot]
 
-    def find_index(self, index: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
+    def find_index(self, index: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
         """The same for row-major indices."""
         return self.find(grid_coords(index, self.shape).int())
 
@@ -84,7 +84,7 @@ class SparseGrid(nn.Module):
         vertices: int32 [V, 3], integer coordinates of each vertex, sorted row-major.
     """
 
-    def __init__(self, shape: tuple[int, int, int], cells: Int[Tensor, "C"]) -> None:
+    def __init__(self, shape: tuple[int, int, int], cells: Int[Tensor, " C"]) -> None:
         super().__init__()
         self.shape = tuple(int(n) for n in shape)
         cells = cells.long().sort().values
@@ -107,14 +107,14 @@ class SparseGrid(nn.Module):
         """Unit-cube coordinates in cells."""
         return unit * torch.tensor(self.shape, dtype=unit.dtype, device=unit.device)
 
-    def locate(self, scaled: Float[Tensor, "n 3"]) -> Int[Tensor, "n"]:
+    def locate(self, scaled: Float[Tensor, "n 3"]) -> Int[Tensor, " n"]:
         """Row of the cell around each place (in cells), -1 where there is none or the place is outside."""
         limit = torch.tensor(self.shape, device=scaled.device)
         inside = ((scaled >= 0) & (scaled < limit)).all(-1)
         cell = self.rows.find(scaled.clamp_min(0).int().minimum((limit - 1).int()))
         return torch.where(inside, cell, -1)
 
-    def near_brick(self, unit: Float[Tensor, "n 3"]) -> Bool[Tensor, "n"]:
+    def near_brick(self, unit: Float[Tensor, "n 3"]) -> Bool[Tensor, " n"]:
         """Whether the brick around a place of the unit cube, or one next to it, has a cell."""
         limit = torch.tensor(self.rows.brick_shape, device=unit.device)
         brick = self.scaled(unit) / BRICK

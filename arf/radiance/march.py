@@ -25,12 +25,12 @@ class Samples:
         depth: float32 [N] distance from the ray's origin in world units.
     """
 
-    ray: Int[Tensor, "n"]
-    starts: Int[Tensor, "r1"]
-    cell: Int[Tensor, "n"]
+    ray: Int[Tensor, " n"]
+    starts: Int[Tensor, " r1"]
+    cell: Int[Tensor, " n"]
     fraction: Float[Tensor, "n 3"]
-    arc: Float[Tensor, "n"]
-    depth: Float[Tensor, "n"]
+    arc: Float[Tensor, " n"]
+    depth: Float[Tensor, " n"]
 
     def vertices(self, grid: SparseGrid) -> tuple[Int[Tensor, "n 8"], Float[Tensor, "n 8"]]:
         """The eight vertices around each sample and their trilinear weights."""
@@ -44,7 +44,7 @@ class Samples:
         return Samples(ray, starts, self.cell[index], self.fraction[index], self.arc[index], self.depth[index])
 
 
-def ray_starts(ray: Int[Tensor, "n"], count: int) -> Int[Tensor, "r1"]:
+def ray_starts(ray: Int[Tensor, " n"], count: int) -> Int[Tensor, " r1"]:
     """Where each of `count` rays begins in a sorted list of ray numbers."""
     return torch.searchsorted(ray, torch.arange(count + 1, device=ray.device))
 

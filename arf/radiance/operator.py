@@ -34,10 +34,10 @@ class RenderOperator:
     height: int
     width: int
     vertices: int
-    starts: Int[Tensor, "p1"]
-    columns: Int[Tensor, "e"]
-    values: Float[Tensor, "e"]
-    transmittance: Float[Tensor, "p"]
+    starts: Int[Tensor, " p1"]
+    columns: Int[Tensor, " e"]
+    values: Float[Tensor, " e"]
+    transmittance: Float[Tensor, " p"]
 
     @property
     def nbytes(self) -> int:
@@ -48,7 +48,7 @@ class RenderOperator:
         """The arrays, by name."""
         return {n: getattr(self, n) for n in ("starts", "columns", "values", "transmittance")}
 
-    def apply(self, theta: Float[Tensor, "V 3"], background: Float[Tensor, "3"]) -> Float[Tensor, "h w 3"]:
+    def apply(self, theta: Float[Tensor, "V 3"], background: Float[Tensor, " 3"]) -> Float[Tensor, "h w 3"]:
         """Render vertex colours. Differentiable in `theta`."""
         if len(theta) != self.vertices:
             raise ValueError(f"the operator has {self.vertices} vertices, got colours of shape {list(theta.shape)}")
@@ -108,7 +108,7 @@ def build(trace: Trace, height: int, width: int, shape: tuple[int, int, int]) ->
     )  # fmt: skip
 
 
-def compact(operator: RenderOperator, keys: Int[Tensor, "V"]) -> RenderOperator:
+def compact(operator: RenderOperator, keys: Int[Tensor, " V"]) -> RenderOperator:
     """Renumber an operator's columns to rows of the sorted vertex list `keys`, which must hold all of them."""
     columns = torch.searchsorted(keys, operator.columns, out_int32=len(keys) < 2**31)
     o = operator

@@ -57,14 +57,14 @@ def mean_pose(poses: Float[Tensor, "n 3 4"]) -> Float[Tensor, "3 4"]:
 
 
 def look_at(
-    position: Float[Tensor, "*n 3"], target: Float[Tensor, "*n 3"], up: Float[Tensor, "3"]
+    position: Float[Tensor, "*n 3"], target: Float[Tensor, "*n 3"], up: Float[Tensor, " 3"]
 ) -> Float[Tensor, "*n 3 4"]:
     """Poses at `position` whose optical axis passes through `target`, upright with respect to `up`."""
     return frame(position, position - target, up)
 
 
 def frame(
-    position: Float[Tensor, "*n 3"], back: Float[Tensor, "*n 3"], up: Float[Tensor, "3"]
+    position: Float[Tensor, "*n 3"], back: Float[Tensor, "*n 3"], up: Float[Tensor, " 3"]
 ) -> Float[Tensor, "*n 3 4"]:
     """Poses [x | y | z | position] with z along `back` and y as near to `up` as orthogonality allows."""
     z = normalize(back, dim=-1)
@@ -72,7 +72,7 @@ def frame(
     return torch.stack([x, torch.linalg.cross(z, x), z, position], dim=-1)  # [*n, 3, 4]
 
 
-def focus_point(poses: Float[Tensor, "n 3 4"]) -> Float[Tensor, "3"]:
+def focus_point(poses: Float[Tensor, "n 3 4"]) -> Float[Tensor, " 3"]:
     """The point nearest to all optical axes in the least-squares sense: what the cameras look at together.
 
     It minimises Σᵢ ‖(I − dᵢdᵢᵀ)(p − oᵢ)‖². Where parallel axes leave the depth open, the solution nearest to the mean

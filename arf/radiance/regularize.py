@@ -11,11 +11,11 @@ from arf.radiance.volume import before, ray_sums
 
 
 def distortion(
-    weights: Float[Tensor, "n"],
-    middle: Float[Tensor, "n"],
+    weights: Float[Tensor, " n"],
+    middle: Float[Tensor, " n"],
     width: float,
-    starts: Int[Tensor, "r1"],
-    ray: Int[Tensor, "n"],
+    starts: Int[Tensor, " r1"],
+    ray: Int[Tensor, " n"],
 ) -> Float[Tensor, ""]:
     """Mean over rays of sum_ij w_i w_j |m_i - m_j| + width/3 sum_i w_i^2 (Barron et al., Mip-NeRF 360, eq. 15).
 
@@ -67,7 +67,7 @@ class _Smoothness(torch.autograd.Function):
         return gradient * grad_output, None, None
 
 
-def smoothness(table: Float[Tensor, "V c"], graph: Tensor, strength: Float[Tensor, "c"]) -> Float[Tensor, ""]:
+def smoothness(table: Float[Tensor, "V c"], graph: Tensor, strength: Float[Tensor, " c"]) -> Float[Tensor, ""]:
     """strength/(2V) times the sum, over neighbouring vertices, of their squared difference.
 
     That is table' L table with the graph Laplacian L, whose gradient L table comes with it for one sparse product.

@@ -43,7 +43,7 @@ class Space(nn.Module):
         self.register_buffer("box", box.float().clone())
 
     @property
-    def extent(self) -> Float[Tensor, "3"]:
+    def extent(self) -> Float[Tensor, " 3"]:
         """Edge lengths of the mapped region; only their ratios matter, they give the voxel counts per axis."""
         if self.kind == "forward":
             lo, hi = self.box

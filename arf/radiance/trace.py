@@ -31,13 +31,13 @@ class Trace:
         depth: float32 [R] mean distance along the ray, world units.
     """
 
-    ray: Int[Tensor, "n"]
-    weight: Float[Tensor, "n"]
-    cell: Int[Tensor, "n"]
+    ray: Int[Tensor, " n"]
+    weight: Float[Tensor, " n"]
+    cell: Int[Tensor, " n"]
     fraction: Float[Tensor, "n 3"]
     rgb: Float[Tensor, "n 3"]
-    leftover: Float[Tensor, "r"]
-    depth: Float[Tensor, "r"]
+    leftover: Float[Tensor, " r"]
+    depth: Float[Tensor, " r"]
 
     @property
     def rays(self) -> int:
@@ -53,7 +53,7 @@ class Trace:
         base = linear_index(grid_coords(self.cell, shape), points)
         return base[:, None] + corners, trilinear_weights(self.fraction)
 
-    def composite(self, colors: Float[Tensor, "n c"], background: Float[Tensor, "c"]) -> Float[Tensor, "r c"]:
+    def composite(self, colors: Float[Tensor, "n c"], background: Float[Tensor, " c"]) -> Float[Tensor, "r c"]:
         """Volume rendering of per-sample colours."""
         starts = ray_starts(self.ray, self.rays)
         return accumulate(self.weight, colors, starts, self.ray) + self.leftover[:, None] * background

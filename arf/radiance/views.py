@@ -39,7 +39,7 @@ class OperatorSet:
             self.entries += len(operator.values)
             self.pixels += height * width
             progress(i + 1, self.count)
-        self.keys: Int[Tensor, "V"] = seen.nonzero().squeeze(1)
+        self.keys: Int[Tensor, " V"] = seen.nonzero().squeeze(1)
         for i in range(self.count):
             cache.put(f"operator-{i:04d}", compact(self._load(i, vertices), self.keys.to(cache.device)).tensors())
 
@@ -57,7 +57,7 @@ class OperatorSet:
 def refit(
     operators: OperatorSet,
     theta: Float[Tensor, "V 3"],
-    background: Float[Tensor, "3"],
+    background: Float[Tensor, " 3"],
     targets: Callable[[int], Float[Tensor, "h w 3"]],
     iterations: int = 8,
     damping: float = 0.05,

@@ -54,14 +54,14 @@ def interpolate(
     return _Interpolate.apply(table, rows, weights)
 
 
-def before(values: Float[Tensor, "n"], starts: Int[Tensor, "r1"], ray: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
+def before(values: Float[Tensor, " n"], starts: Int[Tensor, " r1"], ray: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Per ray, the sum of the values in front of each sample (float64, since it runs over all rays)."""
     total = torch.cumsum(values.double(), 0)
     exclusive = torch.cat([total.new_zeros(1), total])  # [n + 1]
     return exclusive[:-1] - exclusive[starts][ray]
 
 
-def ray_sums(values: Float[Tensor, "n"], starts: Int[Tensor, "r1"]) -> Float[Tensor, "r"]:
+def ray_sums(values: Float[Tensor, " n"], starts: Int[Tensor, " r1"]) -> Float[Tensor, " r"]:
     """Per ray, the sum of its samples' values (float64)."""
     total = torch.cumsum(values.double(), 0)
     return torch.cat([total.new_zeros(1), total])[starts].diff()
@@ -87,8 +87,8 @@ class _Weights(torch.autograd.Function):
 
 
 def render_weights(
-    tau: Float[Tensor, "n"], starts: Int[Tensor, "r1"], ray: Int[Tensor, "n"]
-) -> tuple[Float[Tensor, "n"], Float[Tensor, "r"]]:
+    tau: Float[Tensor, " n"], starts: Int[Tensor, " r1"], ray: Int[Tensor, " n"]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " r"]]:
     """Weights of packed samples and the transmittance left behind each ray.
 
     Args:
@@ -116,7 +116,7 @@ class _Accumulate(torch.autograd.Function):
 
 
 def accumulate(
-    weights: Float[Tensor, "n"], values: Float[Tensor, "n c"], starts: Int[Tensor, "r1"], ray: Int[Tensor, "n"]
+    weights: Float[Tensor, " n"], values: Float[Tensor, "n c"], starts: Int[Tensor, " r1"], ray: Int[Tensor, " n"]
 ) -> Float[Tensor, "r c"]:
     """Per ray, the weighted sum of its samples' values."""
     return _Accumulate.apply(weights, values, starts, ray)

@@ -52,7 +52,7 @@ class VoxelField(Field):
         """Density per arc length from interpolated table values."""
         return softplus(density * RAW_PER_VALUE) * (DENSITY_UNIT / float(self.space.extent.max()))
 
-    def at(self, samples: Samples) -> tuple[Float[Tensor, "n"], Float[Tensor, "n 3"]]:
+    def at(self, samples: Samples) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
         """Optical thickness and colour of marched samples."""
         values = interpolate(self.table, *samples.vertices(self.grid))  # [n, 4]
         length = step_length(self.space, self.grid.shape, self.step)

@@ -14,8 +14,8 @@ from torch.nn.functional import mse_loss
 
 from arf.radiance.march import Samples, march, step_length
 from arf.radiance.metrics import psnr, ssim
-from arf.radiance.space import Space
 from arf.radiance.regularize import distortion, laplacian, smoothness
+from arf.radiance.space import Space
 from arf.radiance.volume import accumulate, render_weights
 from arf.radiance.voxel import VoxelField, dilate, subdivide
 
@@ -74,7 +74,7 @@ class VoxelModel(Model):
 
     def samples(
         self, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"]
-    ) -> tuple[Samples, Float[Tensor, "n"], Float[Tensor, "r"], Float[Tensor, "n 3"]]:
+    ) -> tuple[Samples, Float[Tensor, " n"], Float[Tensor, " r"], Float[Tensor, "n 3"]]:
         """March rays: samples, their weights, what is left behind each ray, and the samples' colours."""
         jitter = torch.rand(len(origins), 1, device=origins.device) if self.training else 0.5
         samples = march(self.field.space, self.field.grid, origins, directions, self.config.step, jitter)
@@ -183,7 +183,7 @@ def shape_at(space: Space, resolution: int) -> tuple[int, int, int]:
     return tuple(int(n) for n in (resolution * extent / extent.max()).ceil())
 
 
-def composited(picture: Float[Tensor, "*n c"], background: Float[Tensor, "3"]) -> Float[Tensor, "*n 3"]:
+def composited(picture: Float[Tensor, "*n c"], background: Float[Tensor, " 3"]) -> Float[Tensor, "*n 3"]:
     """RGB, or RGBA over a background."""
     if picture.shape[-1] == 3:
         return picture

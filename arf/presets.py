@@ -1,0 +1,47 @@
+"""Presets: readable YAML files whose sections give other defaults to the settings. Any flag still wins."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from arf.errors import UserError
+
+Settings = TypeVar("Settings")
+
+
+def apply_preset(settings: Settings, path: Path, section: str) -> Settings:
+    """The settings with the values that a preset's section names.
+
+    Raises:
+        UserError: no such file, not a preset, or a field that does not exist.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read preset {path}: {error.strerror}; presets are in configs/") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())[:120]}") from error
+    if not isinstance(content, dict) or not all(isinstance(values or {}, dict) for values in content.values()):
+        raise UserError(f"{path} is no preset: it needs sections such as fit: and stylize:")
+    assert is_dataclass(settings)
+    known = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    for name, value in (content.get(section) or {}).items():
+        if name not in known:
+            raise UserError(f"{path}: {section} has no setting {name!r}; known are {', '.join(known)}")
+        known[name] = _as(value, known[name], f"{path}: {section}.{name}")
+    return type(settings)(**known)
+
+
+def _as(value: Any, default: Any, where: str) -> Any:
+    """The value in the type of the default; whole numbers do as floats, lists as tuples."""
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(value)
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if default is not None and not isinstance(value, type(default)):
+        raise UserError(f"{where} is {value!r}; expected {type(default).__name__}")
+    return value

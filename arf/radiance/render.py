@@ -1,0 +1,91 @@
+"""Film a run along a camera path: frames and a video, photoreal and stylized side by side if wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor
+
+from arf import image
+from arf.errors import UserError
+from arf.radiance import paths
+from arf.radiance.capture import Capture, Views
+from arf.radiance.fit import pick_device
+from arf.radiance.paths import CameraPath
+from arf.radiance.scene import open_photoreal, open_stylized
+from arf.radiance.stylized import StylizedModel
+from arf.radiance.trace import trace
+from arf.radiance.voxel_model import VoxelModel
+from arf.runs import Run
+from arf.settings import RenderSettings
+from arf.video import Writer
+
+MIN_WEIGHT = 0.002  # samples below this weight are not looked up
+
+
+def render(
+    run: Run, settings: RenderSettings, output: Path, progress: Callable[[int, int], None] = lambda *_: None
+) -> tuple[Path, int]:
+    """Film a run. Writes `<output>.mp4` and, unless turned off, the folder `<output>/` of PNG frames.
+
+    Returns:
+        The video's path and the number of frames.
+
+    Raises:
+        UserError: `compare` on a run that has no style, an unknown path, or a file that cannot be written.
+    """
+    device = pick_device(settings.device)
+    stylized = run.info["kind"] == "stylize"
+    if settings.compare and not stylized:
+        raise UserError(f"{run.path} is photoreal, there is nothing to compare; give --compare a stylized run")
+    model, capture = (open_stylized if stylized else open_photoreal)(run, device)
+    path = camera_path(capture, settings)
+    video = output.with_name(output.name + ".mp4")
+    with Writer(video, path.fps, settings.quality) as writer:
+        for k in range(len(path)):
+            frame = render_frame(model, path.cameras, k, settings.compare)
+            writer.write(frame)
+            if settings.png:
+                image.write(output / f"{k:05d}.png", frame)
+            progress(k + 1, len(path))
+    return video, len(path)
+
+
+def camera_path(capture: Capture, settings: RenderSettings) -> CameraPath:
+    """The path that the settings ask for.
+
+    Raises:
+        UserError: neither a known kind of path nor a file, or a size below 2 pixels.
+    """
+    size = {"width": settings.width, "height": settings.height}
+    if any(side is not None and side < 2 for side in size.values()) or settings.frames < 1:
+        raise UserError(f"{settings.frames} frames of {settings.width}x{settings.height} pixels cannot be filmed")
+    timing = {"frames": settings.frames, "fps": settings.fps}
+    if settings.path == "spiral":
+        return paths.spiral(capture.train, bounds=capture.bounds, **timing, **size)
+    if settings.path in ("orbit", "interpolate"):
+        return getattr(paths, settings.path)(capture.train, **timing, **size)
+    if not Path(settings.path).suffix:
+        raise UserError(f"no path {settings.path!r}; it is spiral, orbit, interpolate or a camera-path .json file")
+    return paths.from_json(Path(settings.path), **size)
+
+
+@torch.no_grad()
+def render_frame(
+    model: VoxelModel | StylizedModel, cameras: Cameras, k: int, compare: bool = False
+) -> Float[Tensor, "h w 3"]:
+    """Frame k of a path; with `compare` the photoreal one is to its left."""
+    backbone = model.backbone if isinstance(model, StylizedModel) else model
+    views = Views(cameras, [])
+    traced = trace(backbone, *views.rays(k), MIN_WEIGHT)
+    size = (*views.size(k), 3)
+    pictures = []
+    if compare or backbone is model:
+        pictures.append(traced.composite(traced.rgb, backbone.background))
+    if backbone is not model:
+        pictures.append(model.colors.render(traced))
+    return torch.cat([p.clamp(0, 1).cpu().view(size) for p in pictures], dim=1)
