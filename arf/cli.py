@@ -118,10 +118,13 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", category=UserWarning, module="nerfstudio")
+    for message in ("Sparse CSR tensor support", "Using a non-tuple sequence"):  # of torch, about what we do on purpose
+        warnings.filterwarnings("ignore", message=message)
     _keep_freed_memory()
     try:
-        command = tyro.cli(Command, prog="arf", description=__doc__.splitlines()[0], args=arguments, **_preset(arguments))
+        command = tyro.cli(
+            Command, prog="arf", description=__doc__.splitlines()[0], args=arguments, **_preset(arguments)
+        )
         result = {Fit: _fit, Stylize: _stylize, Render: _render, Evaluate: _evaluate, View: _view}[type(command)](
             command
         )

@@ -81,7 +81,8 @@ class Run:
         return self.path.name
 
     def save_info(self) -> None:
-        write_json(self.path / INFO, _plain(self.info))
+        self.info = _plain(self.info)  # as a reader of the file has it
+        write_json(self.path / INFO, self.info)
 
     def finish(self, **info: Any) -> None:
         """Mark the job as done and drop what only a resumption needed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,13 +25,13 @@ class FitSettings:
     """How space is mapped: a box, everything around the cameras, or the frustum of a forward-facing capture."""
     background: str = "auto"
     """Behind everything: "last" (each ray's last sample), a colour "r,g,b" in 0..1, or auto (white for transparent
-    pictures, else last)."""
+    pictures, grey for others)."""
     steps: int = 1500
     """Optimisation steps."""
     samples: int = 150_000
     """Samples per step; the number of rays follows from it."""
-    resolutions: tuple[int, ...] = (48, 96, 144)
-    """Voxels along the longest side, coarse to fine."""
+    resolutions: tuple[int, ...] = ()
+    """Voxels along the longest side, coarse to fine; by the kind of scene when left out."""
     stages: tuple[float, ...] = (0.2, 0.5)
     """Where each finer grid begins, as a share of all steps."""
     step: float = 1.0
@@ -40,11 +40,12 @@ class FitSettings:
     """Adam's learning rate at the start."""
     final_learning_rate: float = 0.006
     """And at the end (exponential in between)."""
-    distortion: float = 0.01
-    """Weight of the loss that gathers each ray's weight in one place: fewer floaters, fewer samples."""
-    smoothness: float = 0.03
-    """Weight of the squared difference between neighbouring densities."""
-    color_smoothness: float = 0.005
+    distortion: float | None = None
+    """Weight of the loss that gathers each ray's weight in one place: fewer floaters, fewer samples. By the kind of
+    scene when left out; too much of it flattens an unbounded scene."""
+    smoothness: float | None = None
+    """Weight of the squared difference between neighbouring densities; by the kind of scene when left out."""
+    color_smoothness: float | None = None
     """The same for colours."""
     prune_below: float = 0.005
     """Cells that never give a ray this much weight are dropped."""
@@ -52,6 +53,18 @@ class FitSettings:
     """cpu, cuda, or auto."""
     save_every: int = 200
     """Steps between checkpoints that --resume can start from."""
+
+    def for_kind(self, kind: str) -> FitSettings:
+        """These settings with what was left out filled in for a kind of scene; the figures were found by trial."""
+        left_out = {k: v for k, v in BY_KIND[kind].items() if getattr(self, k) in (None, ())}
+        return replace(self, **left_out)
+
+
+BY_KIND = {
+    "bounded": {"resolutions": (48, 96, 144), "distortion": 0.01, "smoothness": 0.03, "color_smoothness": 0.003},
+    "unbounded": {"resolutions": (64, 128, 192), "distortion": 0.001, "smoothness": 0.1, "color_smoothness": 0.01},
+    "forward": {"resolutions": (64, 128, 256), "distortion": 0.01, "smoothness": 0.1, "color_smoothness": 0.01},
+}
 
 
 @dataclass
@@ -72,7 +85,7 @@ class StylizeSettings:
     """k of --loss knn."""
     style_weight: float = 1.0
     """Weight of the style loss."""
-    content_weight: float = 0.005
+    content_weight: float = 0.02
     """Weight of the content loss; more keeps more of the photographs' detail."""
     tv_weight: float = 0.1
     """Weight of total variation; more is smoother."""

@@ -12,7 +12,7 @@ ASSETS = Path(os.environ.get("ARF_ASSETS") or Path(__file__).resolve().parents[2
 
 if (ASSETS / "weights").is_dir():
     os.environ["ARF_WEIGHTS"] = str(ASSETS / "weights")
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ def model_config(settings: FitSettings, transparent: bool) -> VoxelModelConfig:
     """The backbone that a fit was asked to make."""
     background = settings.background
     if background == "auto":
-        background = "1,1,1" if transparent else "last"
+        background = "1,1,1" if transparent else "0.5,0.5,0.5"
     shared = ("resolutions", "stages", "step", "distortion", "smoothness", "color_smoothness", "prune_below")
     values = {name: getattr(settings, name) for name in shared}
     if len(settings.stages) != len(settings.resolutions) - 1 or sorted(settings.stages) != list(settings.stages):
@@ -134,6 +135,7 @@ def fit(
     device = pick_device(settings.device)
     torch.manual_seed(settings.seed)
     capture = load_capture(parser_config(data, settings))
+    settings = settings.for_kind(capture.metadata["kind"])
     bank = RayBank.of(capture.train, device)
     config = model_config(settings, transparent=is_transparent(capture.train.filenames[0]))
     model = build_model(config, capture, device)
@@ -148,7 +150,8 @@ def fit(
             state.save(run)
             raise
     model.eval()
-    metrics = evaluate(model, capture.held_out)
+    metrics = {**evaluate(model, capture.held_out), "train_seconds": state.seconds}
+    metrics |= {"size": capture.train.size(0), "views": len(capture.train)}
     run.save("model", model.state_dict(), step=state.step)
     write_nerfstudio_files(run, capture, parser_config(data, settings), config, model)
     curves.draw()
@@ -167,6 +170,7 @@ class FitState:
     def __init__(self, model: VoxelModel, settings: FitSettings) -> None:
         self.model, self.settings = model, settings
         self.step, self.rays = 0, 2048
+        self.seconds = 0.0  # spent in training steps, over all sittings
         self.curves: list[dict[str, float]] = []
         self.optimizer = self._adam()
 
@@ -181,11 +185,12 @@ class FitState:
         for state in self.optimizer.state.values():
             tensors |= {f"adam.{k}": v for k, v in state.items()}
         tensors["random"] = torch.get_rng_state()
-        run.save("resume", tensors, step=self.step, rays=self.rays, curves=self.curves)
+        run.save("resume", tensors, step=self.step, rays=self.rays, seconds=self.seconds, curves=self.curves)
 
     def load(self, tensors: dict[str, Tensor], notes: dict) -> None:
         """Take over what `save` wrote."""
         self.step, self.rays, self.curves = notes["step"], notes["rays"], notes["curves"]
+        self.seconds = notes["seconds"]
         self.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
         self.optimizer = self._adam()
         moments = {k[5:]: v.to(self.model.device) for k, v in tensors.items() if k.startswith("adam.")}
@@ -199,6 +204,7 @@ def _optimise(state: FitState, bank: RayBank, run: Run, curves: Curves, progress
     model.train()
     decay = math.log(settings.final_learning_rate / settings.learning_rate) / settings.steps
     while state.step < settings.steps:
+        start = time.perf_counter()
         bundle, color = bank.draw(state.rays)
         for group in state.optimizer.param_groups:
             group["lr"] = settings.learning_rate * math.exp(decay * state.step)
@@ -211,9 +217,12 @@ def _optimise(state: FitState, bank: RayBank, run: Run, curves: Curves, progress
         # keep the number of samples, and so the time of a step, about constant
         wanted = state.rays * settings.samples / max(1, int(outputs["num_samples"]))
         state.rays = int(min(max(0.9 * state.rays + 0.1 * wanted, FEWEST_RAYS), MOST_RAYS))
-        if state.step % 10 == 0 or state.step == settings.steps:
-            figures = {name: float(loss) for name, loss in losses.items()}
-            if not all(math.isfinite(v) for v in figures.values()):
+        model.refine(state.step, state.optimizer)  # before anything that may stop here, to go on from a whole step
+        finished = state.step == settings.steps
+        saving = state.step % settings.save_every == 0 and not finished
+        if state.step % 10 == 0 or saving or finished:
+            figures = {name: float(loss.detach()) for name, loss in losses.items()}
+            if not (all(math.isfinite(v) for v in figures.values()) and model.field.table.isfinite().all()):
                 raise UserError(
                     f"the loss became {figures['rgb']} at step {state.step}; the last good state is in {run.path}: lower "
                     f"--learning-rate (now {settings.learning_rate:g}) and fit again"
@@ -222,8 +231,8 @@ def _optimise(state: FitState, bank: RayBank, run: Run, curves: Curves, progress
             curves.add(state.step, figures)
             if progress:
                 progress(state.step, settings.steps, figures)
-        model.refine(state.step, state.optimizer)
-        if state.step % settings.save_every == 0 and state.step < settings.steps:
+        state.seconds += time.perf_counter() - start
+        if saving:
             state.save(run)
 
 

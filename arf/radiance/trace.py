@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from arf.radiance.grid import CORNERS, grid_coords, linear_index, trilinear_weights
-from arf.radiance.march import ray_starts
+from arf.radiance.march import Samples, ray_starts
 from arf.radiance.volume import accumulate, ray_sums
 
 
@@ -28,7 +28,7 @@ class Trace:
         fraction: float32 [N, 3] position in the cell.
         rgb: float32 [N, 3] the backbone's own colour there.
         leftover: float32 [R] transmittance behind the last sample.
-        depth: float32 [R] mean distance along the ray, world units.
+        depth: float32 [R] distance along the ray in world units, see `mean_depth`.
     """
 
     ray: Int[Tensor, " n"]
@@ -59,6 +59,15 @@ class Trace:
         return accumulate(self.weight, colors, starts, self.ray) + self.leftover[:, None] * background
 
 
+def mean_depth(samples: Samples, weight: Float[Tensor, " n"]) -> Float[Tensor, " r"]:
+    """Weighted mean distance along each ray, taken of the inverses: a little of the far background moves it little.
+
+    1e6 where a ray has no samples.
+    """
+    inverse = ray_sums(weight / samples.depth.clamp_min(1e-6), samples.starts)
+    return (ray_sums(weight, samples.starts) / inverse.clamp_min(1e-12)).float().clamp_max(1e6).where(inverse > 0, 1e6)
+
+
 @torch.no_grad()
 def trace(
     model, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], min_weight: float = 0.0, chunk: int = 16384
@@ -76,8 +85,7 @@ def trace(
     for first in range(0, len(origins), chunk):
         o, d = origins[first : first + chunk].to(model.device), directions[first : first + chunk].to(model.device)
         samples, weight, leftover, rgb = model.samples(o, d)
-        depth = accumulate(weight, samples.depth[:, None], samples.starts, samples.ray)[:, 0]
-        depth = depth / ray_sums(weight, samples.starts).float().clamp_min(1e-6)
+        depth = mean_depth(samples, weight)
         kept = (weight >= min_weight).nonzero().squeeze(1)
         if min_weight > 0:
             ray, light = samples.ray[kept], weight[kept]

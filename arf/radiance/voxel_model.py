@@ -16,6 +16,7 @@ from arf.radiance.march import Samples, march, step_length
 from arf.radiance.metrics import psnr, ssim
 from arf.radiance.regularize import distortion, laplacian, smoothness
 from arf.radiance.space import Space
+from arf.radiance.trace import mean_depth
 from arf.radiance.volume import accumulate, render_weights
 from arf.radiance.voxel import VoxelField, dilate, subdivide
 
@@ -25,7 +26,7 @@ class VoxelModelConfig(ModelConfig):
     """Settings of the voxel backbone."""
 
     _target: type = field(default_factory=lambda: VoxelModel)
-    resolutions: tuple[int, ...] = (48, 96, 144)
+    resolutions: tuple[int, ...] = (64, 128, 192)
     """Voxels along the longest side, coarse to fine."""
     stages: tuple[float, ...] = (0.2, 0.5)
     """Where in training each finer grid begins, as a share of all steps."""
@@ -37,13 +38,13 @@ class VoxelModelConfig(ModelConfig):
     """Steps between looks for cells that no ray needs."""
     prune_below: float = 0.005
     """A cell is empty when no ray of late gave it (or a neighbour) more weight than this."""
-    distortion: float = 0.01
+    distortion: float = 0.001
     """Weight of the distortion loss, which gathers each ray's weight in one place."""
-    smoothness: float = 0.03
+    smoothness: float = 0.1
     """Weight of the squared difference between neighbouring vertices' densities."""
-    color_smoothness: float = 0.005
+    color_smoothness: float = 0.01
     """The same for colours."""
-    background: str = "last"
+    background: str = "0.5,0.5,0.5"
     """What lies behind everything: "last" (the ray's last sample), or a colour "r,g,b" in 0..1."""
     enable_collider: bool = False
     eval_num_rays_per_chunk: int = 1 << 15
@@ -89,12 +90,10 @@ class VoxelModel(Model):
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
         samples, weights, leftover, rgb = self.samples(ray_bundle.origins, ray_bundle.directions)
         color = accumulate(weights, rgb, samples.starts, samples.ray) + leftover[:, None] * self.background
-        with torch.no_grad():
-            depth = accumulate(weights, samples.depth[:, None], samples.starts, samples.ray)
         outputs = {
             "rgb": color if self.training else color.clamp(0, 1),
             "accumulation": 1 - leftover[:, None],
-            "depth": depth / (1 - leftover[:, None]).clamp_min(1e-6),
+            "depth": mean_depth(samples, weights.detach())[:, None],
         }
         if self.training:
             self.seen.scatter_reduce_(0, samples.cell.long(), weights.detach(), "amax")

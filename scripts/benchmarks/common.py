@@ -1,0 +1,61 @@
+"""What the benchmarks share: a reference to put times in proportion to, the analytic capture, and a table."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def seconds(work: Callable[[], object], repeats: int = 5) -> float:
+    """Median wall time of `work`, after one warm-up."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return sorted(times)[repeats // 2]
+
+
+def reference_seconds() -> float:
+    """A forward pass through all of VGG-19's convolutions at 256x256: torchvision's stack, weights as they come."""
+    from torchvision.models import vgg19
+
+    stack = vgg19(weights=None).features.eval()
+    picture = torch.rand(1, 3, 256, 256)
+    with torch.no_grad():
+        return seconds(lambda: stack(picture))
+
+
+def analytic_capture(folder: Path) -> Path:
+    """The still life at 128x128 with 42 training views, rendered once."""
+    capture = folder / "still-life"
+    if not (capture / "transforms.json").exists():
+        subprocess.run([sys.executable, ROOT / "scripts" / "make_scene.py", capture, "--size", "128"], check=True)
+    return capture
+
+
+def peak_memory() -> int:
+    """Largest resident size of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def print_table(title: str, rows: list[tuple[str, ...]]) -> None:
+    """A Markdown table; the first row is its head."""
+    print(
+        f"\n## {title}\n\n{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
+    )
+    for i, row in enumerate(rows):
+        print("| " + " | ".join(row) + " |")
+        if i == 0:
+            print("|" + "---|" * len(row))
+    print(flush=True)
