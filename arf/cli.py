@@ -125,9 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
         command = tyro.cli(
             Command, prog="arf", description=__doc__.splitlines()[0], args=arguments, **_preset(arguments)
         )
-        result = {Fit: _fit, Stylize: _stylize, Render: _render, Evaluate: _evaluate, View: _view}[type(command)](
-            command
-        )
+        result = HANDLERS[type(command)](command)
     except UserError as error:
         print(f"arf: {error}", file=sys.stderr)
         return 2
@@ -164,7 +162,7 @@ def _preset(arguments: list[str]) -> dict[str, Any]:
 
 
 def _keep_freed_memory() -> None:
-    """Tell glibc not to give large blocks back to the system after each use: a CPU fit is a fifth faster for it."""
+    """Tell glibc not to give large blocks back to the system after each use, which a step then fetches anew."""
     import ctypes
 
     try:
@@ -191,8 +189,8 @@ def _fit(command: Fit) -> dict[str, Any]:
     m = run.info["metrics"]
     return {
         "run": run.path, **m,
-        "say": f"{run.path}\nheld-out: PSNR {m['psnr']:.2f} dB, SSIM {m['ssim']:.3f}; {m['samples_per_ray']:.1f} samples "
-        f"per ray\nnext: arf stylize {run.path} --style PICTURE",
+        "say": f"{run.path}\nheld-out: PSNR {m['psnr']:.2f} dB, SSIM {m['ssim']:.3f}; "
+        f"{m['samples_per_ray']:.1f} samples per ray\nnext: arf stylize {run.path} --style PICTURE",
     }  # fmt: skip
 
 
@@ -290,6 +288,8 @@ def _report(result: dict[str, Any], as_json: bool) -> None:
     said = result.pop("say")
     print(json.dumps({k: str(v) if isinstance(v, Path) else v for k, v in result.items()}) if as_json else said)
 
+
+HANDLERS = {Fit: _fit, Stylize: _stylize, Render: _render, Evaluate: _evaluate, View: _view}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -98,6 +98,7 @@ class Run:
                 save_file(contiguous, temporary, metadata={"notes": json.dumps(_plain(notes))})
             except SafetensorError as error:  # an I/O error wears this coat
                 raise OSError(str(error)) from error
+            temporary.chmod(0o644)  # safetensors leaves it to the owner alone
 
     def has(self, name: str) -> bool:
         return (self.path / f"{name}.safetensors").is_file()

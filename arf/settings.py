@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf, isfinite
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from arf.errors import UserError
 
 
 @dataclass
@@ -54,6 +57,15 @@ class FitSettings:
     save_every: int = 200
     """Steps between checkpoints that --resume can start from."""
 
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        _within(self, 1, inf, "steps", "samples", "save_every", "downscale")
+        _within(self, 1e-9, inf, "learning_rate", "final_learning_rate")
+        _within(self, 0.1, 4, "step")
+        _within(self, 0, inf, "distortion", "smoothness", "color_smoothness", "prune_below")
+        _within(self, 2, 1024, "resolutions")
+        _within(self, 0, 1, "stages")
+
     def for_kind(self, kind: str) -> FitSettings:
         """These settings with what was left out filled in for a kind of scene; the figures were found by trial."""
         left_out = {k: v for k, v in BY_KIND[kind].items() if getattr(self, k) in (None, ())}
@@ -62,7 +74,7 @@ class FitSettings:
 
 BY_KIND = {
     "bounded": {"resolutions": (48, 96, 144), "distortion": 0.01, "smoothness": 0.03, "color_smoothness": 0.003},
-    "unbounded": {"resolutions": (64, 128, 192), "distortion": 0.001, "smoothness": 0.1, "color_smoothness": 0.01},
+    "unbounded": {"resolutions": (64, 128, 192), "distortion": 0.004, "smoothness": 0.1, "color_smoothness": 0.01},
     "forward": {"resolutions": (64, 128, 256), "distortion": 0.01, "smoothness": 0.1, "color_smoothness": 0.01},
 }
 
@@ -97,8 +109,8 @@ class StylizeSettings:
     """Adam's learning rate for the vertex colours (in units of RGB)."""
     long_side: int = 512
     """The style loss looks at pictures of at most this long side; larger views are shrunk for it."""
-    style_scale: float = 0.5
-    """Long side of the style picture relative to the views'; smaller gives finer strokes."""
+    style_scale: float = 1.0
+    """Long side of the style picture relative to the views'; larger gives finer strokes."""
     style_weights: tuple[float, ...] = ()
     """One weight per style picture; equal when left out."""
     preserve_color: bool = False
@@ -114,6 +126,14 @@ class StylizeSettings:
     """cpu, cuda, or auto."""
     save_every: int = 100
     """Steps between checkpoints that --resume can start from."""
+
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        _within(self, 1, inf, "epochs", "steps", "save_every", "neighbours")
+        _within(self, 16, inf, "long_side")
+        _within(self, 1e-9, inf, "learning_rate", "style_scale")
+        _within(self, 0, inf, "style_weight", "content_weight", "tv_weight", "cache_memory", "style_weights")
+        _within(self, 0, 0.5, "min_weight")
 
 
 @dataclass
@@ -138,3 +158,20 @@ class RenderSettings:
     """Video quality, 1 to 10."""
     device: str = "auto"
     """cpu, cuda, or auto."""
+
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        _within(self, 1, 100_000, "frames")
+        _within(self, 1, 240, "fps")
+        _within(self, 2, 16384, "width", "height")
+        _within(self, 1, 10, "quality")
+
+
+def _within(settings: Any, low: float, high: float, *names: str) -> None:
+    """Check numbers, or tuples of them; what was left out (None) is fine."""
+    for name in names:
+        value = getattr(settings, name)
+        for number in value if isinstance(value, tuple) else [value]:
+            if number is not None and not (isfinite(number) and low <= number <= high):
+                bound = f"between {low:g} and {high:g}" if high < inf else f"{low:g} or more"
+                raise UserError(f"{name} is {number:g}; it must be {bound}")

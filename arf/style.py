@@ -20,8 +20,8 @@ Features = list[Float[Tensor, "1 c h w"]]
 class StyleObjective:
     """Distance of a picture's features from several styles, as the weighted mean over styles and blocks.
 
-    Taps of one block have one size; their channels are concatenated, as in ARF, so that a position's neighbour is chosen
-    by all of them together. With "gram" the styles' Gram matrices are averaged instead (Gatys et al., 2016).
+    Taps of one block have one size; their channels are concatenated, as in ARF, so that a position's neighbour is
+    chosen by all of them together. With "gram" the styles' Gram matrices are averaged instead (Gatys et al., 2016).
 
     Args:
         taps: layers to match.

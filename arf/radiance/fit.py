@@ -132,6 +132,7 @@ def fit(
         UserError: bad input, or a loss that is not finite (the last good state stays in the run).
         KeyboardInterrupt: passed on after the state has been saved.
     """
+    settings.check()
     device = pick_device(settings.device)
     torch.manual_seed(settings.seed)
     capture = load_capture(parser_config(data, settings))
@@ -224,8 +225,8 @@ def _optimise(state: FitState, bank: RayBank, run: Run, curves: Curves, progress
             figures = {name: float(loss.detach()) for name, loss in losses.items()}
             if not (all(math.isfinite(v) for v in figures.values()) and model.field.table.isfinite().all()):
                 raise UserError(
-                    f"the loss became {figures['rgb']} at step {state.step}; the last good state is in {run.path}: lower "
-                    f"--learning-rate (now {settings.learning_rate:g}) and fit again"
+                    f"the loss became {figures['rgb']} at step {state.step}; the last good state is in {run.path}: "
+                    f"lower --learning-rate (now {settings.learning_rate:g}) and fit again"
                 )
             figures["psnr"] = -10 * math.log10(max(figures["rgb"], 1e-10))
             curves.add(state.step, figures)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager, VanillaDataManagerConfig
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
-from nerfstudio.engine.schedulers import ExponentialDecaySchedulerConfig
+from nerfstudio.engine.schedulers import MultiStepSchedulerConfig
 from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.pipelines.base_pipeline import VanillaPipelineConfig
 from nerfstudio.plugins.types import MethodSpecification
@@ -19,7 +19,10 @@ from arf.radiance.voxel_model import VoxelModelConfig
 def _trainer(method: str, model, steps: int) -> TrainerConfig:
     adam = {
         "optimizer": AdamOptimizerConfig(lr=0.06, eps=1e-15),
-        "scheduler": ExponentialDecaySchedulerConfig(lr_final=0.006, max_steps=steps),
+        # a tenth in ten steps; nerfstudio's exponential one puts numpy scalars into checkpoints, which torch refuses
+        "scheduler": MultiStepSchedulerConfig(
+            max_steps=steps, gamma=0.1**0.1, milestones=tuple(steps * k // 10 for k in range(1, 11))
+        ),
     }
     manager = VanillaDataManagerConfig(
         _target=VanillaDataManager[CaptureDataset],
@@ -43,7 +46,7 @@ def _trainer(method: str, model, steps: int) -> TrainerConfig:
 
 
 arf_voxel = MethodSpecification(
-    config=_trainer("arf-voxel", VoxelModelConfig(), 2000),
+    config=_trainer("arf-voxel", VoxelModelConfig(total_steps=2000), 2000),
     description="Sparse voxel grid with linear colour: a radiance field that fits on a laptop's CPU.",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ def write_nerfstudio_files(
     from arf.radiance.methods import arf_stylized, arf_voxel  # builds configurations: not needed to import this file
 
     specification = arf_voxel if run.info["method"] == "arf-voxel" else arf_stylized
-    trainer = specification.config
+    trainer = copy.deepcopy(specification.config)
     trainer.output_dir = run.path.parents[2].resolve()
     trainer.experiment_name, trainer.timestamp = run.info["scene"], run.name
     trainer.data = parser.data.resolve()

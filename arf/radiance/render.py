@@ -38,6 +38,7 @@ def render(
     Raises:
         UserError: `compare` on a run that has no style, an unknown path, or a file that cannot be written.
     """
+    settings.check()
     device = pick_device(settings.device)
     stylized = run.info["kind"] == "stylize"
     if settings.compare and not stylized:
@@ -59,11 +60,9 @@ def camera_path(capture: Capture, settings: RenderSettings) -> CameraPath:
     """The path that the settings ask for.
 
     Raises:
-        UserError: neither a known kind of path nor a file, or a size below 2 pixels.
+        UserError: neither a known kind of path nor a file.
     """
     size = {"width": settings.width, "height": settings.height}
-    if any(side is not None and side < 2 for side in size.values()) or settings.frames < 1:
-        raise UserError(f"{settings.frames} frames of {settings.width}x{settings.height} pixels cannot be filmed")
     timing = {"frames": settings.frames, "fps": settings.fps}
     if settings.path == "spiral":
         return paths.spiral(capture.train, bounds=capture.bounds, **timing, **size)

@@ -59,6 +59,7 @@ def stylize(
         UserError: bad input, or a loss that is not finite (the last good state stays in the run).
         KeyboardInterrupt: passed on after the state has been saved.
     """
+    settings.check()
     if not styles:
         raise UserError("no style picture; name at least one with --style")
     device = pick_device(settings.device)
@@ -119,20 +120,19 @@ class Painter:
         self.model, self.views, self.settings = model, capture.train, settings
         self.device = model.device
         photographs = Moments.of(self.views.image(i) for i in range(len(self.views)))
-        share = np.array(settings.style_weights or [1.0] * len(styles))
         if settings.preserve_color:
             styles = [recolor(style, like=photographs) for style in styles]
-            self.recolor = Affine.identity()
-        else:
-            self.palette = _mixture(styles, share)
-            self.recolor = matching(photographs, self.palette)
         sizes = [self._seen_size(*self.views.size(i)) for i in range(len(self.views))]
         long_side = max(max(size) for size in sizes) * settings.style_scale
-        styles = [image.fit_long_side(style, max(32, round(long_side))) for style in styles]
+        shrunk = [image.fit_long_side(style, max(32, round(long_side))).to(self.device) for style in styles]
         self.objective = StyleObjective(
-            encoder, settings.layers, [s.to(self.device) for s in styles], settings.style_weights, settings.loss,
-            settings.neighbours,
-        )  # fmt: skip
+            encoder, settings.layers, shrunk, settings.style_weights, settings.loss, settings.neighbours
+        )  # checks the weights
+        if settings.preserve_color:
+            self.recolor = Affine.identity()
+        else:
+            self.palette = _mixture(styles, np.array(self.objective.weights))
+            self.recolor = matching(photographs, self.palette)
         self.steps = settings.steps or settings.epochs * len(self.views)
         self.step = 0
         self.curves: list[dict[str, float]] = []
@@ -230,7 +230,9 @@ class Painter:
         recent: list[dict[str, float]] = []
         while self.step < self.steps:
             recent.append({name: float(term.detach()) for name, term in self.advance().items()})
-            if not all(math.isfinite(v) for v in recent[-1].values()):
+            saving = self.step % self.settings.save_every == 0 or self.step == self.steps
+            finite = all(math.isfinite(v) for v in recent[-1].values())
+            if not finite or (saving and not self.theta.isfinite().all()):
                 raise UserError(
                     f"the loss became NaN at step {self.step}; the last good state is in {run.path}: lower "
                     f"--learning-rate (now {self.settings.learning_rate:g}) or --style-weight and stylize again"
@@ -240,7 +242,7 @@ class Painter:
                 curves.add(self.step, figures)
                 progress("paint", self.step, self.steps, figures)
                 recent = []
-            if self.step % self.settings.save_every == 0 and self.step < self.steps:
+            if saving and self.step < self.steps:
                 self.save(run)
         self.timings.steps = time.perf_counter() - start
 

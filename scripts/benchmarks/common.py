@@ -51,9 +51,8 @@ def peak_memory() -> int:
 
 def print_table(title: str, rows: list[tuple[str, ...]]) -> None:
     """A Markdown table; the first row is its head."""
-    print(
-        f"\n## {title}\n\n{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
-    )
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    print(f"\n## {title}\n\n{machine}\n")
     for i, row in enumerate(rows):
         print("| " + " | ".join(row) + " |")
         if i == 0:

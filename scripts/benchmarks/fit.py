@@ -41,7 +41,8 @@ def main() -> None:
         rows.append(
             (
                 name, "{1}x{0}".format(*m["size"]), str(m["views"]), str(steps), f"{m['train_seconds']:.0f}",
-                f"{m['train_seconds'] / reference:.0f}", f"{m['psnr']:.2f}", f"{m['ssim']:.3f}", f"{m['samples_per_ray']:.1f}",
+                f"{m['train_seconds'] / reference:.0f}", f"{m['psnr']:.2f}", f"{m['ssim']:.3f}",
+                f"{m['samples_per_ray']:.1f}",
             )
         )  # fmt: skip
     print_table(f"Fit (a VGG-19 forward pass at 256x256: {reference * 1e3:.0f} ms)", rows)

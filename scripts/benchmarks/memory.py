@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from common import ROOT, analytic_capture, peak_memory, print_table
+from stylize import fitted_run
 
 from arf import encoder as encoders
 from arf import image
@@ -22,7 +23,6 @@ from arf.radiance.scene import open_photoreal
 from arf.radiance.stylize import Painter
 from arf.radiance.trace import trace
 from arf.settings import StylizeSettings
-from stylize import fitted_run
 
 
 class Rendered(Views):

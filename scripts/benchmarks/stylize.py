@@ -125,6 +125,7 @@ def main() -> None:
         painter.advance()
     loop = time.perf_counter() - start
     painter.cache.close()
+    o = painter.operators
     rows = [
         ("measure", "value", "÷ VGG-19 forward"),
         ("render operator, one view", f"{fast * 1e3:.2f} ms", f"{fast / reference:.3f}"),
@@ -138,7 +139,7 @@ def main() -> None:
         ("300 steps", f"{loop:.1f} s", f"{loop / reference:.0f}"),
         (
             "entries / bytes per pixel",
-            f"{painter.operators.entries / painter.operators.pixels:.0f} / {painter.operators.nbytes / painter.operators.pixels:.0f}",
+            f"{o.entries / o.pixels:.0f} / {o.nbytes / o.pixels:.0f}",
             "",
         ),
     ]

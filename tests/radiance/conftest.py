@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,18 +52,18 @@ def paintings(tmp_path_factory) -> list[Path]:
     return [folder / "waves.png", folder / "dots.png"]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def small_encoder() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def small_encoder(monkeypatch) -> None:
     """No VGG in these tests: its weights may be absent, and it is slow."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("arf.encoder.load", lambda *_, **__: tiny_encoder())
-        yield
+    monkeypatch.setattr("arf.encoder.load", lambda *_, **__: tiny_encoder())
 
 
 @pytest.fixture(scope="session")
 def stylized(fitted, paintings, tmp_path_factory) -> Run:
     """The room as the first painting, without interruption. Read only."""
-    return stylize(fitted, paintings[:1], STYLIZE, tmp_path_factory.mktemp("stylized"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arf.encoder.load", lambda *_, **__: tiny_encoder())
+        return stylize(fitted, paintings[:1], STYLIZE, tmp_path_factory.mktemp("stylized"))
 
 
 @pytest.fixture(scope="session")

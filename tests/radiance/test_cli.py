@@ -1,0 +1,110 @@
+"""The command line: results, presets, and one line with exit code 2 for whatever is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from arf import cli
+from arf.runs import Run
+
+TINY = ["--steps", "20", "--resolutions", "12", "--stages", "--samples", "4000", "--device", "cpu", "--json"]
+
+
+def run(capsys, *arguments) -> tuple[int, str, str]:
+    code = cli.main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def refused(capsys, *arguments) -> str:
+    code, out, err = run(capsys, *arguments)
+    assert code == 2
+    assert not out
+    assert err.startswith("arf: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_help_imports_neither_torch_nor_nerfstudio():
+    code = "import sys, arf.cli; sys.exit(any(m in sys.modules for m in ('torch', 'nerfstudio', 'scipy')))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_whole_chain(room, paintings, tmp_path, capsys):
+    code, out, err = run(capsys, "fit", room, "--output", tmp_path, *TINY)
+    assert (code, err) == (0, "")
+    assert {"run", "psnr", "samples_per_ray", "train_seconds"} <= json.loads(out).keys()
+    code, out, _ = run(
+        capsys, "stylize", tmp_path, "--style", paintings[0], "--style", paintings[1], "--style-weights", 2, 1,
+        "--steps", 3, "--layers", "relu2_1", "--output", tmp_path, "--device", "cpu", "--json",
+    )  # fmt: skip
+    assert code == 0
+    made = Run.open(json.loads(out)["run"], "stylize")
+    assert made.info["styles"] == [str(p) for p in paintings]
+    assert made.info["settings"]["style_weights"] == [2.0, 1.0]
+    assert (made.path / "preview.png").is_file()
+    assert (made.path / "losses.png").is_file()
+    code, out, _ = run(capsys, "render", tmp_path / "room" / "arf", "--path", "orbit", "--frames", 2, "--no-png", "--json")
+    assert code == 0
+    assert json.loads(out) == {"video": str(made.path / "renders" / "orbit.mp4"), "frames": 2}
+    assert [p.name for p in (made.path / "renders").iterdir()] == ["orbit.mp4"]
+    code, out, _ = run(capsys, "evaluate", tmp_path)
+    assert code == 0
+    assert "3 held-out views" in out
+
+
+def test_flags_win_over_a_preset(room, tmp_path, capsys):
+    preset = tmp_path / "p.yaml"
+    preset.write_text("fit:\n  steps: 999999\n  seed: 5\n  prune_below: 0.001\n")
+    code, out, _ = run(capsys, "fit", room, "--config", preset, "--output", tmp_path, *TINY)
+    assert code == 0
+    settings = Run.open(json.loads(out)["run"]).info["settings"]
+    assert (settings["steps"], settings["seed"], settings["prune_below"]) == (20, 5, 0.001)
+
+
+def test_what_is_missing_is_said(tmp_path, capsys, fitted, paintings):
+    assert "no capture" in refused(capsys, "fit", tmp_path / "none")
+    assert "fit what?" in refused(capsys, "fit")
+    assert "stylize what?" in refused(capsys, "stylize")
+    assert "no run" in refused(capsys, "stylize", tmp_path / "none", "--style", paintings[0])
+    assert "no style picture" in refused(capsys, "stylize", fitted.path)
+    assert "--resume" not in refused(capsys, "fit", "--resume", tmp_path)
+    assert "has finished" in refused(capsys, "fit", "--resume", fitted.path)
+    assert ".mp4" in refused(capsys, "render", fitted.path, "--output", tmp_path / "film.avi")
+    assert "stylize run is needed" in refused(capsys, "stylize", "--resume", fitted.path)
+    assert "no layer relu9_1" in refused(
+        capsys, "stylize", fitted.path, "--style", paintings[0], "--layers", "relu9_1", "--output", tmp_path
+    )
+    assert "as many weights" in refused(
+        capsys, "stylize", fitted.path, "--style", paintings[0], "--style-weights", 1, 2, "--layers", "relu2_1"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tiny_style_picture_is_refused(fitted, tmp_path, capsys):
+    Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
+    assert "dot.png" in refused(capsys, "stylize", fitted.path, "--style", tmp_path / "dot.png", "--output", tmp_path / "o")
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("flag", [["--steps", "0"], ["--learning-rate", "-1"], ["--samples", "0"], ["--step", "0"]])
+def test_settings_that_make_no_sense_are_refused(room, tmp_path, capsys, flag):
+    assert flag[0].lstrip("-").replace("-", "_") in refused(
+        capsys, "fit", room, "--output", tmp_path, "--resolutions", "12", "--stages", *flag
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_is_130(monkeypatch, room, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("arf.radiance.fit.fit", interrupted)
+    code, _, err = run(capsys, "fit", room)
+    assert code == 130
+    assert "--resume" in err
