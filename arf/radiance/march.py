@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from arf.radiance.grid import BRICK, SparseGrid, trilinear_weights
-from arf.radiance.space import Space
+from arf.radiance.space import FAR, Space
 
 
 @dataclass
@@ -91,6 +91,6 @@ def march(
     depth = space.depth(arc[:, None], entry[ray], o, d)  # [m * s, 1]
     scaled = grid.scaled(space.warp(o + depth * d))
     cell = grid.locate(scaled)
-    at = (cell >= 0).nonzero().squeeze(1)  # [n]
+    at = ((cell >= 0) & (depth[:, 0] < FAR)).nonzero().squeeze(1)  # [n]
     ray, scaled = ray[at], scaled[at]
     return Samples(ray, ray_starts(ray, rays), cell[at], scaled - scaled.floor(), arc[at], depth[at, 0])

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 NEAR = 0.05  # world units: nothing is sampled closer to a camera in an unbounded scene
+FAR = 1e5  # world units: the horizon, where marching ends
 
 
 class Space(nn.Module):
@@ -76,16 +77,18 @@ class Space(nn.Module):
         if self.kind == "bounded":
             return float(self.extent.norm())
         if self.kind == "unbounded":
-            return 4.0  # up to |o| <= 2 inside, then at most 1 in the squeezed shell
+            return 3 * 3**0.5  # the cube's diagonal and, as long in proportion, the squeezed shell
         return float(self.extent[2])
 
     def entry(self, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"]) -> Float[Tensor, "r 1"]:
-        """Where marching begins: the distance (bounded), or the origin's L-infinity radius (unbounded)."""
+        """Where the schedule turns: the distance at which the ray enters the box (bounded), or leaves the unit cube for
+        good (unbounded; by the axis along which it moves fastest). Nothing for `forward`."""
         if self.kind == "bounded":
             safe = torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
             near = torch.minimum((self.box[0] - origins) / safe, (self.box[1] - origins) / safe)  # [r, 3]
             return near.amax(-1, keepdim=True).clamp_min(0.0)
-        return origins.abs().amax(-1, keepdim=True)
+        speed, axis = directions.abs().max(-1, keepdim=True)  # [r, 1]
+        return ((1.0 - (origins * directions.sign()).gather(-1, axis)) / speed).clamp_min(0.0)
 
     def depth(
         self,
@@ -94,17 +97,18 @@ class Space(nn.Module):
         origins: Float[Tensor, "r 3"],
         directions: Float[Tensor, "r 3"],
     ) -> Float[Tensor, "r s"]:
-        """The distance along each ray at a given arc; infinite distances are cut at 1e6."""
+        """The distance along each ray at a given arc, FAR at the end of the ray and beyond."""
         if self.kind == "bounded":
             return entry + arc
         if self.kind == "unbounded":
-            # Even steps until the ray has surely left the unit cube, from there even in the contraction's radius.
-            inside = 1.0 + entry  # [r, 1]
-            shell = (arc - inside).clamp(0.0, 1.0 - 1e-6)
-            return NEAR + torch.where(arc < inside, arc, entry + 1.0 / (1.0 - shell))
-        disparity = 1.0 - (arc / self.extent[2]).clamp(0.0, 1.0 - 1e-6)
+            # Even steps until the ray has left the unit cube, from there even in the contraction's radius.
+            speed = directions.abs().amax(-1, keepdim=True)  # [r, 1]
+            shell = ((arc - entry) * speed).clamp(0.0, 1.0 - 1e-7)
+            outside = entry + (1.0 / (1.0 - shell) - 1.0) / speed
+            return (NEAR + torch.where(arc < entry, arc, outside)).clamp_max(FAR)
+        disparity = 1.0 - (arc / self.extent[2]).clamp(0.0, 1.0 - 1e-7)
         along = (-directions[..., 2:]).clamp_min(1e-6)  # [r, 1]
-        return ((self.box[0, 2] / disparity + origins[..., 2:]) / along).clamp(0.0, 1e6)
+        return ((self.box[0, 2] / disparity + origins[..., 2:]) / along).clamp(0.0, FAR)
 
 
 def forward_box(origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], near: float) -> Float[Tensor, "2 3"]:

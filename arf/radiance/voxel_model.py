@@ -26,7 +26,7 @@ class VoxelModelConfig(ModelConfig):
     """Settings of the voxel backbone."""
 
     _target: type = field(default_factory=lambda: VoxelModel)
-    resolutions: tuple[int, ...] = (64, 128, 192)
+    resolutions: tuple[int, ...] = (64, 128, 256)
     """Voxels along the longest side, coarse to fine."""
     stages: tuple[float, ...] = (0.2, 0.5)
     """Where in training each finer grid begins, as a share of all steps."""
@@ -38,7 +38,7 @@ class VoxelModelConfig(ModelConfig):
     """Steps between looks for cells that no ray needs."""
     prune_below: float = 0.005
     """A cell is empty when no ray of late gave it (or a neighbour) more weight than this."""
-    distortion: float = 0.001
+    distortion: float = 0.008
     """Weight of the distortion loss, which gathers each ray's weight in one place."""
     smoothness: float = 0.1
     """Weight of the squared difference between neighbouring vertices' densities."""

@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from arf.radiance.grid import SparseGrid, grid_coords, trilinear_weights
 from arf.radiance.march import march, ray_starts, step_length
-from arf.radiance.space import Space
+from arf.radiance.space import FAR, Space
 
 SPACES = {
     "bounded": Space("bounded", torch.tensor([[-1.0, -2.0, -0.5], [1.5, 1.0, 1.0]])),
@@ -57,7 +57,7 @@ def every_step(space: Space, grid: SparseGrid, origins: Tensor, directions: Tens
     depth = space.depth(arc, space.entry(origins, directions), origins, directions)
     scaled = space.warp(origins[:, None] + depth[..., None] * directions[:, None]) * torch.tensor(grid.shape)
     limit = torch.tensor(grid.shape)
-    inside = ((scaled >= 0) & (scaled < limit)).all(-1)
+    inside = ((scaled >= 0) & (scaled < limit)).all(-1) & (depth < FAR)
     cell = scaled.floor().long().clamp_min(0).minimum(limit - 1)
     occupied = inside & grid.occupancy()[tuple(cell.unbind(-1))]
     ray, at = occupied.nonzero().unbind(1)
@@ -76,7 +76,7 @@ def test_no_occupied_step_is_missed(kind, step, shape):
         ray, cell, scaled, arc, depth = every_step(space, grid, origins, directions, step, offset)
         last = step_length(space, shape, step) * int(space.length() / step_length(space, shape, step))
         within = samples.arc < last  # a segment may reach a little past the end of the space
-        assert len(ray) > 100
+        assert len(ray) > 50
         kept = samples.keep(within)
         again = arc < last
         assert torch.equal(kept.ray, ray[again])
