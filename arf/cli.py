@@ -273,7 +273,8 @@ def _progress(common: Any) -> Iterator[Any]:
         TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
     )  # fmt: skip
     tasks: dict[str, Any] = {}
-    with Progress(*columns, console=Console(stderr=True), disable=common.quiet or common.json) as bars:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=common.quiet or common.json or not console.is_terminal) as bars:
 
         def update(phase: str, step: int, steps: int, figures: dict[str, float]) -> None:
             if phase not in tasks:

@@ -49,7 +49,9 @@ def test_the_whole_chain(room, paintings, tmp_path, capsys):
     assert made.info["settings"]["style_weights"] == [2.0, 1.0]
     assert (made.path / "preview.png").is_file()
     assert (made.path / "losses.png").is_file()
-    code, out, _ = run(capsys, "render", tmp_path / "room" / "arf", "--path", "orbit", "--frames", 2, "--no-png", "--json")
+    code, out, _ = run(
+        capsys, "render", tmp_path / "room" / "arf", "--path", "orbit", "--frames", 2, "--no-png", "--json"
+    )
     assert code == 0
     assert json.loads(out) == {"video": str(made.path / "renders" / "orbit.mp4"), "frames": 2}
     assert [p.name for p in (made.path / "renders").iterdir()] == ["orbit.mp4"]
@@ -88,7 +90,9 @@ def test_what_is_missing_is_said(tmp_path, capsys, fitted, paintings):
 
 def test_a_tiny_style_picture_is_refused(fitted, tmp_path, capsys):
     Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
-    assert "dot.png" in refused(capsys, "stylize", fitted.path, "--style", tmp_path / "dot.png", "--output", tmp_path / "o")
+    assert "dot.png" in refused(
+        capsys, "stylize", fitted.path, "--style", tmp_path / "dot.png", "--output", tmp_path / "o"
+    )
     assert not (tmp_path / "o").exists()
 
 
