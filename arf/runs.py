@@ -11,6 +11,8 @@ Reading a run executes nothing. Every file is written whole or not at all.
 from __future__ import annotations
 
 import json
+import os
+import re
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -96,8 +98,9 @@ class Run:
         with atomic_path(self.path / f"{name}.safetensors") as temporary:
             try:
                 save_file(contiguous, temporary, metadata={"notes": json.dumps(_plain(notes))})
-            except SafetensorError as error:  # an I/O error wears this coat
-                raise OSError(str(error)) from error
+            except SafetensorError as error:  # an I/O error wears this coat, its number in the text
+                number = re.search(r"os error (\d+)", str(error))
+                raise OSError(*([int(number[1]), os.strerror(int(number[1]))] if number else [str(error)])) from error
             temporary.chmod(0o644)  # safetensors leaves it to the owner alone
 
     def has(self, name: str) -> bool:
