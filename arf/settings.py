@@ -118,8 +118,8 @@ class StylizeSettings:
     cache_memory: float = 0.0
     """Gigabytes of memory for render operators and content features; 0 takes half of what is free. The rest is
     streamed from disk."""
-    min_weight: float = 0.002
-    """Samples below this weight are left out of the render operators."""
+    drop_weight: float = 0.002
+    """Share of each ray's weight, its lightest samples, that the render operators may leave out."""
     seed: int = 0
     """Seeds the order of views."""
     device: str = "auto"
@@ -133,7 +133,7 @@ class StylizeSettings:
         _within(self, 16, inf, "long_side")
         _within(self, 1e-9, inf, "learning_rate", "style_scale")
         _within(self, 0, inf, "style_weight", "content_weight", "tv_weight", "cache_memory", "style_weights")
-        _within(self, 0, 0.5, "min_weight")
+        _within(self, 0, 0.5, "drop_weight")
 
 
 @dataclass

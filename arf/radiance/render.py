@@ -24,7 +24,7 @@ from arf.runs import Run
 from arf.settings import RenderSettings
 from arf.video import Writer
 
-MIN_WEIGHT = 0.002  # samples below this weight are not looked up
+DROP_WEIGHT = 0.002  # share of each ray's weight, its lightest samples, that is not looked up
 
 
 def render(
@@ -80,7 +80,7 @@ def render_frame(
     """Frame k of a path; with `compare` the photoreal one is to its left."""
     backbone = model.backbone if isinstance(model, StylizedModel) else model
     views = Views(cameras, [])
-    traced = trace(backbone, *views.rays(k), MIN_WEIGHT)
+    traced = trace(backbone, *views.rays(k), DROP_WEIGHT)
     size = (*views.size(k), 3)
     pictures = []
     if compare or backbone is model:

@@ -32,7 +32,7 @@ def open_photoreal(run: Run, device: torch.device) -> tuple[VoxelModel, Capture]
 def open_stylized(run: Run, device: torch.device) -> tuple[StylizedModel, Capture]:
     """The repainted model of a `stylize` run, and its capture."""
     capture = load_capture(capture_config(run))
-    config = StylizedModelConfig(backbone=backbone_config(run), min_weight=run.info["settings"]["min_weight"])
+    config = StylizedModelConfig(backbone=backbone_config(run), drop_weight=run.info["settings"]["drop_weight"])
     return _restore(run, config, capture, device), capture
 
 

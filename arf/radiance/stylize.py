@@ -144,7 +144,7 @@ class Painter:
         """Trace the views, recolour and re-fit the colours, encode the content."""
         start = time.perf_counter()
         self.operators = OperatorSet(
-            self.model, self.views, self.cache, self.settings.min_weight, lambda i, n: progress("trace", i, n, {})
+            self.model, self.views, self.cache, self.settings.drop_weight, lambda i, n: progress("trace", i, n, {})
         )
         self.timings.trace = time.perf_counter() - start
         self.photoreal = self._photoreal_colors()
@@ -284,7 +284,7 @@ def _mixture(styles: list[Tensor], share: np.ndarray) -> Moments:
 
 
 def _write(run: Run, capture: Capture, painter: Painter, colors: VertexColors, styles: list[Tensor]) -> None:
-    config = StylizedModelConfig(backbone=painter.model.config, min_weight=painter.settings.min_weight)
+    config = StylizedModelConfig(backbone=painter.model.config, drop_weight=painter.settings.drop_weight)
     model = StylizedModel.around(config, painter.model, colors)
     run.save("model", model.state_dict(), step=painter.step)
     image.write(run.path / "preview.png", preview(model, painter, styles))
@@ -308,7 +308,7 @@ def preview(model: StylizedModel, painter: Painter, styles: list[Tensor], views:
     """before | style | after, a row per view."""
     rows = []
     for k, i in enumerate(sorted({round(x) for x in np.linspace(0, len(painter.views) - 1, views)})):
-        traced = trace(model.backbone, *painter.views.rays(i), painter.settings.min_weight)
+        traced = trace(model.backbone, *painter.views.rays(i), painter.settings.drop_weight)
         size = (*painter.views.size(i), 3)
         before = traced.composite(traced.rgb, model.backbone.background).clamp(0, 1).cpu().view(size)
         after = model.colors.render(traced).clamp(0, 1).cpu().view(size)

@@ -16,13 +16,13 @@ from arf.radiance.voxel_model import VoxelModelConfig, picture_metrics
 
 @dataclass
 class StylizedModelConfig(ModelConfig):
-    """A stylized scene: the backbone that it was made from, and the weight below which a sample is not looked up."""
+    """A stylized scene: the backbone that it was made from, and how much of each ray's weight is not looked up."""
 
     _target: type = field(default_factory=lambda: StylizedModel)
     backbone: ModelConfig = field(default_factory=VoxelModelConfig)
     """The photoreal model."""
-    min_weight: float = 0.002
-    """Samples below this weight are left out."""
+    drop_weight: float = 0.002
+    """Share of each ray's weight, its lightest samples, that is left out."""
     enable_collider: bool = False
     eval_num_rays_per_chunk: int = 1 << 15
 
@@ -50,7 +50,7 @@ class StylizedModel(Model):
 
     @torch.no_grad()
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
-        traced = trace(self.backbone, ray_bundle.origins, ray_bundle.directions, self.config.min_weight)
+        traced = trace(self.backbone, ray_bundle.origins, ray_bundle.directions, self.config.drop_weight)
         return {
             "rgb": self.colors.render(traced).clamp(0, 1),
             "photoreal": traced.composite(traced.rgb, self.backbone.background).clamp(0, 1),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from arf.radiance.grid import CORNERS, grid_coords, linear_index, trilinear_weights
 from arf.radiance.march import Samples, ray_starts
-from arf.radiance.volume import accumulate, ray_sums
+from arf.radiance.volume import accumulate, before, ray_sums
 
 
 @dataclass
@@ -68,16 +68,28 @@ def mean_depth(samples: Samples, weight: Float[Tensor, " n"]) -> Float[Tensor, "
     return (ray_sums(weight, samples.starts) / inverse.clamp_min(1e-12)).float().clamp_max(1e6).where(inverse > 0, 1e6)
 
 
+def heaviest(weight: Float[Tensor, " n"], starts: Int[Tensor, " r1"], ray: Int[Tensor, " n"], drop: float) -> Tensor:
+    """Mask [N] of each ray's heaviest samples: the lightest go as long as they weigh at most `drop` together.
+
+    Colours differ by about 1 at most, so a pixel moves by about `drop` at most: 0.004 is one level of 255.
+    """
+    order = torch.argsort(ray + weight.double().clamp(0, 0.999))  # by ray, lightest first
+    light = before(weight[order], starts, ray) + weight[order]  # this sample and the lighter ones of its ray
+    kept = torch.empty_like(ray, dtype=torch.bool)
+    kept[order] = light > drop
+    return kept
+
+
 @torch.no_grad()
 def trace(
-    model, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], min_weight: float = 0.0, chunk: int = 16384
+    model, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], drop_weight: float = 0.0, chunk: int = 16384
 ) -> Trace:
     """Trace rays through a backbone in evaluation mode.
 
     Args:
         model: a nerfstudio model with `samples` (see `VoxelModel.samples`).
-        min_weight: samples of less weight are left out; the rest of the ray takes over their share, so that a ray's
-            total stays what it was.
+        drop_weight: share of each ray's weight that may be left out, its lightest samples (see `heaviest`); the others
+            take over, so that a ray's total stays what it was.
         chunk: rays at a time.
     """
     model.eval()
@@ -86,12 +98,13 @@ def trace(
         o, d = origins[first : first + chunk].to(model.device), directions[first : first + chunk].to(model.device)
         samples, weight, leftover, rgb = model.samples(o, d)
         depth = mean_depth(samples, weight)
-        kept = (weight >= min_weight).nonzero().squeeze(1)
-        if min_weight > 0:
-            ray, light = samples.ray[kept], weight[kept]
-            before, after = ray_sums(weight, samples.starts), ray_sums(light, ray_starts(ray, len(o)))
-            weight = weight * (before / after.clamp_min(1e-12)).float()[samples.ray]
-            leftover = torch.where(after > 0, leftover, 1.0)
+        kept = (weight > 0).nonzero().squeeze(1)
+        if drop_weight > 0:
+            kept = heaviest(weight, samples.starts, samples.ray, drop_weight).nonzero().squeeze(1)
+            ray, heavy = samples.ray[kept], weight[kept]
+            total, rest = ray_sums(weight, samples.starts), ray_sums(heavy, ray_starts(ray, len(o)))
+            weight = weight * (total / rest.clamp_min(1e-12)).float()[samples.ray]
+            leftover = torch.where(rest > 0, leftover, 1.0)
         cell = model.field.grid.cells[samples.cell[kept].long()]
         parts.append(
             Trace(samples.ray[kept] + first, weight[kept], cell, samples.fraction[kept], rgb[kept], leftover, depth)

@@ -24,7 +24,7 @@ class OperatorSet:
     """
 
     def __init__(
-        self, model, views: Views, cache: ViewCache, min_weight: float, progress: Callable[[int, int], None]
+        self, model, views: Views, cache: ViewCache, drop_weight: float, progress: Callable[[int, int], None]
     ) -> None:
         self.cache, self.shape, self.count = cache, model.field.grid.shape, len(views)
         self.sizes = [views.size(i) for i in range(len(views))]
@@ -32,7 +32,7 @@ class OperatorSet:
         vertices = (self.shape[0] + 1) * (self.shape[1] + 1) * (self.shape[2] + 1)
         seen = torch.zeros(vertices, dtype=torch.bool)
         for i, (height, width) in enumerate(self.sizes):
-            operator = build(trace(model, *views.rays(i), min_weight), height, width, self.shape)
+            operator = build(trace(model, *views.rays(i), drop_weight), height, width, self.shape)
             seen[operator.columns.long()] = True
             cache.put(f"operator-{i:04d}", operator.tensors())
             self.nbytes += operator.nbytes

@@ -17,7 +17,7 @@ from arf.settings import FitSettings
 
 # capture, downscale (of the original photographs), preset, steps
 CAPTURES = {
-    "still-life": (None, 1, "object", 1000),
+    "still-life": (None, 1, "object", 800),
     "fox": ("captures/fox", 4, "unbounded", 1500),
     "lego": ("captures/lego", 2, "object", 1500),
     "fern": ("captures/fern", 16, "forward", 1500),

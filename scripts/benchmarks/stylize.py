@@ -19,10 +19,11 @@ from arf.errors import UserError
 from arf.presets import apply_preset
 from arf.radiance.cache import ViewCache
 from arf.radiance.fit import fit
+from arf.radiance.march import ray_starts
 from arf.radiance.scene import open_photoreal
 from arf.radiance.stylize import Painter
 from arf.radiance.trace import trace
-from arf.radiance.volume import accumulate, interpolate, ray_starts
+from arf.radiance.volume import accumulate, interpolate
 from arf.runs import Run
 from arf.settings import FitSettings, StylizeSettings
 
@@ -67,7 +68,7 @@ def uncached(painter: Painter, i: int) -> torch.Tensor:
 
 def gradient_error(painter: Painter, i: int) -> float:
     """Relative error of the operator's gradient against autograd through dense rendering of the same samples."""
-    traced = trace(painter.model, *painter.views.rays(i), painter.settings.min_weight)
+    traced = trace(painter.model, *painter.views.rays(i), painter.settings.drop_weight)
     vertices, weights = traced.vertices(painter.operators.shape)
     rows = torch.searchsorted(painter.operators.keys, vertices)
     size = (*painter.views.size(i), 3)

@@ -29,8 +29,8 @@ def view() -> tuple[Tensor, Tensor]:
     return Views(around(1, WIDTH, HEIGHT), [Path()]).rays(0)
 
 
-def operator_of(model: VoxelModel, min_weight: float = 0.0) -> RenderOperator:
-    return build(trace(model, *view(), min_weight), HEIGHT, WIDTH, model.field.grid.shape)
+def operator_of(model: VoxelModel, drop_weight: float = 0.0) -> RenderOperator:
+    return build(trace(model, *view(), drop_weight), HEIGHT, WIDTH, model.field.grid.shape)
 
 
 def everywhere(model: VoxelModel, colors: Tensor) -> Tensor:

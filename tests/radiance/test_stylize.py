@@ -33,7 +33,7 @@ def model_bytes(run: Run) -> bytes:
 def renders(run: Run, views: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     """Stylized and photoreal colours of the first training views, unclamped: [R, 3] each."""
     model, capture = open_stylized(run, CPU)
-    traces = [trace(model.backbone, *capture.train.rays(i), run.info["settings"]["min_weight"]) for i in range(views)]
+    traces = [trace(model.backbone, *capture.train.rays(i), run.info["settings"]["drop_weight"]) for i in range(views)]
     after = torch.cat([model.colors.render(t) for t in traces])
     return after, torch.cat([t.composite(t.rgb, model.backbone.background) for t in traces])
 

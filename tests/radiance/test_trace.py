@@ -10,7 +10,7 @@ from fields import around, ball_model, dense_render
 
 from arf.radiance.capture import Views
 from arf.radiance.grid import CORNERS, linear_index
-from arf.radiance.trace import trace
+from arf.radiance.trace import heaviest, trace
 
 MODELS = {
     "colour behind": lambda: ball_model(),
@@ -42,15 +42,21 @@ def test_trace_renders_what_dense_marching_renders(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("min_weight", [0.0, 0.002, 0.1, 2.0])
-def test_weights_and_leftover_share_out_one_whatever_is_left_out(name, min_weight):
-    traced = trace(MODELS[name](), *rays(), min_weight)
+@pytest.mark.parametrize("drop_weight", [0.0, 0.002, 0.1, 2.0])
+def test_weights_and_leftover_share_out_one_whatever_is_left_out(name, drop_weight):
+    traced = trace(MODELS[name](), *rays(), drop_weight)
     total = torch.zeros(traced.rays).index_add(0, traced.ray, traced.weight) + traced.leftover
     torch.testing.assert_close(total, torch.ones(traced.rays), rtol=0, atol=1e-5)
-    assert (traced.weight >= min_weight).all()
     assert (traced.ray.diff() >= 0).all()
-    if min_weight == 2:
+    if drop_weight == 2:
         assert len(traced.weight) == 0
+
+
+def test_the_heaviest_samples_are_kept_in_their_order():
+    weight = torch.tensor([0.1, 0.5, 0.05, 0.3, 0.02, 0.02, 0.04, 0.9])
+    ray = torch.tensor([0, 0, 0, 0, 2, 2, 2, 3])
+    kept = heaviest(weight, torch.tensor([0, 4, 4, 7, 8]), ray, 0.1)
+    assert kept.tolist() == [True, True, False, True, False, False, False, True]
 
 
 @pytest.mark.parametrize("name", MODELS)
