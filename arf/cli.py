@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
+from arf.allocator import keep_freed_memory
 from arf.errors import UserError
 from arf.presets import apply_preset
 from arf.settings import FitSettings, RenderSettings, StylizeSettings
@@ -120,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=FutureWarning)
     for message in ("Sparse CSR tensor support", "Using a non-tuple sequence"):  # of torch, about what we do on purpose
         warnings.filterwarnings("ignore", message=message)
-    _keep_freed_memory()
+    keep_freed_memory()
     try:
         command = tyro.cli(
             Command, prog="arf", description=__doc__.splitlines()[0], args=arguments, **_preset(arguments)
@@ -159,18 +160,6 @@ def _preset(arguments: list[str]) -> dict[str, Any]:
     values = apply_preset(settings(), Path(path), arguments[0])
     needed = {"run": tyro.MISSING} if command is Render else {}
     return {"default": command(settings=values, **needed)}
-
-
-def _keep_freed_memory() -> None:
-    """Tell glibc not to give large blocks back to the system after each use, which a step then fetches anew."""
-    import ctypes
-
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return  # another C library
-    mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
-    mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
 
 
 def _fit(command: Fit) -> dict[str, Any]:

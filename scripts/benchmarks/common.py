@@ -12,6 +12,9 @@ from pathlib import Path
 
 import torch
 
+from arf.allocator import keep_freed_memory
+
+keep_freed_memory()  # as the command line does
 ROOT = Path(__file__).resolve().parents[2]
 
 
