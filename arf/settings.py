@@ -118,7 +118,7 @@ class StylizeSettings:
     cache_memory: float = 0.0
     """Gigabytes of memory for render operators and content features; 0 takes half of what is free. The rest is
     streamed from disk."""
-    drop_weight: float = 0.002
+    drop_weight: float = 0.0025
     """Share of each ray's weight, its lightest samples, that the render operators may leave out."""
     seed: int = 0
     """Seeds the order of views."""

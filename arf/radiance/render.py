@@ -24,7 +24,7 @@ from arf.runs import Run
 from arf.settings import RenderSettings
 from arf.video import Writer
 
-DROP_WEIGHT = 0.002  # share of each ray's weight, its lightest samples, that is not looked up
+DROP_WEIGHT = 0.0025  # share of each ray's weight, its lightest samples, that is not looked up
 
 
 def render(

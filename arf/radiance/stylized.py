@@ -21,7 +21,7 @@ class StylizedModelConfig(ModelConfig):
     _target: type = field(default_factory=lambda: StylizedModel)
     backbone: ModelConfig = field(default_factory=VoxelModelConfig)
     """The photoreal model."""
-    drop_weight: float = 0.002
+    drop_weight: float = 0.0025
     """Share of each ray's weight, its lightest samples, that is left out."""
     enable_collider: bool = False
     eval_num_rays_per_chunk: int = 1 << 15

@@ -80,6 +80,20 @@ def heaviest(weight: Float[Tensor, " n"], starts: Int[Tensor, " r1"], ray: Int[T
     return kept
 
 
+def hand_over(
+    weight: Float[Tensor, " n"], ray: Int[Tensor, " n"], arc: Float[Tensor, " n"], kept: Int[Tensor, " k"]
+) -> Float[Tensor, " n"]:
+    """Weights with those of the samples that are not in `kept` added to the nearest one that is, on the same ray."""
+    if not len(kept):
+        return weight
+    here = torch.arange(len(weight), device=weight.device)
+    behind = torch.searchsorted(kept, here)  # the first kept sample from here on
+    front, after = kept[(behind - 1).clamp_min(0)], kept[behind.clamp_max(len(kept) - 1)]
+    apart = [(arc[other] - arc).abs().where(ray[other] == ray, torch.inf) for other in (front, after)]
+    heir = torch.where(apart[0] < apart[1], front, after)
+    return torch.zeros_like(weight).index_add_(0, heir, weight.where(ray[heir] == ray, 0.0))
+
+
 @torch.no_grad()
 def trace(
     model, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], drop_weight: float = 0.0, chunk: int = 16384
@@ -88,8 +102,8 @@ def trace(
 
     Args:
         model: a nerfstudio model with `samples` (see `VoxelModel.samples`).
-        drop_weight: share of each ray's weight that may be left out, its lightest samples (see `heaviest`); the others
-            take over, so that a ray's total stays what it was.
+        drop_weight: share of each ray's weight that may be left out, its lightest samples (see `heaviest`); their
+            nearest neighbours take over, so that a ray's total stays what it was.
         chunk: rays at a time.
     """
     model.eval()
@@ -101,10 +115,8 @@ def trace(
         kept = (weight > 0).nonzero().squeeze(1)
         if drop_weight > 0:
             kept = heaviest(weight, samples.starts, samples.ray, drop_weight).nonzero().squeeze(1)
-            ray, heavy = samples.ray[kept], weight[kept]
-            total, rest = ray_sums(weight, samples.starts), ray_sums(heavy, ray_starts(ray, len(o)))
-            weight = weight * (total / rest.clamp_min(1e-12)).float()[samples.ray]
-            leftover = torch.where(rest > 0, leftover, 1.0)
+            weight = hand_over(weight, samples.ray, samples.arc, kept)
+            leftover = torch.where(ray_starts(samples.ray[kept], len(o)).diff() > 0, leftover, 1.0)
         cell = model.field.grid.cells[samples.cell[kept].long()]
         parts.append(
             Trace(samples.ray[kept] + first, weight[kept], cell, samples.fraction[kept], rgb[kept], leftover, depth)

@@ -10,7 +10,7 @@ from fields import around, ball_model, dense_render
 
 from arf.radiance.capture import Views
 from arf.radiance.grid import CORNERS, linear_index
-from arf.radiance.trace import heaviest, trace
+from arf.radiance.trace import hand_over, heaviest, trace
 
 MODELS = {
     "colour behind": lambda: ball_model(),
@@ -57,6 +57,14 @@ def test_the_heaviest_samples_are_kept_in_their_order():
     ray = torch.tensor([0, 0, 0, 0, 2, 2, 2, 3])
     kept = heaviest(weight, torch.tensor([0, 4, 4, 7, 8]), ray, 0.1)
     assert kept.tolist() == [True, True, False, True, False, False, False, True]
+
+
+def test_weight_is_handed_to_the_nearest_sample_of_the_same_ray():
+    ray = torch.tensor([0, 0, 0, 0, 1, 1])
+    arc = torch.tensor([0.0, 1.0, 1.2, 3.0, 0.0, 0.1])
+    weight = torch.tensor([0.5, 0.03, 0.02, 0.4, 0.01, 0.02])
+    handed = hand_over(weight, ray, arc, torch.tensor([0, 3]))
+    torch.testing.assert_close(handed, torch.tensor([0.55, 0.0, 0.0, 0.4, 0.0, 0.0]))  # ray 1 has nobody left
 
 
 @pytest.mark.parametrize("name", MODELS)
