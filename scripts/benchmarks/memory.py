@@ -31,10 +31,14 @@ class Rendered(Views):
     def __init__(self, model, cameras) -> None:
         super().__init__(cameras, [Path("rendered")] * len(cameras))
         self.model = model
+        self.rendered: dict[int, torch.Tensor] = {}  # as bytes; rendering is slow
 
     def image(self, i: int) -> torch.Tensor:
-        traced = trace(self.model, *self.rays(i))
-        return traced.composite(traced.rgb, self.model.background).clamp(0, 1).view(*self.size(i), 3)
+        if i not in self.rendered:
+            traced = trace(self.model, *self.rays(i))
+            picture = traced.composite(traced.rgb, self.model.background).view(*self.size(i), 3)
+            self.rendered[i] = image.to_bytes(picture)
+        return self.rendered[i].float() / 255
 
 
 def main() -> None:
