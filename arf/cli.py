@@ -21,6 +21,7 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
 from arf.allocator import keep_freed_memory
 from arf.errors import UserError
+from arf.files import cannot_write
 from arf.presets import apply_preset
 from arf.settings import FitSettings, RenderSettings, StylizeSettings
 
@@ -134,10 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("arf: stopped; what was done is saved, go on with --resume RUN", file=sys.stderr)
         return 130
     except OSError as error:  # a full disk in some library's hands
-        print(
-            f"arf: {error.filename or 'a file'}: {error.strerror or error}; free some space and go on with --resume",
-            file=sys.stderr,
-        )
+        print(f"arf: {cannot_write(error.filename or 'a file of the run', error)}", file=sys.stderr)
         return 2
     if result:
         _report(

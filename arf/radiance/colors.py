@@ -54,11 +54,6 @@ class VertexColors(nn.Module):
         self.cells = tuple(self.shape.tolist())
         self.rows = BrickMap(tuple(n + 1 for n in self.cells), self.keys)
 
-    @property
-    def recolor(self) -> Affine:
-        """The fallback's affine map."""
-        return Affine(self.matrix.double(), self.bias.double())
-
     def lookup(self, trace: Trace) -> Float[Tensor, "n 3"]:
         """Colours of traced samples, anywhere in space."""
         vertices, weights = trace.vertices(self.cells)  # [n, 8]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import torch
 import yaml
@@ -15,9 +14,9 @@ from arf.runs import Run
 
 
 def write_nerfstudio_files(
-    run: Run, capture: Capture, parser: CaptureDataParserConfig, config: ModelConfig, model: Model, step: int = 0
+    run: Run, capture: Capture, parser: CaptureDataParserConfig, config: ModelConfig, model: Model
 ) -> None:
-    """Write config.yml, dataparser_transforms.json and nerfstudio_models/step-*.ckpt.
+    """Write config.yml, dataparser_transforms.json and nerfstudio_models/step-000000000.ckpt.
 
     config.yml holds Python objects, as nerfstudio wants it; the checkpoint holds tensors and plain numbers only, since
     torch loads nothing else by default.
@@ -38,10 +37,6 @@ def write_nerfstudio_files(
         temporary.write_text(yaml.dump(trainer), encoding="utf-8")
     transform = {"transform": capture.transform.tolist(), "scale": float(capture.scale)}
     write_json(run.path / "dataparser_transforms.json", transform)
-    folder = run.path / "nerfstudio_models"
-    with atomic_path(folder / f"step-{step:09d}.ckpt") as temporary:
+    with atomic_path(run.path / "nerfstudio_models" / "step-000000000.ckpt") as temporary:
         state = {f"_model.{name}": value.cpu() for name, value in model.state_dict().items()}
-        torch.save({"step": step, "pipeline": state, "optimizers": {}, "schedulers": {}, "scalers": {}}, temporary)
-    for old in Path(folder).glob("step-*.ckpt"):
-        if old.name != f"step-{step:09d}.ckpt":
-            old.unlink()
+        torch.save({"step": 0, "pipeline": state, "optimizers": {}, "schedulers": {}, "scalers": {}}, temporary)

@@ -37,7 +37,7 @@ from arf.settings import StylizeSettings
 from arf.style import StyleObjective
 
 Progress = Callable[[str, int, int, dict[str, float]], None]  # what, step, steps, figures
-FINAL_RATE = 0.1  # of the learning rate at the last step; ARF keeps it constant, a decay leaves cleaner strokes
+FINAL_RATE = 0.1  # of the learning rate at the last step; ARF keeps it constant; here the last steps settle
 
 
 def stylize(

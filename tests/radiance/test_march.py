@@ -69,14 +69,14 @@ def every_step(space: Space, grid: SparseGrid, origins: Tensor, directions: Tens
 @pytest.mark.parametrize("shape", [(40, 36, 44), (23, 18, 30)])
 def test_no_occupied_step_is_missed(kind, step, shape):
     space, grid = SPACES[kind], sparse(shape, 0.12)
-    origins, directions = some_rays(kind, 300)
-    jitter = torch.rand(300, 1, generator=torch.Generator().manual_seed(5))
+    origins, directions = some_rays(kind, 600)
+    jitter = torch.rand(600, 1, generator=torch.Generator().manual_seed(5))
     for offset in (0.5, jitter):
         samples = march(space, grid, origins, directions, step, offset)
         ray, cell, scaled, arc, depth = every_step(space, grid, origins, directions, step, offset)
         last = step_length(space, shape, step) * int(space.length() / step_length(space, shape, step))
         within = samples.arc < last  # a segment may reach a little past the end of the space
-        assert len(ray) > 50
+        assert len(ray) > 100
         kept = samples.keep(within)
         again = arc < last
         assert torch.equal(kept.ray, ray[again])
