@@ -23,7 +23,7 @@ from arf.allocator import keep_freed_memory
 from arf.errors import UserError
 from arf.files import cannot_write
 from arf.presets import apply_preset
-from arf.settings import FitSettings, RenderSettings, StylizeSettings
+from arf.settings import DemoSettings, FitSettings, RenderSettings, StylizeSettings
 
 
 @dataclass
@@ -86,6 +86,21 @@ class Render:
 
 
 @dataclass
+class Demo:
+    """See it work: a still life of ours, repainted in two pictures of ours. No download, no GPU, some minutes."""
+
+    style: UseAppendAction[tuple[Path, ...]] = ()
+    """Your own picture in place of ours; give it several times for several."""
+    settings: OmitArgPrefixes[DemoSettings] = field(default_factory=DemoSettings)
+    output: Path = Path("outputs/demo")
+    """Report, film and runs are written into this folder; what it already holds is used again."""
+    quiet: bool = False
+    """No progress, only warnings and errors."""
+    json: bool = False
+    """Print the result as one JSON object, for scripts."""
+
+
+@dataclass
 class Evaluate:
     """Measure a fitted scene against its held-out photographs."""
 
@@ -106,7 +121,8 @@ class View:
 
 
 Command = (
-    Annotated[Fit, tyro.conf.subcommand("fit")]
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Stylize, tyro.conf.subcommand("stylize")]
     | Annotated[Render, tyro.conf.subcommand("render")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
@@ -158,6 +174,21 @@ def _preset(arguments: list[str]) -> dict[str, Any]:
     values = apply_preset(settings(), Path(path), arguments[0])
     needed = {"run": tyro.MISSING} if command is Render else {}
     return {"default": command(settings=values, **needed)}
+
+
+def _demo(command: Demo) -> dict[str, Any]:
+    from arf.radiance.demo import demo
+
+    with _progress(command) as bars:
+        made = demo(list(command.style), command.settings, command.output, bars)
+    return {
+        "report": made.report, "film": made.film, "sheet": made.sheet, "fit": made.fitted.path,
+        "styles": [str(run.path) for run in made.painted],
+        "say": f"{made.report}  pictures, film, curves and timings: open it in a browser\n"
+        f"{made.film}  {made.sheet}\n"
+        f"next: arf demo --style your-picture.jpg\n"
+        f"      arf fit your-capture/ && arf stylize outputs/your-capture --style your-picture.jpg",
+    }  # fmt: skip
 
 
 def _fit(command: Fit) -> dict[str, Any]:
@@ -277,7 +308,7 @@ def _report(result: dict[str, Any], as_json: bool) -> None:
     print(json.dumps({k: str(v) if isinstance(v, Path) else v for k, v in result.items()}) if as_json else said)
 
 
-HANDLERS = {Fit: _fit, Stylize: _stylize, Render: _render, Evaluate: _evaluate, View: _view}
+HANDLERS = {Demo: _demo, Fit: _fit, Stylize: _stylize, Render: _render, Evaluate: _evaluate, View: _view}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,5 @@
-"""VGG as a feature extractor: named taps on one common scale, frozen, differentiable in its input.
+"""VGG, or our compact copy of it, as a feature extractor: named taps on one common scale, frozen, differentiable in its
+input.
 
 `relu3_1` names the output after the ReLU of the first convolution of block 3. Nothing here or elsewhere may assume how
 many channels a tap has: ask `Encoder.width`.
@@ -18,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from arf import natural, pretrained
+from arf import compact, natural, pretrained
 from arf.pretrained import block_of
 
 Pooling = Literal["max", "average"]
@@ -53,6 +54,9 @@ class Encoder(nn.Module):
             convolution.weight = nn.Parameter(weight.clone(), requires_grad=False)
             convolution.bias = nn.Parameter(bias.clone(), requires_grad=False)
             self.convolutions[tap] = convolution
+        self.readouts = nn.ParameterDict(
+            {tap: nn.Parameter(matrix.clone(), requires_grad=False) for tap, matrix in stack.readouts.items()}
+        )
         self.taps = tuple(self.convolutions)
         self.register_buffer("mean", torch.tensor(stack.mean).view(1, 3, 1, 1))
         self.register_buffer("scales", torch.ones(len(self.taps)))
@@ -88,7 +92,8 @@ class Encoder(nn.Module):
             # In place is safe: the backward of a convolution reads its input, that of ReLU its output.
             x = functional.relu(self.convolutions[tap](x), inplace=True)  # [B, C, H, W]
             if tap in taps:
-                found[tap] = x if scaled else x * self.scales[index]
+                out = self._read_out(tap, x)
+                found[tap] = out if scaled else out * self.scales[index]
         return {tap: found[tap] for tap in taps}
 
     def width(self, tap: str) -> int:
@@ -123,6 +128,11 @@ class Encoder(nn.Module):
         """Mean activation of every tap over pictures, in the weights file's own units."""
         return {tap: float(x.double().mean()) for tap, x in self(pictures, self.taps, scaled=False).items()}
 
+    def _read_out(self, tap: str, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        if tap not in self.readouts:
+            return x
+        return functional.conv2d(x, self.readouts[tap][:, :, None, None])
+
     def _check(self, pictures: Tensor, taps: Sequence[str]) -> None:
         if pictures.ndim != 4 or pictures.shape[1] != 3:
             raise ValueError(f"the encoder takes [B, 3, H, W], got {list(pictures.shape)}")
@@ -144,13 +154,13 @@ def load(
 ) -> Encoder:
     """Load a frozen encoder whose taps have mean activation 1 over natural images.
 
-    Weights come from the file `weights`; else from the folder that the environment variable ARF_WEIGHTS names; else
-    from torchvision, which downloads them once. Their scales were measured over photographs where we know the weights,
-    and are measured over `natural.pictures` otherwise.
+    "compact" comes with arf, on VGG-19's common scale. VGG's weights come from the file `weights`; else from the folder
+    that the environment variable ARF_WEIGHTS names; else from torchvision, which downloads them once. Their scales were
+    measured over photographs where we know the weights, and are measured over `natural.pictures` otherwise.
 
     Args:
-        name: architecture, a key of `pretrained.LAYOUTS`.
-        weights: torchvision or Caffe-style weights, .pth or .safetensors.
+        name: "compact", or a key of `pretrained.LAYOUTS`.
+        weights: torchvision or Caffe-style weights of VGG, .pth or .safetensors; or a file of `compact.save`.
         pooling: "max" as trained, or "average" (Gatys et al.; smoother gradients).
         progress: show the download's progress bar.
 
@@ -158,6 +168,8 @@ def load(
         UserError: weights that cannot be found, read or used.
         ValueError: an unknown name or pooling.
     """
+    if name == "compact":
+        return Encoder(compact.stack(weights), pooling)
     encoder = Encoder(pretrained.find(name, weights, progress), pooling)
     known = known_scales().get(f"{name}/{encoder.fingerprint}/{pooling}")
     encoder.rescale(known or encoder.mean_activations(natural.pictures()))

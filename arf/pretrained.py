@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +30,7 @@ LAYOUTS: dict[str, tuple[tuple[int, ...], ...]] = {
 }
 SUFFIXES = (".safetensors", ".pth", ".pt")
 
-Convention = Literal["torchvision", "caffe-rgb", "caffe-bgr"]
+Convention = Literal["torchvision", "caffe-rgb", "caffe-bgr", "arf"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CAFFE_MEAN = (123.68 / 255, 116.78 / 255, 103.94 / 255)
@@ -38,13 +38,17 @@ CAFFE_MEAN = (123.68 / 255, 116.78 / 255, 103.94 / 255)
 
 @dataclass
 class Stack:
-    """Convolutions for input `RGB in [0, 1] - mean`, keyed by tap, whatever convention their file had."""
+    """Convolutions for input `RGB in [0, 1] - mean`, keyed by tap, whatever convention their file had.
+
+    A tap with a readout R [C, C] gives R·x in place of x to whoever asks for it; the next layer still gets x.
+    """
 
     name: str
     convolutions: dict[str, tuple[Tensor, Tensor]]  # tap: weight [C_out, C_in, 3, 3], bias [C_out]
     mean: tuple[float, float, float]
     convention: Convention
     fingerprint: str
+    readouts: dict[str, Tensor] = field(default_factory=dict)
 
 
 def find(name: str, file: str | Path | None = None, progress: bool = False) -> Stack:
@@ -109,7 +113,7 @@ def to_stack(name: str, state: Mapping[str, Tensor], origin: str, convention: Co
             pair.append(tensor.detach().float())
         convolutions[tap] = tuple(pair)
         inputs = width
-    fingerprint = _fingerprint(convolutions)
+    identity = fingerprint(convolutions)
     convention = convention or detect(convolutions)
     log.info("%s: %s, made for %s input", origin, name, convention)
     weight, bias = convolutions["relu1_1"]  # [C, 3, 3, 3]
@@ -119,7 +123,7 @@ def to_stack(name: str, state: Mapping[str, Tensor], origin: str, convention: Co
         mean, gain = CAFFE_MEAN, torch.full((3,), 255.0)
         weight = weight.flip(1) if convention == "caffe-bgr" else weight
     convolutions["relu1_1"] = (weight * gain.view(1, 3, 1, 1), bias)
-    return Stack(name, convolutions, mean, convention, fingerprint)
+    return Stack(name, convolutions, mean, convention, identity)
 
 
 def detect(convolutions: Mapping[str, tuple[Tensor, Tensor]]) -> Convention:
@@ -212,9 +216,10 @@ def _download(name: str, progress: bool) -> Mapping[str, Tensor]:
         ) from error
 
 
-def _fingerprint(convolutions: Mapping[str, tuple[Tensor, Tensor]]) -> str:
+def fingerprint(tensors: Mapping[str, tuple[Tensor, ...]]) -> str:
+    """Sixteen hexadecimal digits that identify tensors on the CPU."""
     digest = hashlib.sha256()
-    for pair in convolutions.values():
-        for tensor in pair:
+    for group in tensors.values():
+        for tensor in group:
             digest.update(tensor.contiguous().numpy())
     return digest.hexdigest()[:16]

@@ -10,6 +10,7 @@ Reading a run executes nothing. Every file is written whole or not at all.
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -28,6 +29,7 @@ from arf.files import atomic_path, read_json, write_json
 
 FORMAT = 1  # of arf.json and the tensors; raised when an older arf can no longer read what we write
 INFO = "arf.json"
+LOSSES = "losses.csv"
 
 
 class Run:
@@ -65,10 +67,7 @@ class Run:
         path = Path(path)
         if not path.exists():
             raise UserError(f"no run at {path}: there is no such folder")
-        found = (
-            [path / INFO] if (path / INFO).is_file() else sorted(path.glob(f"**/{INFO}"), key=lambda p: p.parent.name)
-        )
-        runs = [cls(file.parent, _read_info(file)) for file in found]
+        runs = cls.below(path)
         wanted = [r for r in runs if kind in (None, r.info["kind"]) and (r.info["finished"] or not finished)]
         if wanted:
             return wanted[-1]
@@ -77,6 +76,16 @@ class Run:
         if any(kind in (None, r.info["kind"]) for r in runs):
             raise UserError(f"{runs[-1].path} has not finished; continue it with --resume {runs[-1].path}")
         raise UserError(f"{path} holds a {runs[-1].info['kind']} run, but a {kind} run is needed")
+
+    @classmethod
+    def below(cls, path: Path) -> list[Run]:
+        """The run at `path`, or all runs anywhere below it, oldest first."""
+        found = [path / INFO] if (path / INFO).is_file() else path.glob(f"**/{INFO}")
+        return [cls(file.parent, _read_info(file)) for file in sorted(found, key=lambda p: p.parent.name)]
+
+    def is_of(self, **info: Any) -> bool:
+        """Whether these are the run's own values (settings, paths, ...)."""
+        return all(self.info.get(name) == _plain(value) for name, value in info.items())
 
     @property
     def name(self) -> str:
@@ -121,6 +130,11 @@ class Run:
                 return {key: file.get_tensor(key) for key in file.keys()}, notes  # noqa: SIM118 - not a dict
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{path} is cut short or corrupt ({error}); make the run again") from error
+
+    def curves(self) -> list[dict[str, float]]:
+        """The figures of a finished job, as `Curves` wrote them."""
+        with open(self.path / LOSSES, newline="") as file:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def _read_info(path: Path) -> dict[str, Any]:
@@ -183,15 +197,13 @@ class Curves:
 
     def draw(self) -> None:
         """Write losses.csv and losses.png."""
-        import csv
-
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         if not self.rows:
             return
         names = list(self.rows[0])
-        with atomic_path(self.folder / "losses.csv") as temporary, open(temporary, "w", newline="") as file:
+        with atomic_path(self.folder / LOSSES) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(self.rows)

@@ -83,8 +83,9 @@ BY_KIND = {
 class StylizeSettings:
     """Repaint a fitted scene in the style of one or more pictures."""
 
-    encoder: Literal["vgg19", "vgg16"] = "vgg19"
-    """The network whose features are matched."""
+    encoder: Literal["vgg19", "vgg16", "compact"] = "vgg19"
+    """The network whose features are matched. compact is distilled from vgg19, comes with arf and is several times
+    faster."""
     encoder_weights: Path | None = None
     """Weights file; else the folder in ARF_WEIGHTS, else torchvision's download."""
     pooling: Literal["max", "average"] = "max"
@@ -165,6 +166,35 @@ class RenderSettings:
         _within(self, 1, 240, "fps")
         _within(self, 2, 16384, "width", "height")
         _within(self, 1, 10, "quality")
+
+
+@dataclass
+class DemoSettings:
+    """The whole way with what comes with arf: a still life, two pictures, the compact encoder."""
+
+    quick: bool = False
+    """A rougher one in less than a minute."""
+    encoder: Literal["vgg19", "vgg16", "compact"] = "compact"
+    """The network whose features are matched; VGG must be downloaded or in ARF_WEIGHTS."""
+    seed: int = 0
+    """Same seed, same pictures."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+
+    def fit(self) -> FitSettings:
+        """Of the still life."""
+        shared = FitSettings(seed=self.seed, device=self.device, steps=800).for_kind("bounded")
+        return replace(shared, steps=250, resolutions=(48, 96), stages=(0.4,)) if self.quick else shared
+
+    def stylize(self) -> StylizeSettings:
+        """For each picture."""
+        steps = 80 if self.quick else 300
+        return StylizeSettings(encoder=self.encoder, steps=steps, seed=self.seed, device=self.device)
+
+    def render(self) -> RenderSettings:
+        """A turn around the table."""
+        frames = 40 if self.quick else 120
+        return RenderSettings(path="orbit", frames=frames, fps=8 if self.quick else 24, device=self.device)
 
 
 def _within(settings: Any, low: float, high: float, *names: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from arf import image
 from arf.errors import UserError
 from arf.radiance import paths
 from arf.radiance.capture import Capture, Views
+from arf.radiance.colors import VertexColors
 from arf.radiance.fit import pick_device
 from arf.radiance.paths import CameraPath
 from arf.radiance.scene import open_photoreal, open_stylized
@@ -73,18 +74,21 @@ def camera_path(capture: Capture, settings: RenderSettings) -> CameraPath:
     return paths.from_json(Path(settings.path), **size)
 
 
-@torch.no_grad()
 def render_frame(
     model: VoxelModel | StylizedModel, cameras: Cameras, k: int, compare: bool = False
 ) -> Float[Tensor, "h w 3"]:
     """Frame k of a path; with `compare` the photoreal one is to its left."""
-    backbone = model.backbone if isinstance(model, StylizedModel) else model
+    if not isinstance(model, StylizedModel):
+        return looks(model, [], cameras, k)[0]
+    return torch.cat(looks(model.backbone, [model.colors], cameras, k)[0 if compare else 1 :], dim=1)
+
+
+@torch.no_grad()
+def looks(
+    backbone: VoxelModel, colors: Sequence[VertexColors], cameras: Cameras, k: int
+) -> list[Float[Tensor, "h w 3"]]:
+    """Frame k of a path, traced once: photoreal, then in each of `colors`."""
     views = Views(cameras, [])
     traced = trace(backbone, *views.rays(k), DROP_WEIGHT)
-    size = (*views.size(k), 3)
-    pictures = []
-    if compare or backbone is model:
-        pictures.append(traced.composite(traced.rgb, backbone.background))
-    if backbone is not model:
-        pictures.append(model.colors.render(traced))
-    return torch.cat([p.clamp(0, 1).cpu().view(size) for p in pictures], dim=1)
+    pictures = [traced.composite(traced.rgb, backbone.background), *(c.render(traced) for c in colors)]
+    return [picture.clamp(0, 1).cpu().view(*views.size(k), 3) for picture in pictures]
