@@ -1,4 +1,4 @@
-"""What the benchmarks share: a reference to put times in proportion to, the analytic capture, and a table."""
+"""What the benchmarks share: a reference to put times in proportion to, captures, fits, painters, and a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ from pathlib import Path
 
 import torch
 
+from arf import encoder as encoders
+from arf import image
 from arf.allocator import keep_freed_memory
+from arf.errors import UserError
+from arf.presets import apply_preset
+from arf.radiance.cache import ViewCache
+from arf.radiance.fit import fit
+from arf.radiance.scene import open_photoreal
+from arf.radiance.stylize import Painter
+from arf.runs import Run
+from arf.settings import FitSettings, StylizeSettings
 
 keep_freed_memory()  # as the command line does
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,10 +51,28 @@ def reference_seconds() -> float:
 
 def analytic_capture(folder: Path) -> Path:
     """The still life at 128x128 with 42 training views, rendered once."""
-    capture = folder / "still-life"
+    capture = folder / "still-life-128"
     if not (capture / "transforms.json").exists():
         subprocess.run([sys.executable, ROOT / "scripts" / "make_scene.py", capture, "--size", "128"], check=True)
     return capture
+
+
+def fitted_run(data: Path, work: Path, preset: str, **changes) -> Run:
+    """The newest fit of a capture in the work folder, or a new one."""
+    try:
+        return Run.open(work / data.name, "fit")
+    except UserError:
+        settings = apply_preset(FitSettings(**changes), ROOT / f"configs/{preset}.yaml", "fit")
+        return fit(data, settings, work)
+
+
+def prepared(run: Run, style: Path, work: Path, steps: int, encoder: str = "vgg19") -> Painter:
+    """A painter that is ready to step."""
+    model, capture = open_photoreal(run, torch.device("cpu"))
+    painter = Painter(model, capture, [image.read_style(style)], encoders.load(encoder), StylizeSettings(steps=steps))
+    painter.cache = ViewCache(8 << 30, work / "cache", torch.device("cpu"))
+    painter.prepare(lambda *_: None)
+    return painter
 
 
 def peak_memory() -> int:

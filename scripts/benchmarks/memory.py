@@ -11,8 +11,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from common import ROOT, analytic_capture, peak_memory, print_table
-from stylize import fitted_run
+from common import ROOT, analytic_capture, fitted_run, peak_memory, print_table
 
 from arf import encoder as encoders
 from arf import image

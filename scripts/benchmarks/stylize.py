@@ -11,39 +11,12 @@ import time
 from pathlib import Path
 
 import torch
-from common import ROOT, analytic_capture, print_table, reference_seconds, seconds
+from common import ROOT, analytic_capture, fitted_run, prepared, print_table, reference_seconds, seconds
 
-from arf import encoder as encoders
-from arf import image
-from arf.errors import UserError
-from arf.presets import apply_preset
-from arf.radiance.cache import ViewCache
-from arf.radiance.fit import fit
 from arf.radiance.march import ray_starts
-from arf.radiance.scene import open_photoreal
 from arf.radiance.stylize import Painter
 from arf.radiance.trace import trace
 from arf.radiance.volume import accumulate, interpolate
-from arf.runs import Run
-from arf.settings import FitSettings, StylizeSettings
-
-
-def fitted_run(data: Path, work: Path, preset: str, **changes) -> Run:
-    """The newest fit of a capture in the work folder, or a new one."""
-    try:
-        return Run.open(work / data.name, "fit")
-    except UserError:
-        settings = apply_preset(FitSettings(**changes), ROOT / f"configs/{preset}.yaml", "fit")
-        return fit(data, settings, work)
-
-
-def prepared(run: Run, style: Path, work: Path, steps: int) -> Painter:
-    """A painter that is ready to step."""
-    model, capture = open_photoreal(run, torch.device("cpu"))
-    painter = Painter(model, capture, [image.read_style(style)], encoders.load("vgg19"), StylizeSettings(steps=steps))
-    painter.cache = ViewCache(8 << 30, work / "cache", torch.device("cpu"))
-    painter.prepare(lambda *_: None)
-    return painter
 
 
 @torch.no_grad()
