@@ -131,7 +131,7 @@ class Encoder(nn.Module):
     def _read_out(self, tap: str, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         if tap not in self.readouts:
             return x
-        return functional.conv2d(x, self.readouts[tap][:, :, None, None])
+        return functional.linear(x.permute(0, 2, 3, 1), self.readouts[tap]).permute(0, 3, 1, 2)  # stays channels-last
 
     def _check(self, pictures: Tensor, taps: Sequence[str]) -> None:
         if pictures.ndim != 4 or pictures.shape[1] != 3:

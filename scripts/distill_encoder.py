@@ -4,23 +4,24 @@
 
 The student keeps VGG's names and strides with a fraction of its channels. Every tap has a linear head that lifts it to
 the teacher's channels, and the lifted features are compared with the teacher's, mean removed: raw, which keeps Gram
-matrices, and as unit vectors, which keeps the cosines that nearest neighbours are chosen by. The heads H are not lost:
-√(HᵀH), as small as the tap is narrow, turns the tap's inner products into those of the lifted features, so that Gram,
-content and nearest-neighbour losses on the narrow taps equal those on the lifted ones. The export stores it as the
-tap's readout, scaled so that means over channels are the teacher's too.
+matrices, and as unit vectors, which keeps the cosines that nearest neighbours are chosen by. The heads are not lost:
+`arf.compact.save` turns each into a readout as narrow as its tap, with the same inner products.
 
 The student starts from the teacher: of every layer, the channels that the others are best predicted from (pivoted QR),
 with the teacher's own weights behind the heads of the layer before. It is then trained on crops of photographs,
 paintings and made pictures, and on its own mistakes: pictures that gradient descent on the student's features has drawn
 towards a painting, as stylization does.
 
-Seeded; the same seed, step by step, whether interrupted or not. Held out: every 16th picture.
+Every draw follows from the seed and the step, so a run that was killed goes on, from its last checkpoint, to the same
+network. Held out: every 16th picture. `<work>/log.jsonl` has what is measured on them.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,21 +37,25 @@ from arf import encoder as encoders
 from arf.encoder import Encoder, block_of
 from arf.losses import moment_loss, nnfm_loss
 
-WIDTHS = {"relu1_1": 16, "relu1_2": 16, "relu2_1": 48, "relu2_2": 64}
-WIDTHS |= {"relu3_1": 96, "relu3_2": 96, "relu3_3": 96, "relu3_4": 96, "relu4_1": 112, "relu4_2": 112, "relu5_1": 112}
+WIDTHS = {"relu1_1": 16, "relu1_2": 16, "relu2_1": 48, "relu2_2": 48}
+WIDTHS |= {"relu3_1": 96, "relu3_2": 96, "relu3_3": 96, "relu3_4": 96}
+WIDTHS |= {"relu4_1": 112, "relu4_2": 80, "relu4_3": 80, "relu4_4": 80, "relu5_1": 80}
+WEIGHTS = {1: 1.0, 2: 1.0, 3: 2.0, 4: 0.5, 5: 0.5}  # of the loss, by block
 TAPS = tuple(WIDTHS)
 SIZE = 128  # of a crop
 POSITIONS = 400  # compared per crop and tap
 DRAWN = 2  # crops of a batch that the student has drawn itself
 POOL = 32  # crops being drawn
+SAVE_EVERY = 250  # steps
 
 
 class Crops:
     """Augmented crops of pictures in memory."""
 
-    def __init__(self, paths: list[Path]) -> None:
+    def __init__(self, paths: list[Path], made: int = 0) -> None:
         self.pictures = [image.to_bytes(image.read(path)) for path in track(paths, "reading")]
-        self.pictures += [image.to_bytes(p.permute(1, 2, 0)) for p in natural.pictures(len(paths) // 12, 320, seed=7)]
+        if made:
+            self.pictures += [image.to_bytes(p.permute(1, 2, 0)) for p in natural.pictures(made, 320, seed=7)]
 
     def plain(self, rng: np.random.Generator) -> Tensor:
         """A crop [3, SIZE, SIZE] at a random scale, flipped or turned."""
@@ -102,6 +107,11 @@ class Student(nn.Module):
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         return self.encoder(pictures, TAPS)
 
+    def save(self, path: Path, **notes: str) -> None:
+        convolutions = {tap: (layer.weight, layer.bias) for tap, layer in self.encoder.convolutions.items()}
+        mean = tuple(self.encoder.mean.flatten().tolist())
+        compact.save(path, convolutions, dict(self.lifts), mean, **notes)
+
 
 @torch.no_grad()
 def initial(teacher: Encoder, pictures: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
@@ -112,15 +122,10 @@ def initial(teacher: Encoder, pictures: Tensor) -> tuple[dict[str, tuple[Tensor,
     x, lift, block = pictures - teacher.mean, torch.eye(3), 1
     for tap, width in WIDTHS.items():
         target = targets[tap].permute(0, 2, 3, 1).flatten(0, 2)  # [N, C]
-        rows = torch.from_numpy(rng.choice(len(target), 12000))
-        kept = torch.from_numpy(qr(target[rows].numpy(), mode="r", pivoting=True)[1][:width].copy())
+        some = target[torch.from_numpy(rng.choice(len(target), 12000))].numpy()
+        kept = torch.from_numpy(qr(some, mode="r", pivoting=True)[1][:width].copy())
         layer = teacher.convolutions[tap]
-        if layer.in_channels == lift.shape[0]:
-            weight = torch.einsum("oikl,ic->ockl", layer.weight[kept], lift)
-            bias = layer.bias[kept]
-        else:  # the teacher has layers in between that the student lacks: fit its pre-activations later
-            weight = torch.randn(width, lift.shape[1], 3, 3) * math.sqrt(2 / (9 * lift.shape[1]))
-            bias = torch.zeros(width)
+        weight, bias = torch.einsum("oikl,ic->ockl", layer.weight[kept], lift), layer.bias[kept]
         if block_of(tap) != block:
             x, block = functional.max_pool2d(x, 2), block_of(tap)
         x = functional.relu(functional.conv2d(x, weight, bias, padding=1))
@@ -152,15 +157,16 @@ class Distillation:
             x = x.permute(0, 2, 3, 1).flatten(0, 2)
             self.spread[tap] = float(x.var(0).sum())
             self.unit_spread[tap] = float(functional.normalize(x, dim=1).var(0).sum())
-        self.fast_teacher = encoders.load("vgg19", Path(teacher.origin)).to(torch.bfloat16)
+        self.fast_teacher = copy.deepcopy(teacher).to(torch.bfloat16)
         self.pool = crops.batch(POOL, rng)
         self.pulls = crops.batch(POOL, rng)
         self.optimizer = torch.optim.Adam(self.student.parameters(), lr=rate, betas=(0.9, 0.99))
         self.step = 0
 
     def state(self) -> dict:
+        settings = {"steps": self.steps, "seed": self.seed, "batch": self.batch, "rate": self.rate}
         return {
-            "student": self.student.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "settings": settings, "student": self.student.state_dict(), "optimizer": self.optimizer.state_dict(),
             "pool": self.pool, "pulls": self.pulls, "step": self.step,
         }  # fmt: skip
 
@@ -169,7 +175,7 @@ class Distillation:
         self.optimizer.load_state_dict(state["optimizer"])
         self.pool, self.pulls, self.step = state["pool"], state["pulls"], state["step"]
 
-    def train_step(self) -> dict[str, float]:
+    def train_step(self) -> None:
         rng = np.random.default_rng([self.seed, 2, self.step])
         drawn = torch.from_numpy(rng.choice(POOL, DRAWN, replace=False))
         pictures = torch.cat([self.crops.batch(self.batch - DRAWN, rng), self.pool[drawn]])
@@ -188,14 +194,13 @@ class Distillation:
             raw = (lifted - target).square().sum(1).mean() / self.spread[tap]
             unit = functional.normalize(lifted, dim=1) - functional.normalize(target, dim=1)
             terms[tap] = raw + unit.square().sum(1).mean() / self.unit_spread[tap]
-        loss = sum(terms.values()) / len(terms)
+        loss = sum(WEIGHTS[block_of(tap)] * term for tap, term in terms.items()) / len(terms)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
         self.optimizer.step()
         self.draw(drawn, rng)
         self.step += 1
-        return {tap: float(term.detach()) for tap, term in terms.items()}
 
     def draw(self, drawn: Tensor, rng: np.random.Generator) -> None:
         """Move the drawn crops a step towards their paintings in the student's features; replace some by fresh ones."""
@@ -219,7 +224,6 @@ class Distillation:
     def judge(self, pictures: Tensor, others: Tensor) -> dict[str, dict[str, float]]:
         """On held-out pictures: the share of the teacher's variance left unexplained, of raw and of unit features, and
         how much worse than the best the nearest neighbours in `others` are that the student chooses (1: random)."""
-        self.student.eval()
         report = {}
         theirs, ours = self.teacher(pictures, TAPS), self.student(pictures)
         style_theirs, style_ours = self.teacher(others, TAPS), self.student(others)
@@ -243,37 +247,54 @@ class Distillation:
 
 
 def main(
-    photos: Path, paintings: Path, weights: Path, work: Path = Path("outputs/distill"), out: Path = compact.FILE,
-    steps: int = 10000, batch: int = 8, rate: float = 2e-3, seed: int = 0, threads: int = 2,
-) -> None:  # fmt: skip
+    photos: Path,
+    paintings: Path,
+    weights: Path,
+    work: Path = Path("outputs/distill"),
+    out: Path = compact.FILE,
+    steps: int = 4500,
+    batch: int = 8,
+    rate: float = 1e-3,
+    seed: int = 0,
+    threads: int = 2,
+) -> None:
+    """
+    Args:
+        photos: folder of photographs to train on.
+        paintings: folder of paintings.
+        weights: VGG-19, the teacher.
+        work: folder of checkpoint and log; a run that was stopped goes on from there.
+        out: file to write.
+        steps: optimisation steps, each of one batch.
+        batch: crops.
+        rate: Adam's learning rate, decayed along a cosine.
+        seed: of everything that is drawn.
+        threads: processor threads.
+    """
     torch.set_num_threads(threads)
     paths = sorted(p for folder in (photos, paintings) for p in folder.iterdir() if p.suffix.lower() in image.FORMATS)
     held_out = paths[8::16]
     teacher = encoders.load("vgg19", weights)
-    teacher.origin = str(weights)
-    run = Distillation(teacher, Crops([p for p in paths if p not in held_out]), steps, seed, batch, rate)
-    check = Crops(held_out)
-    rng = np.random.default_rng(11)
-    held = torch.stack([check.plain(rng) for _ in range(64)])
+    run = Distillation(teacher, Crops([p for p in paths if p not in held_out], made=60), steps, seed, batch, rate)
+    rng, unseen = np.random.default_rng(11), Crops(held_out)
+    contents, styles = (torch.stack([unseen.plain(rng) for _ in range(32)]) for _ in range(2))
+    work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / "checkpoint.pt"
     if checkpoint.exists():
-        run.restore(torch.load(checkpoint, weights_only=True))
-    work.mkdir(parents=True, exist_ok=True)
-    log = (work / "log.jsonl").open("a")
-    if not run.step:
-        print(json.dumps({"step": 0, **run.judge(held[:32], held[32:])}), file=log, flush=True)
-    for _ in track(range(run.step, steps), "distilling"):
-        terms = run.train_step()
-        if run.step % 50 == 0:
-            print(json.dumps({"step": run.step, "loss": sum(terms.values()) / len(terms)}), file=log, flush=True)
-        if run.step % 250 == 0 or run.step == steps:
-            print(json.dumps({"step": run.step, **run.judge(held[:32], held[32:])}), file=log, flush=True)
-            with files.atomic_path(checkpoint) as temporary:
-                torch.save(run.state(), temporary)
-    network = run.student.encoder
-    convolutions = {tap: (layer.weight, layer.bias) for tap, layer in network.convolutions.items()}
-    mean = tuple(network.mean.flatten().tolist())
-    compact.save(out, convolutions, dict(run.student.lifts), mean, teacher=teacher.fingerprint, steps=str(steps))
+        state = torch.load(checkpoint, weights_only=True)
+        if state["settings"] != run.state()["settings"]:
+            sys.exit(f"{checkpoint} is of a run with {state['settings']}; give the same, or another --work")
+        run.restore(state)
+    with (work / "log.jsonl").open("a") as log:
+        for _ in track(range(run.step, steps), "distilling"):
+            if run.step == 0:
+                print(json.dumps({"step": 0, **run.judge(contents, styles)}), file=log, flush=True)
+            run.train_step()
+            if run.step % SAVE_EVERY == 0 or run.step == steps:
+                print(json.dumps({"step": run.step, **run.judge(contents, styles)}), file=log, flush=True)
+                with files.atomic_path(checkpoint) as temporary:
+                    torch.save(run.state(), temporary)
+    run.student.save(out, teacher=teacher.fingerprint, steps=str(steps), seed=str(seed))
 
 
 if __name__ == "__main__":
