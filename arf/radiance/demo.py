@@ -61,7 +61,7 @@ def demo(styles: list[Path], settings: DemoSettings, output: Path, progress: Pro
     pictures = [_cropped(image.read(path), *rows[0][0].shape[:2]) for path in styles]
     image.write(sheet, image.contact_sheet([[rows[0][0], *pictures], *rows[1:]]))
     page = output / "report.html"
-    write_demo_report(page, film, sheet, fitted, painted, rows, settings, time.perf_counter() - start)
+    write_demo_report(page, film, sheet, fitted, painted, rows, time.perf_counter() - start)
     return Demo(page, film, sheet, fitted, painted)
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-import arf
-from arf.image import Picture as Tensors
+from arf.image import Picture as Frame
 from arf.report import Commands, Curves, Gallery, Picture, Section, Table, Video, write_report
 from arf.runs import Run
-from arf.settings import DemoSettings
 
 
 def write_demo_report(
@@ -19,8 +16,7 @@ def write_demo_report(
     sheet: Path,
     fitted: Run,
     painted: Sequence[Run],
-    rows: Sequence[Sequence[Tensors]],
-    settings: DemoSettings,
+    rows: Sequence[Sequence[Frame]],
     seconds: float,
 ) -> None:
     """Write the page.
@@ -38,14 +34,16 @@ def write_demo_report(
             Section(name.capitalize(), parts=[_before_and_after(rows, k, style)])
             for k, (name, style) in enumerate(zip(names, styles, strict=True), start=1)
         ),
-        Section("All of it on one sheet", parts=[Picture(sheet)]),
+        Section(
+            "All of it on one sheet", parts=[Picture(sheet, "first row: the scene and the pictures; below: frames")]
+        ),
         Section("The fit", _fit_text(fitted), [Curves(fitted.curves(), names=("psnr", "rgb"))]),
         *(
             Section(f"Painting: {name}", _paint_text(run), [Curves(run.curves())])
             for name, run in zip(names, painted, strict=True)
         ),
-        Section("Where the time went", parts=[Table(_timings(fitted, painted, names, seconds))]),
-        Section("Settings", parts=[Table([(k, v) for k, v in asdict(settings).items()]), Table(_settings(painted))]),
+        Section("Where the time went", parts=[Table(_timings(fitted, painted, names, seconds), ("stage", "seconds"))]),
+        Section("Settings", parts=[Table(_settings(fitted, painted[0]), ("setting", "fit", "painting"))]),
         Section("Try next", parts=[Commands(_commands(fitted))]),
     ]
     lead = (
@@ -56,7 +54,7 @@ def write_demo_report(
     write_report(path, "A still life, repainted", lead, sections)
 
 
-def _before_and_after(rows: Sequence[Sequence[Tensors]], k: int, style: Path) -> Gallery:
+def _before_and_after(rows: Sequence[Sequence[Frame]], k: int, style: Path) -> Gallery:
     return Gallery([Picture(rows[0][0], "before"), Picture(style, "style"), Picture(rows[0][k], "after")])
 
 
@@ -76,16 +74,23 @@ def _paint_text(run: Run) -> str:
     )
 
 
-def _timings(fitted: Run, painted: Sequence[Run], names: Sequence[str], seconds: float) -> list[tuple[str, str]]:
+def _timings(fitted: Run, painted: Sequence[Run], names: Sequence[str], seconds: float) -> list[tuple[str, float]]:
     rows = [("fit", fitted.info["metrics"]["train_seconds"])]
     for name, run in zip(names, painted, strict=True):
         rows += [(f"{name}: {phase}", value) for phase, value in run.info["metrics"]["seconds"].items()]
-    return [(what, f"{value:.1f} s") for what, value in [*rows, ("this call of the demo, all in all", seconds)]]
+    return [(what, round(value, 1)) for what, value in [*rows, ("this call of the demo, all in all", seconds)]]
 
 
-def _settings(painted: Sequence[Run]) -> list[tuple[str, object]]:
-    kept = {k: v for k, v in painted[0].info["settings"].items() if v not in (None, [], "")}
-    return [("arf", arf.__version__), *kept.items()]
+def _settings(*runs: Run) -> list[tuple[str, ...]]:
+    """A row for every setting that one of the runs has, in their own words."""
+    names = dict.fromkeys(name for run in runs for name in run.info["settings"])
+    return [(name, *(_said(run.info["settings"].get(name)) for run in runs)) for name in names]
+
+
+def _said(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(v) for v in value)
+    return "" if value is None else str(value)
 
 
 def _commands(fitted: Run) -> list[str]:
