@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from arf.color import Affine
-from arf.radiance.grid import BrickMap
+from arf.radiance.grid import CORNERS, BrickMap, grid_coords, trilinear_weights
 from arf.radiance.trace import Trace
 
 
@@ -22,9 +24,9 @@ class VertexColors(nn.Module):
     Args:
         shape: cells per axis.
         keys: [V] sorted row-major indices of the seen vertices.
-        theta: [V, 3] RGB, unclamped.
+        theta: [V, 3] RGB, unclamped; [V, 3 k] for k looks beside each other.
         recolor: the fallback's affine map.
-        background: [3] RGB behind everything.
+        background: [3] RGB behind everything, or [3 k].
     """
 
     def __init__(
@@ -50,17 +52,32 @@ class VertexColors(nn.Module):
         none = torch.zeros(0, dtype=torch.int64)
         return cls((1, 1, 1), none, torch.zeros(0, 3), Affine.identity(), torch.zeros(3))
 
+    @classmethod
+    def beside(cls, looks: Sequence[VertexColors]) -> VertexColors:
+        """Several looks of one scene as one, its channels theirs in turn: what is looked up in one go costs once.
+
+        Raises:
+            ValueError: they have different vertices.
+        """
+        first = looks[0]
+        if any(look.cells != first.cells or not torch.equal(look.keys, first.keys) for look in looks):
+            raise ValueError("looks that are rendered together must have the same vertices")
+        recolor = Affine(torch.cat([look.matrix for look in looks]), torch.cat([look.bias for look in looks]))
+        theta, background = torch.cat([look.theta for look in looks], 1), torch.cat([look.background for look in looks])
+        return cls(first.cells, first.keys, theta, recolor, background)
+
     def _index(self) -> None:
         self.cells = tuple(self.shape.tolist())
         self.rows = BrickMap(tuple(n + 1 for n in self.cells), self.keys)
 
     def lookup(self, trace: Trace) -> Float[Tensor, "n 3"]:
         """Colours of traced samples, anywhere in space."""
-        vertices, weights = trace.vertices(self.cells)  # [n, 8]
-        row = self.rows.find_index(vertices.flatten()).view(vertices.shape)
+        near = grid_coords(trace.cell, self.cells).int().unbind(-1)  # x, y, z [n] of each cell's first vertex
+        steps = CORNERS.to(trace.cell.device).int().unbind(-1)
+        row = self.rows.find_at(*(base[:, None] + step for base, step in zip(near, steps, strict=True)))  # [n, 8]
         seen = row >= 0
-        weights = weights * seen
-        padded = torch.cat([self.theta, self.theta.new_zeros(1, 3)])  # row -1 is the zero at the end
+        weights = trilinear_weights(trace.fraction) * seen
+        padded = torch.cat([self.theta, self.theta.new_zeros(1, self.theta.shape[1])])  # row -1 is the zero at the end
         painted = nn.functional.embedding_bag(
             torch.where(seen, row, len(self.theta)), padded, per_sample_weights=weights, mode="sum"
         )

@@ -11,6 +11,7 @@ import torch
 
 import arf
 from arf import bundled, image
+from arf.radiance.colors import VertexColors
 from arf.radiance.demo_report import write_demo_report
 from arf.radiance.fit import fit, pick_device
 from arf.radiance.render import camera_path, looks
@@ -98,7 +99,7 @@ def _film(
     """Write the film, photoreal and every style side by side, and return the frames of the contact sheet."""
     device = pick_device(settings.device)
     backbone, capture = open_photoreal(fitted, device)
-    colors = [open_stylized(run, device)[0].colors for run in painted]
+    colors = VertexColors.beside([open_stylized(run, device)[0].colors for run in painted])
     cameras = camera_path(capture, settings.render())
     shown, rows = {k * len(cameras) // SHOWN for k in range(SHOWN)}, []
     with Writer(path, cameras.fps, settings.render().quality) as writer:

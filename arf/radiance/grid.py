@@ -58,16 +58,15 @@ class BrickMap(nn.Module):
 
     def find(self, coords: Int[Tensor, "n 3"]) -> Int[Tensor, " n"]:
         """Row at integer coordinates, -1 where there is none. The coordinates must lie in the volume."""
-        x, y, z = coords.unbind(-1)
+        return self.find_at(*coords.unbind(-1))
+
+    def find_at(self, x: Int[Tensor, "*n"], y: Int[Tensor, "*n"], z: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
+        """The same for coordinates that come apart."""
         _, by, bz = self.brick_shape
         brick = self.bricks[((x >> 2) * by + (y >> 2)) * bz + (z >> 2)]  # [n]
         slot = (brick << 6) | ((x & 3) << 4) | ((y & 3) << 2) | (z & 3)
         # a missing brick (-1) gives a negative slot, which counts from the end: the spare brick, all of it -1
         return self.slots[slot]
-
-    def find_index(self, index: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-        """The same for row-major indices."""
-        return self.find(grid_coords(index, self.shape).int())
 
 
 class SparseGrid(nn.Module):

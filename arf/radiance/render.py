@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ from arf.runs import Run
 from arf.settings import RenderSettings
 from arf.video import Writer
 
-DROP_WEIGHT = 0.0025  # share of each ray's weight, its lightest samples, that is not looked up
+RAYS = 8192  # traced at a time: in cache on a CPU
 
 
 def render(
@@ -79,16 +79,19 @@ def render_frame(
 ) -> Float[Tensor, "h w 3"]:
     """Frame k of a path; with `compare` the photoreal one is to its left."""
     if not isinstance(model, StylizedModel):
-        return looks(model, [], cameras, k)[0]
-    return torch.cat(looks(model.backbone, [model.colors], cameras, k)[0 if compare else 1 :], dim=1)
+        return looks(model, None, cameras, k)[0]
+    return torch.cat(looks(model.backbone, model.colors, cameras, k)[0 if compare else 1 :], dim=1)
 
 
 @torch.no_grad()
-def looks(
-    backbone: VoxelModel, colors: Sequence[VertexColors], cameras: Cameras, k: int
-) -> list[Float[Tensor, "h w 3"]]:
-    """Frame k of a path, traced once: photoreal, then in each of `colors`."""
+def looks(backbone: VoxelModel, colors: VertexColors | None, cameras: Cameras, k: int) -> list[Float[Tensor, "h w 3"]]:
+    """Frame k of a path, traced once: photoreal, then in every look of `colors`."""
     views = Views(cameras, [])
-    traced = trace(backbone, *views.rays(k), DROP_WEIGHT)
-    pictures = [traced.composite(traced.rgb, backbone.background), *(c.render(traced) for c in colors)]
-    return [picture.clamp(0, 1).cpu().view(*views.size(k), 3) for picture in pictures]
+    rays, pixels = views.rays(k), []
+    for origins, directions in zip(*(part.split(RAYS) for part in rays), strict=True):
+        traced = trace(backbone, origins, directions)
+        pixels.append(traced.composite(traced.rgb, backbone.background))
+        if colors is not None:
+            pixels[-1] = torch.cat([pixels[-1], colors.render(traced)], 1)  # [r, 3 + 3 looks]
+    frame = torch.cat(pixels).clamp(0, 1).cpu().view(*views.size(k), -1)
+    return list(frame.split(3, dim=-1))

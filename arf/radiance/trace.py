@@ -121,5 +121,7 @@ def trace(
         parts.append(
             Trace(samples.ray[kept] + first, weight[kept], cell, samples.fraction[kept], rgb[kept], leftover, depth)
         )
+    if len(parts) == 1:
+        return parts[0]
     fields = Trace.__dataclass_fields__
     return Trace(**{name: torch.cat([getattr(part, name) for part in parts]) for name in fields})

@@ -117,3 +117,14 @@ def test_state_goes_round_into_an_empty_field_of_another_size(model, seen, unsee
     assert holder.colors.cells == colors.cells
     torch.testing.assert_close(holder.colors.matrix.double(), RECOLOR.matrix, rtol=0, atol=1e-6)
     torch.testing.assert_close(holder.colors.bias.double(), RECOLOR.bias, rtol=0, atol=1e-6)
+
+
+def test_looks_beside_each_other_are_the_looks(model, seen):
+    first, second = painted(model, seen, seed=1), painted(model, seen, seed=2)
+    both = VertexColors.beside([first, second]).render(seen)
+    torch.testing.assert_close(both, torch.cat([first.render(seen), second.render(seen)], 1))
+
+
+def test_looks_of_different_vertices_are_refused(model, seen, unseen):
+    with pytest.raises(ValueError, match="the same vertices"):
+        VertexColors.beside([painted(model, seen), painted(model, unseen)])

@@ -38,13 +38,13 @@ def test_brick_map_is_a_dictionary(shape, share):
     table = BrickMap(shape, index)
     everywhere = torch.arange(int(np.prod(shape)))
     wanted = torch.tensor([rows.get(int(i), -1) for i in everywhere])
-    assert torch.equal(table.find_index(everywhere).long(), wanted)
+    assert torch.equal(table.find(grid_coords(everywhere, shape).int()).long(), wanted)
     assert torch.equal(table.find(grid_coords(everywhere, shape).int()).long(), wanted)
 
 
 def test_empty_brick_map_finds_nothing():
     table = BrickMap((5, 6, 7), torch.zeros(0, dtype=torch.int64))
-    assert (table.find_index(torch.arange(5 * 6 * 7)) == -1).all()
+    assert (table.find(grid_coords(torch.arange(5 * 6 * 7), (5, 6, 7)).int()) == -1).all()
 
 
 def test_brick_map_takes_memory_only_where_there_is_something():
