@@ -7,6 +7,7 @@ values and gradients, approximately and at VGG-19's common scale.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,7 +68,7 @@ def save(
         lifts: H [C, c] of every tap, from its c channels to the C of VGG-19 at their common scale. Stored is
             R = √(HᵀH)·√(c/C), which has the same inner products as H per channel: ‖R x‖²/c = ‖H x‖²/C.
         mean: subtracted from RGB in [0, 1].
-        notes: metadata.
+        notes: kept in the file beside the licence.
     """
     tensors = {"mean": torch.tensor(mean)}
     for tap, (weight, bias) in convolutions.items():
@@ -78,5 +79,6 @@ def save(
         tensors[f"{tap}.weight"], tensors[f"{tap}.bias"] = weight, bias
     tensors = {name: tensor.half().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"licence": LICENCE, **notes})
+        about = json.dumps({"licence": LICENCE, **notes})  # one entry: safetensors does not keep the order of several
+        save_file(tensors, temporary, metadata={"about": about})
         temporary.chmod(0o644)  # safetensors leaves it to the owner alone

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from encoders import tiny_encoder
@@ -96,7 +98,7 @@ def test_it_is_small_and_has_vgg_s_taps(shipped):
 
 def test_it_says_whose_work_it_is_made_from():
     with safe_open(compact.FILE, framework="pt") as file:
-        licence = file.metadata()["licence"]
+        licence = json.loads(file.metadata()["about"])["licence"]
     assert all(word in licence for word in ("VGG-19", "Simonyan", "Zisserman", "Oxford", "CC BY 4.0"))
 
 
