@@ -99,7 +99,7 @@ def main() -> None:
     for capture in options.captures:
         folder, _, downscale = capture.partition(":")
         preset = "object" if "arf_scene_box" in (Path(folder) / "transforms.json").read_text() else "unbounded"
-        run = fitted_run(Path(folder), options.work, preset, downscale=float(downscale or 1))
+        run = fitted_run(Path(folder), options.work, preset, steps=800, downscale=float(downscale or 1))
         for style in options.styles:
             before, vgg, vgg_seconds = paint(run, style, options.work, "vgg19")
             _, ours, our_seconds = paint(run, style, options.work, "compact")
