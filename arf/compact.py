@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,18 +36,16 @@ def stack(file: str | Path | None = None) -> Stack:
     """
     path = Path(file or FILE)
     state = {name: tensor.float() for name, tensor in read(path).items()}
-    taps = sorted(name.removesuffix(".weight") for name in state if name.endswith(".weight"))
-    inputs = 3
+    refusal = UserError(f"{path} is no compact encoder; for VGG's weights give --encoder vgg19 or vgg16")
+    taps = sorted(name.removesuffix(".weight") for name in state if re.fullmatch(r"relu\d_\d\.weight", name))
+    shapes, inputs = {"mean": (3,)}, 3
     for tap in taps:
         width = len(state[f"{tap}.weight"])
-        shapes = {"weight": (width, inputs, 3, 3), "bias": (width,), "readout": (width, width)}
-        for part, shape in shapes.items():
-            tensor = state.get(f"{tap}.{part}")
-            if tensor is None or tuple(tensor.shape) != shape or not tensor.isfinite().all():
-                raise UserError(f"{path} is no compact encoder: {tap}.{part} is missing, misshapen or not finite")
+        shapes |= {f"{tap}.weight": (width, inputs, 3, 3), f"{tap}.bias": (width,), f"{tap}.readout": (width, width)}
         inputs = width
-    if not taps or tuple(state.get("mean", torch.empty(0)).shape) != (3,):
-        raise UserError(f"{path} is no compact encoder; leave out --encoder-weights to use the one that comes with arf")
+    for name, shape in shapes.items():
+        if not taps or name not in state or tuple(state[name].shape) != shape or not state[name].isfinite().all():
+            raise refusal
     convolutions = {tap: (state[f"{tap}.weight"], state[f"{tap}.bias"]) for tap in taps}
     readouts = {tap: state[f"{tap}.readout"] for tap in taps}
     pairs = {tap: (*convolutions[tap], readouts[tap]) for tap in taps}

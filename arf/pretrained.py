@@ -211,8 +211,8 @@ def _download(name: str, progress: bool) -> Mapping[str, Tensor]:
     except Exception as error:  # URLError, a hash that does not match, a full disk, a damaged cache
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"no {name} weights, and torchvision's download failed ({reason}); take --encoder compact, which comes with "
-            f"arf, or give --encoder-weights FILE, or set ARF_WEIGHTS to a folder that holds {name}*.pth or "
+            f"no {name} weights, and torchvision's download failed ({reason}); take --encoder compact, which comes "
+            f"with arf, or give --encoder-weights FILE, or set ARF_WEIGHTS to a folder that holds {name}*.pth or "
             f"{name}*.safetensors, or connect to the network once"
         ) from error
 

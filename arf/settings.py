@@ -83,11 +83,11 @@ BY_KIND = {
 class StylizeSettings:
     """Repaint a fitted scene in the style of one or more pictures."""
 
-    encoder: Literal["vgg19", "vgg16", "compact"] = "vgg19"
+    encoder: Literal["compact", "vgg19", "vgg16"] = "compact"
     """The network whose features are matched. compact is distilled from vgg19, comes with arf and is several times
-    faster."""
+    faster; the others are downloaded."""
     encoder_weights: Path | None = None
-    """Weights file; else the folder in ARF_WEIGHTS, else torchvision's download."""
+    """Weights file of the encoder; for VGG else the folder in ARF_WEIGHTS, else torchvision's download."""
     pooling: Literal["max", "average"] = "max"
     """The encoder's pooling: max as it was trained, average for smoother gradients."""
     layers: tuple[str, ...] = ("relu3_1", "relu3_2", "relu3_3")
@@ -111,7 +111,8 @@ class StylizeSettings:
     long_side: int = 512
     """The style loss looks at pictures of at most this long side; larger views are shrunk for it."""
     style_scale: float = 1.0
-    """Long side of the style picture relative to the views'; larger gives finer strokes."""
+    """Long side of the style picture relative to the views'. Smaller brings more of its motifs into the scene (cells,
+    swirls), larger only its brushwork."""
     style_weights: tuple[float, ...] = ()
     """One weight per style picture; equal when left out."""
     preserve_color: bool = False
@@ -174,8 +175,8 @@ class DemoSettings:
 
     quick: bool = False
     """A rougher one in less than a minute."""
-    encoder: Literal["vgg19", "vgg16", "compact"] = "compact"
-    """The network whose features are matched; VGG must be downloaded or in ARF_WEIGHTS."""
+    encoder: Literal["compact", "vgg19", "vgg16"] = "compact"
+    """The network whose features are matched."""
     seed: int = 0
     """Same seed, same pictures."""
     device: str = "auto"
@@ -184,17 +185,18 @@ class DemoSettings:
     def fit(self) -> FitSettings:
         """Of the still life."""
         shared = FitSettings(seed=self.seed, device=self.device, steps=800).for_kind("bounded")
-        return replace(shared, steps=250, resolutions=(48, 96), stages=(0.4,)) if self.quick else shared
+        return replace(shared, steps=250, resolutions=(48, 96), stages=(0.4,), downscale=2) if self.quick else shared
 
     def stylize(self) -> StylizeSettings:
         """For each picture."""
         steps = 80 if self.quick else 300
-        return StylizeSettings(encoder=self.encoder, steps=steps, seed=self.seed, device=self.device)
+        shared = {"encoder": self.encoder, "seed": self.seed, "device": self.device}
+        return StylizeSettings(steps=steps, style_scale=0.75, **shared)
 
     def render(self) -> RenderSettings:
         """A turn around the table."""
-        frames = 40 if self.quick else 120
-        return RenderSettings(path="orbit", frames=frames, fps=8 if self.quick else 24, device=self.device)
+        frames, fps = (32, 8) if self.quick else (120, 24)
+        return RenderSettings(path="orbit", frames=frames, fps=fps, width=160, device=self.device)
 
 
 def _within(settings: Any, low: float, high: float, *names: str) -> None:

@@ -122,15 +122,16 @@ def held_out(assets, kind: str) -> list[torch.Tensor]:
     return [image.fit_long_side(image.read(path), 192).permute(2, 0, 1)[None] for path in paths]
 
 
-@pytest.mark.parametrize(("tap", "most"), [("relu1_1", 0.1), ("relu2_1", 0.3), ("relu3_1", 0.35), ("relu4_1", 0.45)])
+@pytest.mark.parametrize(("tap", "most"), [("relu1_1", 0.1), ("relu2_1", 0.3), ("relu3_1", 0.45), ("relu4_1", 0.55)])
 def test_its_gram_losses_are_near_vgg19_s(assets, vgg19, shipped, tap, most):
+    # Lower the deeper: what it cannot predict of VGG's features is missing from their Gram matrix.
     for content, style in zip(held_out(assets, "photos"), held_out(assets, "styles"), strict=True):
         a, b = ((network(content, [tap])[tap], network(style, [tap])[tap]) for network in (vgg19, shipped))
         theirs, ours = (gram_loss(x, gram(y, "positions"), "positions").item() for x, y in (a, b))
         assert ours == pytest.approx(theirs, rel=most)
 
 
-@pytest.mark.parametrize(("tap", "most"), [("relu2_1", 0.05), ("relu3_1", 0.08), ("relu3_3", 0.08), ("relu4_1", 0.12)])
+@pytest.mark.parametrize(("tap", "most"), [("relu2_1", 0.05), ("relu3_1", 0.06), ("relu3_3", 0.07), ("relu4_1", 0.08)])
 def test_it_chooses_neighbours_that_vgg19_finds_near(assets, vgg19, shipped, tap, most):
     """How much of the way from the best choice to a random one its choices are, by VGG-19's cosines."""
     for content, style in zip(held_out(assets, "photos"), held_out(assets, "styles"), strict=True):

@@ -97,7 +97,7 @@ def _commands(fitted: Run) -> list[str]:
     return [
         "# the same scene in a picture of yours",
         "arf demo --style your-picture.jpg",
-        "# finer strokes, or the photographs' own colours",
+        "# its brushwork alone, or with the photographs' own colours",
         f"arf stylize {fitted.path} --style your-picture.jpg --encoder compact --style-scale 1.5",
         f"arf stylize {fitted.path} --style your-picture.jpg --encoder compact --preserve-color",
         "# a place of yours: 30 to 100 overlapping photographs",
