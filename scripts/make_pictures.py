@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 LOOP_FPS = 12
+WIDTH = 1600  # of the sheet
 
 
 def main() -> None:
@@ -24,10 +25,9 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder to write")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    for source, name, width in ((options.demo, "sheet", 984), (options.all, "styles", 1600)):
-        with Image.open(source / "sheet.png") as sheet:
-            smaller = sheet.resize((width, round(sheet.height * width / sheet.width)), Image.LANCZOS)
-        smaller.save(options.out / f"{name}.jpg", quality=88)
+    with Image.open(options.all / "sheet.png") as sheet:
+        smaller = sheet.resize((WIDTH, round(sheet.height * WIDTH / sheet.width)), Image.LANCZOS)
+    smaller.save(options.out / "styles.jpg", quality=88)
     frames = imageio_ffmpeg.read_frames(str(options.demo / "film.mp4"))
     meta = next(frames)
     width, height = meta["size"]

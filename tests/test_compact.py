@@ -131,7 +131,7 @@ def test_its_gram_losses_are_near_vgg19_s(assets, vgg19, shipped, tap, most):
         assert ours == pytest.approx(theirs, rel=most)
 
 
-@pytest.mark.parametrize(("tap", "most"), [("relu2_1", 0.05), ("relu3_1", 0.06), ("relu3_3", 0.07), ("relu4_1", 0.08)])
+@pytest.mark.parametrize(("tap", "most"), [("relu2_1", 0.05), ("relu3_1", 0.06), ("relu3_3", 0.07), ("relu4_1", 0.12)])
 def test_it_chooses_neighbours_that_vgg19_finds_near(assets, vgg19, shipped, tap, most):
     """How much of the way from the best choice to a random one its choices are, by VGG-19's cosines."""
     for content, style in zip(held_out(assets, "photos"), held_out(assets, "styles"), strict=True):
