@@ -148,7 +148,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"arf: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("arf: stopped; what was done is saved, go on with --resume RUN", file=sys.stderr)
+        again = "call it again to go on" if arguments[:1] == ["demo"] else "go on with --resume RUN"
+        print(f"arf: stopped; what was done is saved, {again}", file=sys.stderr)
         return 130
     except OSError as error:  # a full disk in some library's hands
         print(f"arf: {cannot_write(error.filename or 'a file of the run', error)}", file=sys.stderr)

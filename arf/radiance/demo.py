@@ -11,6 +11,7 @@ import torch
 
 import arf
 from arf import bundled, image
+from arf import encoder as encoders
 from arf.radiance.colors import VertexColors
 from arf.radiance.demo_report import write_demo_report
 from arf.radiance.fit import fit, pick_device
@@ -52,8 +53,9 @@ def demo(styles: list[Path], settings: DemoSettings, output: Path, progress: Pro
     start = time.perf_counter()
     styles = [Path(path).resolve() for path in styles] or [bundled.style(name) for name in bundled.DEFAULT_STYLES]
     for path in styles:
-        image.read_style(path)  # before minutes of work
+        image.read_style(path)  # whatever is wrong is said before minutes of work
     pick_device(settings.device)
+    encoders.load(settings.encoder)
     output.mkdir(parents=True, exist_ok=True)
     fitted = _fitted(settings, output, progress)
     painted = [_painted(fitted, path, settings, output, progress) for path in styles]

@@ -120,6 +120,13 @@ def test_the_command_line(monkeypatch, paintings, tmp_path, capsys):
     assert cli.main(["demo", "--style", str(tmp_path), "--output", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
+    def interrupted(*_) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("arf.radiance.demo.fit", interrupted)
+    assert cli.main(["demo", "--output", str(tmp_path / "other")]) == 130
+    assert "call it again" in capsys.readouterr().err
+
 
 def test_quick_is_less_of_everything():
     quick, full = DemoSettings(quick=True), DemoSettings()
