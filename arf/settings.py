@@ -185,7 +185,8 @@ class DemoSettings:
     def fit(self) -> FitSettings:
         """Of the still life."""
         shared = FitSettings(seed=self.seed, device=self.device, steps=800).for_kind("bounded")
-        return replace(shared, steps=250, resolutions=(48, 96), stages=(0.4,), downscale=2) if self.quick else shared
+        rough = {"steps": 200, "samples": 100_000, "resolutions": (48, 96), "stages": (0.4,), "downscale": 2}
+        return replace(shared, **rough) if self.quick else shared
 
     def stylize(self) -> StylizeSettings:
         """For each picture."""
@@ -195,7 +196,7 @@ class DemoSettings:
 
     def render(self) -> RenderSettings:
         """A turn around the table."""
-        frames, fps = (32, 8) if self.quick else (120, 24)
+        frames, fps = (24, 8) if self.quick else (120, 24)
         return RenderSettings(path="orbit", frames=frames, fps=fps, width=160, device=self.device)
 
 
