@@ -117,7 +117,7 @@ def test_its_gradient_is_that_of_finite_differences(shipped):
 
 
 def held_out(assets, kind: str) -> list[torch.Tensor]:
-    """Pictures that it was not trained on."""
+    """Pictures whose files it was not trained on; of a painting, another copy may have been among them."""
     paths = sorted((assets / kind).glob("*.jpg"))[:3]
     return [image.fit_long_side(image.read(path), 192).permute(2, 0, 1)[None] for path in paths]
 
