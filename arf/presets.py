@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
 
@@ -29,10 +29,14 @@ def apply_preset(settings: Settings, path: Path, section: str) -> Settings:
         raise UserError(f"{path} is no preset: it needs sections such as fit: and stylize:")
     assert is_dataclass(settings)
     known = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    hints = get_type_hints(type(settings))
     for name, value in (content.get(section) or {}).items():
         if name not in known:
             raise UserError(f"{path}: {section} has no setting {name!r}; known are {', '.join(known)}")
-        known[name] = _as(value, known[name], f"{path}: {section}.{name}")
+        default = known[name]
+        if default is None:  # left out: its type says what may stand there
+            default = next((kind() for kind in get_args(hints[name]) if kind in (int, float, Path)), None)
+        known[name] = _as(value, default, f"{path}: {section}.{name}")
     return type(settings)(**known)
 
 
@@ -42,6 +46,8 @@ def _as(value: Any, default: Any, where: str) -> Any:
         return tuple(value)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(default, Path) and isinstance(value, str):
+        return Path(value)
     if default is not None and not isinstance(value, type(default)):
         raise UserError(f"{where} is {value!r}; expected {type(default).__name__}")
     return value

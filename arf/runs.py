@@ -103,7 +103,12 @@ class Run:
 
     def save(self, name: str, tensors: dict[str, Tensor], **notes: Any) -> None:
         """Write `<name>.safetensors`; `notes` (JSON) travel in the same file, so that the two cannot disagree."""
-        contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        contiguous: dict[str, Tensor] = {}
+        places = set()
+        for key, tensor in tensors.items():
+            value = tensor.detach().cpu().contiguous()
+            contiguous[key] = value.clone() if value.data_ptr() in places else value  # nerfacto names some twice
+            places.add(value.data_ptr())
         with atomic_path(self.path / f"{name}.safetensors") as temporary:
             try:
                 save_file(contiguous, temporary, metadata={"notes": json.dumps(_plain(notes))})

@@ -22,27 +22,33 @@ class FitSettings:
     """Share of the views kept for evaluation when the capture has no split of its own."""
     seed: int = 0
     """Seeds the held-out split and every random draw."""
-    backbone: Literal["auto", "voxel"] = "auto"
-    """The kind of field; auto takes the voxel grid."""
+    backbone: Literal["auto", "voxel", "nerfacto"] = "auto"
+    """The kind of field: a voxel grid, quick on a CPU, or nerfstudio's nerfacto; auto takes nerfacto with CUDA."""
     scene: Literal["auto", "bounded", "unbounded", "forward"] = "auto"
     """How space is mapped: a box, everything around the cameras, or the frustum of a forward-facing capture."""
     background: str = "auto"
     """Behind everything: "last" (each ray's last sample), a colour "r,g,b" in 0..1, or auto (white for transparent
-    pictures, grey for others)."""
-    steps: int = 1500
-    """Optimisation steps."""
+    pictures; for others grey, and last with nerfacto)."""
+    steps: int | None = None
+    """Optimisation steps; 1500 for voxel, 15000 for nerfacto."""
     samples: int = 150_000
-    """Samples per step; the number of rays follows from it."""
+    """voxel: samples per step; the number of rays follows from it."""
+    rays: int = 4096
+    """nerfacto: rays per step."""
+    hash_size: int = 19
+    """nerfacto: entries of each hash table, as a power of two."""
+    refine_poses: bool = False
+    """nerfacto: also correct the cameras' poses."""
     resolutions: tuple[int, ...] = ()
     """Voxels along the longest side, coarse to fine; by the kind of scene when left out."""
     stages: tuple[float, ...] = (0.2, 0.5)
     """Where each finer grid begins, as a share of all steps."""
     step: float = 1.0
     """Marching step in voxels."""
-    learning_rate: float = 0.06
-    """Adam's learning rate at the start."""
-    final_learning_rate: float = 0.006
-    """And at the end (exponential in between)."""
+    learning_rate: float | None = None
+    """Adam's learning rate at the start; 0.06 for voxel, 0.01 for nerfacto."""
+    final_learning_rate: float | None = None
+    """And at the end (exponential in between); a tenth of that."""
     distortion: float | None = None
     """Weight of the loss that gathers each ray's weight in one place: fewer floaters, fewer samples. By the kind of
     scene when left out; too much of it flattens an unbounded scene."""
@@ -59,19 +65,26 @@ class FitSettings:
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
-        _within(self, 1, inf, "steps", "samples", "save_every", "downscale")
+        _within(self, 1, inf, "steps", "samples", "rays", "save_every", "downscale")
+        _within(self, 4, 24, "hash_size")
         _within(self, 1e-9, inf, "learning_rate", "final_learning_rate")
         _within(self, 0.1, 4, "step")
         _within(self, 0, inf, "distortion", "smoothness", "color_smoothness", "prune_below")
         _within(self, 2, 1024, "resolutions")
         _within(self, 0, 1, "stages")
 
-    def for_kind(self, kind: str) -> FitSettings:
-        """These settings with what was left out filled in for a kind of scene; the figures were found by trial."""
-        left_out = {k: v for k, v in BY_KIND[kind].items() if getattr(self, k) in (None, ())}
-        return replace(self, **left_out)
+    def for_kind(self, kind: str, cuda: bool = False) -> FitSettings:
+        """These settings with what was left out filled in for a kind of scene; voxel's figures were found by trial."""
+        backbone = self.backbone if self.backbone != "auto" else "nerfacto" if cuda else "voxel"
+        defaults = {**BY_BACKBONE[backbone], **BY_KIND[kind]}
+        left_out = {k: v for k, v in defaults.items() if getattr(self, k) in (None, ())}
+        return replace(self, backbone=backbone, **left_out)
 
 
+BY_BACKBONE = {
+    "voxel": {"steps": 1500, "learning_rate": 0.06, "final_learning_rate": 0.006},
+    "nerfacto": {"steps": 15_000, "learning_rate": 0.01, "final_learning_rate": 0.001},
+}
 BY_KIND = {
     "bounded": {"resolutions": (48, 96, 144), "distortion": 0.013, "smoothness": 0.03, "color_smoothness": 0.003},
     "unbounded": {"resolutions": (64, 128, 256), "distortion": 0.008, "smoothness": 0.1, "color_smoothness": 0.01},
@@ -122,6 +135,9 @@ class StylizeSettings:
     streamed from disk."""
     drop_weight: float = 0.0025
     """Share of each ray's weight, its lightest samples, that the render operators may leave out."""
+    color_resolution: int | None = None
+    """nerfacto: cells of the colour grid along each side; as many as the views have pixels (192 to 768) when left
+    out. A voxel grid is repainted on its own vertices."""
     seed: int = 0
     """Seeds the order of views."""
     device: str = "auto"
@@ -136,6 +152,7 @@ class StylizeSettings:
         _within(self, 1e-9, inf, "learning_rate", "style_scale")
         _within(self, 0, inf, "style_weight", "content_weight", "tv_weight", "cache_memory", "style_weights")
         _within(self, 0, 0.5, "drop_weight")
+        _within(self, 8, 2048, "color_resolution")
 
 
 @dataclass
@@ -184,7 +201,7 @@ class DemoSettings:
 
     def fit(self) -> FitSettings:
         """Of the still life."""
-        shared = FitSettings(seed=self.seed, device=self.device, steps=800).for_kind("bounded")
+        shared = FitSettings(backbone="voxel", seed=self.seed, device=self.device, steps=800).for_kind("bounded")
         rough = {"steps": 200, "samples": 100_000, "resolutions": (48, 96), "stages": (0.4,), "downscale": 2}
         return replace(shared, **rough) if self.quick else shared
 

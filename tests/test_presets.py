@@ -27,6 +27,9 @@ def test_values_replace_defaults_and_keep_their_type(tmp_path):
     assert (settings.steps, settings.downscale, settings.resolutions, settings.seed) == (7, 2.0, (8, 16), 3)
     assert isinstance(settings.downscale, float)
     assert apply_preset(RenderSettings(), path, "render") == RenderSettings()
+    path.write_text("fit:\n  learning_rate: 1\nstylize:\n  encoder_weights: vgg.pth\n")
+    assert isinstance(apply_preset(FitSettings(), path, "fit").learning_rate, float)
+    assert apply_preset(StylizeSettings(), path, "stylize").encoder_weights == Path("vgg.pth")
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,7 @@ def test_values_replace_defaults_and_keep_their_type(tmp_path):
     [
         ("fit:\n  stepz: 7", "no setting 'stepz'"),
         ("fit:\n  steps: many", "fit.steps is 'many'; expected int"),
+        ("fit:\n  distortion: [1]", "expected float"),
         ("fit: 7", "no preset"),
         ("fit: [", "not readable YAML"),
         ("fit: !!python/object/apply:os.getcwd []", "not readable YAML"),

@@ -8,20 +8,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from nerfstudio.cameras.rays import RayBundle
-from nerfstudio.data.scene_box import SceneBox
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.models.base_model import Model
 from torch import Tensor
 
 from arf.errors import UserError
-from arf.radiance.capture import Capture, CaptureDataParserConfig, Views, load_capture
+from arf.radiance.backbone import Backbone
+from arf.radiance.backbones import build, fit_config, plain
+from arf.radiance.capture import CaptureDataParserConfig, Views, load_capture
 from arf.radiance.metrics import psnr, ssim
 from arf.radiance.nerfstudio_run import write_nerfstudio_files
 from arf.radiance.pictures import is_transparent
 from arf.radiance.trace import trace
-from arf.radiance.voxel_model import VoxelModel, VoxelModelConfig
 from arf.runs import Curves, Run
 from arf.settings import FitSettings
 
@@ -54,9 +57,11 @@ class RayBank:
 
     def draw(self, count: int) -> tuple[RayBundle, Float[Tensor, "r 3"]]:
         """Random rays and their true colours."""
-        pixel = torch.randint(0, len(self.view), (count,)).to(self.view.device)
-        origins, directions = self.origins[self.view[pixel]], self.directions[pixel]
-        bundle = RayBundle(origins=origins, directions=directions, pixel_area=torch.ones_like(origins[:, :1]))
+        pixel = torch.randint(0, len(self.view), (count,), device=self.view.device)
+        view = self.view[pixel]  # [r]
+        origins = self.origins[view]
+        one = torch.ones_like(origins[:, :1])
+        bundle = RayBundle(origins, self.directions[pixel], pixel_area=one, camera_indices=view[:, None])
         return bundle, self.colors[pixel].float() / 255
 
 
@@ -98,27 +103,6 @@ def parse_color(text: str) -> tuple[float, float, float]:
     return r, g, b
 
 
-def model_config(settings: FitSettings, transparent: bool) -> VoxelModelConfig:
-    """The backbone that a fit was asked to make."""
-    background = settings.background
-    if background == "auto":
-        background = "1,1,1" if transparent else "0.5,0.5,0.5"
-    shared = ("resolutions", "stages", "step", "distortion", "smoothness", "color_smoothness", "prune_below")
-    values = {name: getattr(settings, name) for name in shared}
-    if len(settings.stages) != len(settings.resolutions) - 1 or sorted(settings.stages) != list(settings.stages):
-        raise UserError(
-            f"{len(settings.resolutions)} resolutions need {len(settings.resolutions) - 1} ascending stages, "
-            f"got {settings.stages}"
-        )
-    return VoxelModelConfig(background=background, total_steps=settings.steps, **values)
-
-
-def build_model(config: VoxelModelConfig, capture: Capture, device: torch.device) -> VoxelModel:
-    """A fresh backbone for a capture."""
-    box = SceneBox(aabb=capture.scene_box)
-    return config.setup(scene_box=box, num_train_data=len(capture.train), metadata=capture.metadata).to(device)
-
-
 def fit(
     data: Path, settings: FitSettings, output: Path, progress: Progress | None = None, resume: Run | None = None
 ) -> Run:
@@ -136,11 +120,12 @@ def fit(
     device = pick_device(settings.device)
     torch.manual_seed(settings.seed)
     capture = load_capture(parser_config(data, settings))
-    settings = settings.for_kind(capture.metadata["kind"])
+    settings = settings.for_kind(capture.kind, cuda=device.type == "cuda")
     bank = RayBank.of(capture.train, device)
-    config = model_config(settings, transparent=is_transparent(capture.train.filenames[0]))
-    model = build_model(config, capture, device)
-    run = resume or Run.create(output, capture.name, "arf-voxel", kind="fit", data=data.resolve(), settings=settings)
+    config = fit_config(settings, capture.kind, transparent=is_transparent(capture.train.filenames[0]))
+    model = build(config, capture, device)
+    method = f"arf-{settings.backbone}"
+    run = resume or Run.create(output, capture.name, method, kind="fit", data=data.resolve(), settings=settings)
     state = FitState(model, settings)
     if resume and resume.has("resume"):
         state.load(*resume.load("resume"))
@@ -156,74 +141,103 @@ def fit(
     run.save("model", model.state_dict(), step=state.step)
     write_nerfstudio_files(run, capture, parser_config(data, settings), config, model)
     curves.draw()
-    run.finish(metrics=metrics, steps=state.step, model=config_values(config))
+    run.finish(metrics=metrics, steps=state.step, model=plain(config))
     return run
-
-
-def config_values(config: VoxelModelConfig) -> dict[str, object]:
-    """The fields of a backbone's configuration that arf.json keeps."""
-    return {name: getattr(config, name) for name in VoxelModelConfig.__annotations__ if not name.startswith("_")}
 
 
 class FitState:
     """Everything that changes during a fit; saved, it goes on to the same result."""
 
-    def __init__(self, model: VoxelModel, settings: FitSettings) -> None:
+    def __init__(self, model: Model, settings: FitSettings) -> None:
         self.model, self.settings = model, settings
-        self.step, self.rays = 0, 2048
+        self.step, self.rays = 0, 2048 if settings.backbone == "voxel" else settings.rays
         self.seconds = 0.0  # spent in training steps, over all sittings
         self.curves: list[dict[str, float]] = []
+        self.half = settings.backbone == "nerfacto" and model.device.type == "cuda"  # as nerfstudio trains it
+        self.scaler = torch.amp.GradScaler(enabled=self.half)
         self.optimizer = self._adam()
 
     def _adam(self) -> torch.optim.Adam:
-        return torch.optim.Adam(
-            [self.model.field.table], lr=self.settings.learning_rate, betas=(0.9, 0.99), eps=1e-15, fused=True
-        )
+        groups = [{"params": p, "name": name} for name, p in self.model.get_param_groups().items()]
+        betas = (0.9, 0.99) if self.settings.backbone == "voxel" else (0.9, 0.999)
+        return torch.optim.Adam(groups, lr=self.settings.learning_rate, betas=betas, eps=1e-15, fused=True)
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def set_rate(self) -> None:
+        """Exponential decay; poses move at a tenth of the rate, as nerfstudio has it."""
+        s = self.settings
+        rate = s.learning_rate * (s.final_learning_rate / s.learning_rate) ** (self.step / s.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * (0.1 if group["name"] == "camera_opt" else 1.0)
+
+    def callbacks(self) -> list[TrainingCallback]:
+        """The model's own, which keep to nerfstudio's interface."""
+        optimizers = SimpleNamespace(optimizers={"fields": self.optimizer})
+        return self.model.get_training_callbacks(TrainingCallbackAttributes(optimizers, self.scaler, None, None))
+
+    def finite(self) -> bool:
+        return all(bool(p.isfinite().all()) for p in self._parameters())
 
     def save(self, run: Run) -> None:
         """Write resume.safetensors."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        for state in self.optimizer.state.values():
-            tensors |= {f"adam.{k}": v for k, v in state.items()}
+        for i, parameter in enumerate(self._parameters()):
+            tensors |= {f"adam.{i}.{k}": v for k, v in self.optimizer.state.get(parameter, {}).items()}
         tensors["random"] = torch.get_rng_state()
-        run.save("resume", tensors, step=self.step, rays=self.rays, seconds=self.seconds, curves=self.curves)
+        if self.model.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.model.device)
+        notes = {"schedule": getattr(self.model, "schedule", 0), "scaler": self.scaler.state_dict()}
+        run.save("resume", tensors, step=self.step, rays=self.rays, seconds=self.seconds, curves=self.curves, **notes)
 
     def load(self, tensors: dict[str, Tensor], notes: dict) -> None:
         """Take over what `save` wrote."""
         self.step, self.rays, self.curves = notes["step"], notes["rays"], notes["curves"]
         self.seconds = notes["seconds"]
         self.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+        if hasattr(self.model, "schedule"):
+            self.model.schedule = notes["schedule"]
+        self.scaler.load_state_dict(notes["scaler"])
         self.optimizer = self._adam()
-        moments = {k[5:]: v.to(self.model.device) for k, v in tensors.items() if k.startswith("adam.")}
-        if moments:
-            self.optimizer.state[self.model.field.table] = moments
+        for i, parameter in enumerate(self._parameters()):
+            start = f"adam.{i}."
+            moments = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+            if moments:
+                self.optimizer.state[parameter] = {k: v.to(self.model.device) for k, v in moments.items()}
         torch.set_rng_state(tensors["random"])
+        if "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.model.device)
 
 
 def _optimise(state: FitState, bank: RayBank, run: Run, curves: Curves, progress: Progress | None) -> None:
     model, settings = state.model, state.settings
     model.train()
-    decay = math.log(settings.final_learning_rate / settings.learning_rate) / settings.steps
+    callbacks = state.callbacks()
     while state.step < settings.steps:
         start = time.perf_counter()
+        for callback in callbacks:
+            callback.run_callback_at_location(state.step, TrainingCallbackLocation.BEFORE_TRAIN_ITERATION)
         bundle, color = bank.draw(state.rays)
-        for group in state.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * math.exp(decay * state.step)
-        outputs = model(bundle)
-        losses = model.get_loss_dict(outputs, {"image": color})
+        state.set_rate()
+        with torch.autocast(model.device.type, enabled=state.half):
+            outputs, batch = model(bundle), {"image": color}
+            losses = model.get_loss_dict(outputs, batch, model.get_metrics_dict(outputs, batch))
         state.optimizer.zero_grad(set_to_none=True)
-        sum(losses.values()).backward()
-        state.optimizer.step()
+        state.scaler.scale(sum(losses.values())).backward()
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        if "num_samples" in outputs:  # keep their number, and so the time of a step, about constant
+            wanted = state.rays * settings.samples / max(1, int(outputs["num_samples"]))
+            state.rays = int(min(max(0.9 * state.rays + 0.1 * wanted, FEWEST_RAYS), MOST_RAYS))
+        for callback in callbacks:  # before anything that may stop here, to go on from a whole step
+            callback.run_callback_at_location(state.step, TrainingCallbackLocation.AFTER_TRAIN_ITERATION)
         state.step += 1
-        # keep the number of samples, and so the time of a step, about constant
-        wanted = state.rays * settings.samples / max(1, int(outputs["num_samples"]))
-        state.rays = int(min(max(0.9 * state.rays + 0.1 * wanted, FEWEST_RAYS), MOST_RAYS))
-        model.refine(state.step, state.optimizer)  # before anything that may stop here, to go on from a whole step
         finished = state.step == settings.steps
         saving = state.step % settings.save_every == 0 and not finished
         if state.step % 10 == 0 or saving or finished:
             figures = {name: float(loss.detach()) for name, loss in losses.items()}
-            if not (all(math.isfinite(v) for v in figures.values()) and model.field.table.isfinite().all()):
+            if not (all(math.isfinite(v) for v in figures.values()) and state.finite()):
                 raise UserError(
                     f"the loss became {figures['rgb']} at step {state.step}; the last good state is in {run.path}: "
                     f"lower --learning-rate (now {settings.learning_rate:g}) and fit again"
@@ -238,7 +252,7 @@ def _optimise(state: FitState, bank: RayBank, run: Run, curves: Curves, progress
 
 
 @torch.no_grad()
-def evaluate(model: VoxelModel, views: Views) -> dict[str, float]:
+def evaluate(model: Backbone, views: Views) -> dict[str, float]:
     """Mean PSNR and SSIM over views, and the samples per ray that weigh more than 0.01."""
     totals = {"psnr": 0.0, "ssim": 0.0, "samples_per_ray": 0.0}
     for i in range(len(views)):

@@ -11,18 +11,23 @@ from nerfstudio.pipelines.base_pipeline import VanillaPipelineConfig
 from nerfstudio.plugins.types import MethodSpecification
 
 from arf.radiance.capture import CaptureDataParserConfig
+from arf.radiance.nerfacto import NerfactoBackboneConfig
 from arf.radiance.pictures import CaptureDataset
 from arf.radiance.stylized import StylizedModelConfig
 from arf.radiance.voxel_model import VoxelModelConfig
 
 
-def _trainer(method: str, model, steps: int) -> TrainerConfig:
-    adam = {
-        "optimizer": AdamOptimizerConfig(lr=0.06, eps=1e-15),
-        # a tenth in ten steps; nerfstudio's exponential one puts numpy scalars into checkpoints, which torch refuses
-        "scheduler": MultiStepSchedulerConfig(
-            max_steps=steps, gamma=0.1**0.1, milestones=tuple(steps * k // 10 for k in range(1, 11))
-        ),
+def _trainer(method: str, model, steps: int, **rates: float) -> TrainerConfig:
+    """`rates`: Adam's learning rate at the start, for each group of parameters."""
+    optimizers = {
+        group: {
+            "optimizer": AdamOptimizerConfig(lr=rate, eps=1e-15),
+            # a tenth in ten steps; nerfstudio's exponential one puts numpy scalars into checkpoints: torch refuses them
+            "scheduler": MultiStepSchedulerConfig(
+                max_steps=steps, gamma=0.1**0.1, milestones=tuple(steps * k // 10 for k in range(1, 11))
+            ),
+        }
+        for group, rate in rates.items()
     }
     manager = VanillaDataManagerConfig(
         _target=VanillaDataManager[CaptureDataset],
@@ -39,21 +44,29 @@ def _trainer(method: str, model, steps: int) -> TrainerConfig:
         steps_per_eval_all_images=steps,
         mixed_precision=False,
         pipeline=VanillaPipelineConfig(datamanager=manager, model=model),
-        optimizers={"fields": adam},
+        optimizers=optimizers,
         viewer=ViewerConfig(num_rays_per_chunk=1 << 15, quit_on_train_completion=True),
         vis="tensorboard",
     )
 
 
 arf_voxel = MethodSpecification(
-    config=_trainer("arf-voxel", VoxelModelConfig(total_steps=2000), 2000),
+    config=_trainer("arf-voxel", VoxelModelConfig(total_steps=2000), 2000, fields=0.06),
     description="Sparse voxel grid with linear colour: a radiance field that fits on a laptop's CPU.",
+)
+
+
+arf_nerfacto = MethodSpecification(
+    config=_trainer(
+        "arf-nerfacto", NerfactoBackboneConfig(), 15_000, fields=0.01, proposal_networks=0.01, camera_opt=0.001
+    ),
+    description="nerfacto on captures that arf reads, ready to be repainted; downloads nothing.",
 )
 
 
 def stylized_trainer() -> TrainerConfig:
     """Configuration under which nerfstudio opens a run of `arf stylize`."""
-    return _trainer("arf", StylizedModelConfig(), 1)
+    return _trainer("arf", StylizedModelConfig(), 1, fields=0.06)
 
 
 arf_stylized = MethodSpecification(

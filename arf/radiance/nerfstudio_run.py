@@ -21,10 +21,10 @@ def write_nerfstudio_files(
     config.yml holds Python objects, as nerfstudio wants it; the checkpoint holds tensors and plain numbers only, since
     torch loads nothing else by default.
     """
-    from arf.radiance.methods import arf_stylized, arf_voxel  # builds configurations: not needed to import this file
+    from arf.radiance import methods  # builds configurations: not needed to import this file
 
-    specification = arf_voxel if run.info["method"] == "arf-voxel" else arf_stylized
-    trainer = copy.deepcopy(specification.config)
+    specification = {"arf-voxel": methods.arf_voxel, "arf-nerfacto": methods.arf_nerfacto}.get(run.info["method"])
+    trainer = copy.deepcopy(specification.config) if specification else methods.stylized_trainer()
     trainer.output_dir = run.path.parents[2].resolve()
     trainer.experiment_name, trainer.timestamp = run.info["scene"], run.name
     trainer.data = parser.data.resolve()

@@ -13,6 +13,7 @@ from torch import Tensor
 from arf import image
 from arf.errors import UserError
 from arf.radiance import paths
+from arf.radiance.backbone import Backbone
 from arf.radiance.capture import Capture, Views
 from arf.radiance.colors import VertexColors
 from arf.radiance.fit import pick_device
@@ -20,7 +21,6 @@ from arf.radiance.paths import CameraPath
 from arf.radiance.scene import open_photoreal, open_stylized
 from arf.radiance.stylized import StylizedModel
 from arf.radiance.trace import trace
-from arf.radiance.voxel_model import VoxelModel
 from arf.runs import Run
 from arf.settings import RenderSettings
 from arf.video import Writer
@@ -75,7 +75,7 @@ def camera_path(capture: Capture, settings: RenderSettings) -> CameraPath:
 
 
 def render_frame(
-    model: VoxelModel | StylizedModel, cameras: Cameras, k: int, compare: bool = False
+    model: Backbone | StylizedModel, cameras: Cameras, k: int, compare: bool = False
 ) -> Float[Tensor, "h w 3"]:
     """Frame k of a path; with `compare` the photoreal one is to its left."""
     if not isinstance(model, StylizedModel):
@@ -84,7 +84,7 @@ def render_frame(
 
 
 @torch.no_grad()
-def looks(backbone: VoxelModel, colors: VertexColors | None, cameras: Cameras, k: int) -> list[Float[Tensor, "h w 3"]]:
+def looks(backbone: Backbone, colors: VertexColors | None, cameras: Cameras, k: int) -> list[Float[Tensor, "h w 3"]]:
     """Frame k of a path, traced once: photoreal, then in every look of `colors`."""
     views = Views(cameras, [])
     rays, pixels = views.rays(k), []

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.models.base_model import Model
 
 from arf.errors import UserError
+from arf.radiance.backbone import Backbone
+from arf.radiance.backbones import build, config_of
 from arf.radiance.capture import Capture, CaptureDataParserConfig, load_capture
 from arf.radiance.fit import parser_config
+from arf.radiance.nerfacto import NerfactoBackbone
 from arf.radiance.stylized import StylizedModel, StylizedModelConfig
-from arf.radiance.voxel_model import VoxelModel, VoxelModelConfig
 from arf.runs import Run, settings_from
 from arf.settings import FitSettings
 
@@ -23,29 +24,25 @@ def capture_config(run: Run) -> CaptureDataParserConfig:
     return parser_config(Path(source["data"]), settings_from(FitSettings, source["settings"]))
 
 
-def open_photoreal(run: Run, device: torch.device) -> tuple[VoxelModel, Capture]:
-    """The fitted model of a `fit` run, and its capture."""
+def open_photoreal(run: Run, device: torch.device) -> tuple[Backbone, Capture]:
+    """The fitted model of a `fit` run, and its capture, with its training poses as the fit refined them."""
     capture = load_capture(capture_config(run))
-    return _restore(run, backbone_config(run), capture, device), capture
+    model = _restore(run, config_of(run.info["model"]), capture, device)
+    if isinstance(model, NerfactoBackbone):
+        model.refined(capture.train.cameras)
+    return model, capture
 
 
 def open_stylized(run: Run, device: torch.device) -> tuple[StylizedModel, Capture]:
     """The repainted model of a `stylize` run, and its capture."""
     capture = load_capture(capture_config(run))
-    config = StylizedModelConfig(backbone=backbone_config(run), drop_weight=run.info["settings"]["drop_weight"])
+    config = StylizedModelConfig(backbone=config_of(run.info["model"]), drop_weight=run.info["settings"]["drop_weight"])
     return _restore(run, config, capture, device), capture
-
-
-def backbone_config(run: Run) -> VoxelModelConfig:
-    """The backbone's configuration that arf.json kept."""
-    return settings_from(VoxelModelConfig, run.info["model"])
 
 
 def _restore(run: Run, config, capture: Capture, device: torch.device) -> Model:
     tensors, _ = run.load("model")
-    model = config.setup(
-        scene_box=SceneBox(aabb=capture.scene_box), num_train_data=len(capture.train), metadata=capture.metadata
-    )
+    model = build(config, capture, device)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -53,4 +50,4 @@ def _restore(run: Run, config, capture: Capture, device: torch.device) -> Model:
         raise UserError(
             f"{run.path}/model.safetensors does not fit its arf.json ({reason}); make the run again"
         ) from error
-    return model.to(device).eval()
+    return model.eval()

@@ -62,6 +62,14 @@ class Space(nn.Module):
         across = points[..., :2] / depth / self.box[1, :2] * 0.5 + 0.5  # [n, 2]
         return torch.cat([across, 1.0 - self.box[0, 2] / depth], -1)
 
+    def unwarp(self, unit: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+        """Inverse of `warp` for `bounded` and `unbounded`; the cube's faces, at infinity, come back as FAR."""
+        if self.kind == "bounded":
+            return self.box[0] + unit * (self.box[1] - self.box[0])
+        squeezed = (unit - 0.5) * 4  # the cube [-2, 2]^3
+        radius = squeezed.abs().amax(-1, keepdim=True).clamp_min(1.0)  # [n, 1]
+        return squeezed / radius / (2.0 - radius).clamp_min(1 / FAR)
+
     def volume_scale(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 1"]:
         """|det J|^(1/3) of `warp`, relative to `extent`: how much a world length shrinks, averaged over directions."""
         if self.kind == "bounded":

@@ -22,16 +22,18 @@ from arf import image
 from arf.color import Affine, Moments, keep_color, matching, recolor
 from arf.errors import UserError
 from arf.losses import content_loss, total_variation
+from arf.radiance.backbone import Backbone
+from arf.radiance.backbones import plain
 from arf.radiance.cache import ViewCache, free_memory
 from arf.radiance.capture import Capture
 from arf.radiance.colors import VertexColors
 from arf.radiance.fit import pick_device
+from arf.radiance.nerfacto import NerfactoBackbone
 from arf.radiance.nerfstudio_run import write_nerfstudio_files
 from arf.radiance.scene import capture_config, open_photoreal
 from arf.radiance.stylized import StylizedModel, StylizedModelConfig
 from arf.radiance.trace import trace
 from arf.radiance.views import OperatorSet, refit
-from arf.radiance.voxel_model import VoxelModel
 from arf.runs import Curves, Run
 from arf.settings import StylizeSettings
 from arf.style import StyleObjective
@@ -66,6 +68,7 @@ def stylize(
     torch.manual_seed(settings.seed)
     pictures = [image.read_style(path) for path in styles]
     model, capture = open_photoreal(fitted, device)
+    set_color_grid(model, capture, settings.color_resolution)
     encoder = encoders.load(settings.encoder, settings.encoder_weights, settings.pooling).to(device)
     painter = Painter(
         model, capture, pictures, encoder, settings
@@ -73,7 +76,7 @@ def stylize(
     run = resume or Run.create(
         output, capture.name, "arf", kind="stylize", styles=[p.resolve() for p in styles], settings=settings,
         fit={**{k: fitted.info[k] for k in ("data", "settings")}, "run": fitted.path.resolve()},
-        model=fitted.info["model"],
+        model=plain(model.config),
     )  # fmt: skip
     budget = int(settings.cache_memory * 2**30) or free_memory(device) // 2
     painter.cache = ViewCache(budget, run.path / "cache", device)
@@ -94,6 +97,19 @@ def stylize(
     return run
 
 
+def set_color_grid(model: Backbone, capture: Capture, resolution: int | None) -> None:
+    """Choose how fine a nerfacto is repainted: with cells about as wide as pixels unless told otherwise.
+
+    Raises:
+        UserError: a resolution for a voxel grid, whose colours have their own.
+    """
+    if isinstance(model, NerfactoBackbone):
+        pixels = int(torch.cat([capture.train.cameras.width, capture.train.cameras.height]).max())
+        model.config.color_resolution = resolution or min(max(pixels, 192), 768)
+    elif resolution:
+        raise UserError("--color-resolution is for nerfacto; a voxel grid is repainted on its own: leave it out")
+
+
 @dataclass
 class _Timings:
     """Seconds of each phase."""
@@ -111,7 +127,7 @@ class Painter:
 
     def __init__(
         self,
-        model: VoxelModel,
+        model: Backbone,
         capture: Capture,
         styles: list[Tensor],
         encoder: encoders.Encoder,
@@ -147,7 +163,7 @@ class Painter:
             self.model, self.views, self.cache, self.settings.drop_weight, lambda i, n: progress("trace", i, n, {})
         )
         self.timings.trace = time.perf_counter() - start
-        self.photoreal = self._photoreal_colors()
+        self.photoreal = self.model.vertex_colors(self.operators.keys.to(self.device))
         self.background = self.recolor.apply(self.model.background)
         start = time.perf_counter()
         theta = refit(
@@ -164,14 +180,6 @@ class Painter:
                 self.cache.put(f"content-{i:04d}", {f"{k:02d}": f for k, f in enumerate(features)})
                 progress("encode", i + 1, len(self.views), {})
         self.timings.content = time.perf_counter() - start
-
-    def _photoreal_colors(self) -> Float[Tensor, "V 3"]:
-        """The backbone's own colours at the visible vertices."""
-        keys = self.operators.keys.to(self.device)
-        points = torch.tensor([n + 1 for n in self.operators.shape], device=self.device)
-        coords = torch.stack([keys // (points[1] * points[2]), keys // points[2] % points[1], keys % points[2]], -1)
-        values, _ = self.model.field.values_at(coords / (points - 1))
-        return values[:, 1:].contiguous()
 
     def _target(self, i: int) -> Float[Tensor, "h w 3"]:
         """A photograph in the style's colours."""

@@ -43,8 +43,8 @@ class StylizedModel(Model):
     @classmethod
     def around(cls, config: StylizedModelConfig, backbone: Model, colors: VertexColors) -> StylizedModel:
         """A model from its finished parts."""
-        metadata = {"kind": backbone.field.space.kind, "space_box": backbone.field.space.box.cpu()}
-        model = cls(config, backbone.scene_box, backbone.num_train_data, metadata=metadata).to(backbone.device)
+        parts = {"scene_box": backbone.scene_box, "num_train_data": backbone.num_train_data}
+        model = cls(config, **parts, metadata=backbone.kwargs.get("metadata")).to(backbone.device)
         model.backbone, model.colors = backbone, colors
         return model.eval()
 

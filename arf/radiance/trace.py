@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from arf.radiance.backbone import Backbone
 from arf.radiance.grid import CORNERS, grid_coords, linear_index, trilinear_weights
 from arf.radiance.march import Samples, ray_starts
 from arf.radiance.volume import accumulate, before, ray_sums
@@ -96,17 +97,16 @@ def hand_over(
 
 @torch.no_grad()
 def trace(
-    model, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], drop_weight: float = 0.0, chunk: int = 16384
+    model: Backbone, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], drop_weight: float = 0.0
 ) -> Trace:
     """Trace rays through a backbone in evaluation mode.
 
     Args:
-        model: a nerfstudio model with `samples` (see `VoxelModel.samples`).
         drop_weight: share of each ray's weight that may be left out, its lightest samples (see `heaviest`); their
             nearest neighbours take over, so that a ray's total stays what it was.
-        chunk: rays at a time.
     """
     model.eval()
+    chunk = model.config.eval_num_rays_per_chunk
     parts = []
     for first in range(0, len(origins), chunk):
         o, d = origins[first : first + chunk].to(model.device), directions[first : first + chunk].to(model.device)
@@ -117,7 +117,7 @@ def trace(
             kept = heaviest(weight, samples.starts, samples.ray, drop_weight).nonzero().squeeze(1)
             weight = hand_over(weight, samples.ray, samples.arc, kept)
             leftover = torch.where(ray_starts(samples.ray[kept], len(o)).diff() > 0, leftover, 1.0)
-        cell = model.field.grid.cells[samples.cell[kept].long()]
+        cell = model.color_cells(samples.cell[kept])
         parts.append(
             Trace(samples.ray[kept] + first, weight[kept], cell, samples.fraction[kept], rgb[kept], leftover, depth)
         )

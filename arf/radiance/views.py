@@ -26,7 +26,7 @@ class OperatorSet:
     def __init__(
         self, model, views: Views, cache: ViewCache, drop_weight: float, progress: Callable[[int, int], None]
     ) -> None:
-        self.cache, self.shape, self.count = cache, model.field.grid.shape, len(views)
+        self.cache, self.shape, self.count = cache, model.color_shape, len(views)
         self.sizes = [views.size(i) for i in range(len(views))]
         self.nbytes = self.entries = self.pixels = 0
         vertices = (self.shape[0] + 1) * (self.shape[1] + 1) * (self.shape[2] + 1)

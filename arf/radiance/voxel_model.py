@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from arf.radiance.grid import grid_coords
 from arf.radiance.march import Samples, march, step_length
 from arf.radiance.metrics import psnr, ssim
 from arf.radiance.regularize import distortion, laplacian, smoothness
@@ -47,7 +48,7 @@ class VoxelModelConfig(ModelConfig):
     background: str = "0.5,0.5,0.5"
     """What lies behind everything: "last" (the ray's last sample), or a colour "r,g,b" in 0..1."""
     enable_collider: bool = False
-    eval_num_rays_per_chunk: int = 1 << 15
+    eval_num_rays_per_chunk: int = 1 << 14
 
 
 class VoxelModel(Model):
@@ -86,6 +87,19 @@ class VoxelModel(Model):
             weights = weights.index_add(0, samples.starts[some + 1] - 1, leftover[some])
             leftover = leftover.detach().index_fill(0, some, 0.0)
         return samples, weights, leftover, rgb
+
+    @property
+    def color_shape(self) -> tuple[int, int, int]:
+        return self.field.grid.shape
+
+    def color_cells(self, cell: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        return self.field.grid.cells[cell.long()]
+
+    def vertex_colors(self, keys: Int[Tensor, " V"]) -> Float[Tensor, "V 3"]:
+        """Colours at vertices of the grid, exact where the model has them, clear-space grey elsewhere."""
+        points = tuple(n + 1 for n in self.color_shape)
+        values, _ = self.field.values_at(grid_coords(keys, points) / torch.tensor(self.color_shape, device=keys.device))
+        return values[:, 1:].contiguous()
 
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
         samples, weights, leftover, rgb = self.samples(ray_bundle.origins, ray_bundle.directions)

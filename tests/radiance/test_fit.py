@@ -10,8 +10,9 @@ import torch
 from tiny import FIT
 
 from arf.errors import UserError
+from arf.radiance.backbones import voxel_config
 from arf.radiance.capture import CaptureDataParserConfig, load_capture
-from arf.radiance.fit import RayBank, evaluate, fit, model_config, parse_color, pick_device
+from arf.radiance.fit import RayBank, evaluate, fit, parse_color, pick_device
 from arf.radiance.metrics import psnr
 from arf.radiance.scene import open_photoreal
 from arf.radiance.voxel_model import VoxelModel
@@ -149,7 +150,7 @@ def test_ray_bank_holds_every_pixel_once(room):
 
 def test_unusable_settings_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"3 resolutions need 2 ascending stages"):
-        model_config(replace(FIT, resolutions=(8, 16, 32), stages=(0.5, 0.2)), transparent=False)
+        voxel_config(replace(FIT, resolutions=(8, 16, 32), stages=(0.5, 0.2)), transparent=False)
     with pytest.raises(UserError, match="background is 'blue'"):
         parse_color("blue")
     with pytest.raises(UserError, match="device is 'tpu'"):
@@ -161,7 +162,7 @@ def test_unusable_settings_are_refused(tmp_path):
 
 def test_transparent_pictures_get_a_white_background():
     auto = replace(FIT, background="auto")
-    assert model_config(auto, transparent=True).background == "1,1,1"
-    assert model_config(auto, transparent=False).background != "1,1,1"
-    assert model_config(replace(FIT, background="last"), transparent=True).background == "last"
+    assert voxel_config(auto, transparent=True).background == "1,1,1"
+    assert voxel_config(auto, transparent=False).background != "1,1,1"
+    assert voxel_config(replace(FIT, background="last"), transparent=True).background == "last"
     assert asdict(auto)["background"] == "auto"

@@ -28,7 +28,8 @@ def rays(views: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("name", MODELS)
 def test_trace_renders_what_dense_marching_renders(name):
     model = MODELS[name]()
-    traced = trace(model, *rays(), chunk=100)  # several chunks, the last one cut
+    model.config.eval_num_rays_per_chunk = 100  # several chunks, the last one cut
+    traced = trace(model, *rays())
     picture, weights, leftover, depth = dense_render(model, *rays())
     found = traced.composite(traced.rgb, model.background)
     torch.testing.assert_close(found.double(), picture, rtol=0, atol=2e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from arf.settings import FitSettings, StylizeSettings
 
 FIT = FitSettings(
-    steps=120, samples=20_000, resolutions=(16, 32), stages=(0.4,), save_every=25, device="cpu",
+    backbone="voxel", steps=120, samples=20_000, resolutions=(16, 32), stages=(0.4,), save_every=25, device="cpu",
     background="0.5,0.5,0.5", learning_rate=0.06, final_learning_rate=0.006,
     distortion=0.001, smoothness=0.1, color_smoothness=0.01,
 )  # fmt: skip
