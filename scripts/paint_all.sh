@@ -10,7 +10,7 @@ capture=$(realpath "$1") paintings=$(realpath "$2")
 shift 2
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 name=$(basename "$capture")
-find "outputs/$name/arf-voxel" -name model.safetensors 2>/dev/null | grep -q . || arf fit "$capture" "$@"
+find "outputs/$name"/arf-* -name model.safetensors 2>/dev/null | grep -q . || arf fit "$capture" "$@"
 found=0
 while IFS= read -r -d '' picture; do
     found=$((found + 1))
