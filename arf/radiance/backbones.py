@@ -84,7 +84,13 @@ def config_of(values: dict[str, Any]) -> ModelConfig:
 
 
 def build(config: ModelConfig, capture: Capture, device: torch.device) -> Model:
-    """A model for a capture, with fresh weights."""
+    """A model for a capture, with fresh weights.
+
+    Raises:
+        UserError: its networks are tinycudann's and it is to live on the CPU.
+    """
+    if getattr(config, "implementation", "torch") == "tcnn" and device.type == "cpu" and torch.cuda.is_available():
+        raise UserError("this nerfacto was made with tinycudann, which needs the GPU; leave --device cpu out")
     model = config.setup(
         scene_box=SceneBox(aabb=capture.scene_box), num_train_data=len(capture.train), metadata=capture.metadata
     )

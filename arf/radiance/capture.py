@@ -123,8 +123,11 @@ class Capture:
     metadata: dict[str, object]
 
 
-def load_capture(config: CaptureDataParserConfig) -> Capture:
+def load_capture(config: DataParserConfig) -> Capture:
     """Read and validate a capture. Pictures are opened for their headers only.
+
+    Args:
+        config: ours, or another of nerfstudio's dataparsers, whose captures count as unbounded.
 
     Raises:
         UserError: no such capture, an unknown format, a damaged file, fewer than two photographs, a pose that is no
@@ -133,14 +136,15 @@ def load_capture(config: CaptureDataParserConfig) -> Capture:
     parser = config.setup()
     train, held_out = parser.get_dataparser_outputs("train"), parser.get_dataparser_outputs("test")
     root = config.data if config.data.is_dir() else config.data.parent
+    background = (1.0, 1.0, 1.0) if train.alpha_color is None else tuple(train.alpha_color.tolist())
     return Capture(
         name=root.resolve().name,
         root=root,
-        train=Views(train.cameras, train.image_filenames, config.background),
-        held_out=Views(held_out.cameras, held_out.image_filenames, config.background),
-        kind=train.metadata["kind"],
+        train=Views(train.cameras, train.image_filenames, background),
+        held_out=Views(held_out.cameras, held_out.image_filenames, background),
+        kind=train.metadata.get("kind", "unbounded"),
         scene_box=train.scene_box.aabb,
-        bounds=train.metadata["bounds"],
+        bounds=train.metadata.get("bounds"),
         transform=train.dataparser_transform,
         scale=train.dataparser_scale,
         metadata=train.metadata,

@@ -149,6 +149,12 @@ class NerfactoBackbone(NerfactoModel):
 
     # --- training -------------------------------------------------------------------------------------------------
 
+    def train(self, mode: bool = True) -> NerfactoBackbone:
+        """In evaluation the sampler trusts the proposals fully, also where training ended before it did."""
+        if not mode:
+            self.proposal_sampler.set_anneal(1.0)
+        return super().train(mode)
+
     @property
     def schedule(self) -> int:
         """Steps since the proposal networks were last updated: what a resumed fit needs beside the weights."""

@@ -136,5 +136,6 @@ class CaptureDataset(InputDataset):
     def get_numpy_image(self, image_idx: int) -> npt.NDArray[np.uint8]:
         """uint8 [H, W, 3], with H and W those of camera `image_idx`."""
         width, height = int(self.cameras.width[image_idx]), int(self.cameras.height[image_idx])
-        background = tuple(self._dataparser_outputs.alpha_color.tolist())
+        color = self._dataparser_outputs.alpha_color
+        background = (1.0, 1.0, 1.0) if color is None else tuple(color.tolist())
         return read_picture(self.image_filenames[image_idx], width, height, background)

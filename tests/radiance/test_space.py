@@ -158,3 +158,11 @@ def test_a_space_without_its_box_is_refused(kind, box):
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="spherical"):
         Space("spherical", BOX)
+
+
+@pytest.mark.parametrize("kind", ["bounded", "unbounded"])
+def test_unwarp_undoes_warp(kind):
+    space = Space(kind, torch.tensor([[-1.0, -2.0, 0.0], [1.0, 1.0, 0.5]]))
+    world = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.3, 2.0, 30.0])
+    torch.testing.assert_close(space.unwarp(space.warp(world)), world, rtol=1e-3, atol=1e-5)
+    assert space.unwarp(torch.tensor([[0.0, 0.5, 1.0]])).isfinite().all()  # the end of the world
