@@ -1,4 +1,4 @@
-"""Runs of plain `ns-train nerfacto`, made without us: what config.yml and the checkpoint say, with nothing executed."""
+"""Runs that ns-train made, of nerfacto or of ours: what config.yml and the checkpoint say, with nothing executed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from arf.errors import UserError
 from arf.files import cannot_read, read_json
 from arf.radiance.nerfacto import INSTALL_TCNN, NerfactoBackboneConfig, has_tcnn
 from arf.radiance.plain_config import CLASS, checked, load_plain
+from arf.radiance.voxel_model import VoxelModelConfig
 from arf.runs import INFO
 
 CONFIG, MODELS, FRAME = "config.yml", "nerfstudio_models", "dataparser_transforms.json"
@@ -27,14 +28,14 @@ HASH_GRID = "field.mlp_base.model."  # the first weights of nerfacto; their name
 
 @dataclass
 class NerfstudioRun:
-    """A run of nerfacto as nerfstudio's Trainer left it. `model` and `parser` are JSON.
+    """A run as nerfstudio's Trainer left it. `model` and `parser` are JSON.
 
     Attributes:
         path: the run directory.
-        method: "nerfacto", "nerfacto-big", ...
+        method: "nerfacto", "nerfacto-big", "arf-voxel", ...
         scene: nerfstudio's name of the experiment.
         step: of the checkpoint.
-        model: fields of NerfactoModelConfig; `implementation` is what the weights were really made with.
+        model: as `backbones.plain`; a nerfacto's `implementation` is what the weights were really made with.
         parser: `name` of the dataparser and its fields; `data` is absolute.
         state: the model's state_dict without the weights of its metrics.
     """
@@ -55,7 +56,7 @@ def is_nerfstudio_run(path: str | Path) -> bool:
 
 
 def read_nerfstudio_run(path: str | Path) -> NerfstudioRun:
-    """Read a run of nerfacto: configuration and newest checkpoint.
+    """Read a run of ns-train: configuration and newest checkpoint.
 
     Raises:
         UserError: another method, a damaged or missing file, a capture that has gone, a checkpoint that holds more than
@@ -67,7 +68,8 @@ def read_nerfstudio_run(path: str | Path) -> NerfstudioRun:
     model = _model_values(path, config, method)
     parser = _parser_values(path, config)
     step, state = _read_checkpoint(path)
-    model["implementation"] = _implementation(path, state)
+    if model["backbone"] == "nerfacto":
+        model["implementation"] = _implementation(path, state)
     return NerfstudioRun(path, method, scene, step, model, parser, state)
 
 
@@ -142,13 +144,17 @@ def _attributes(node: dict[str, Any]) -> dict[str, Any]:
 def _model_values(path: Path, config: Any, method: str) -> dict[str, Any]:
     node = _get(path, config, "pipeline", "model")
     _get(path, node, CLASS)
+    where, values = f"pipeline.model of {path / CONFIG}", _attributes(node)
+    if node[CLASS] == _spelled(VoxelModelConfig):
+        values.pop("prompt", None)
+        checked(VoxelModelConfig, values, where)
+        return {"backbone": "voxel", **values}
     if node[CLASS] not in (_spelled(NerfactoModelConfig), _spelled(NerfactoBackboneConfig)):
         raise UserError(f"{path} is a run of {method}, which cannot be traced; give a run of nerfacto or of `arf fit`")
-    where, values = f"pipeline.model of {path / CONFIG}", _attributes(node)
     poses = {"mode": _get(path, config, "pipeline", "model", "camera_optimizer", "mode")}
     checked(CameraOptimizerConfig, poses, where)
     checked(NerfactoBackboneConfig, {key: v for key, v in values.items() if key != "camera_optimizer"}, where)
-    return {**values, "camera_optimizer": poses}
+    return {"backbone": "nerfacto", **values, "camera_optimizer": poses}
 
 
 def _parser_values(path: Path, config: Any) -> dict[str, Any]:

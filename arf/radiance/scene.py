@@ -1,4 +1,4 @@
-"""Opening runs, our own and those of plain ns-train nerfacto: models and captures out. Nothing in a run is executed."""
+"""Opening runs, our own and those of ns-train: models and captures out. Nothing in a run is executed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from arf.settings import FitSettings
 
 
 def open_run(path: str | Path, kind: str | None = None) -> Run:
-    """`Run.open` of finished runs, which also takes a run of plain `ns-train nerfacto` as a fit.
+    """`Run.open` of finished runs, which also takes a run of ns-train (nerfacto, arf-nerfacto, arf-voxel) as a fit.
 
     Args:
         path: a run, its config.yml, or a folder that holds some (the newest is taken, one of ours if there is any).
@@ -43,8 +43,7 @@ def foreign_fit(path: Path) -> Run:
     """A run of ns-train as a fit of ours; nothing is written into it."""
     theirs = read_nerfstudio_run(path)
     info = {"kind": "fit", "method": theirs.method, "scene": theirs.scene, "finished": True, "settings": None}
-    model = {"backbone": "nerfacto", **theirs.model}
-    return Run(path, {**info, "data": theirs.parser["data"], "parser": theirs.parser, "model": model})
+    return Run(path, {**info, "data": theirs.parser["data"], "parser": theirs.parser, "model": theirs.model})
 
 
 def capture_config(run: Run) -> DataParserConfig:

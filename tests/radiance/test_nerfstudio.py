@@ -13,7 +13,8 @@ import torch
 import yaml
 
 from arf.radiance.capture import CaptureDataParserConfig
-from arf.radiance.scene import open_photoreal, open_stylized
+from arf.radiance.fit import evaluate
+from arf.radiance.scene import open_photoreal, open_run, open_stylized
 from arf.radiance.stylized import StylizedModel
 from arf.radiance.voxel_model import VoxelModel
 from arf.runs import Run
@@ -124,3 +125,5 @@ def test_ns_train_goes_coarse_to_fine_and_its_checkpoint_opens(room, tmp_path):
     assert pipeline.model.field.grid.shape == (24, 24, 16)
     assert len(pipeline.model.field.grid.cells) < 24 * 24 * 16
     assert pipeline.get_average_eval_image_metrics()["psnr"] > 14
+    ours, capture = open_photoreal(open_run(run, "fit"), CPU)
+    assert evaluate(ours, capture.held_out)["psnr"] > 14

@@ -20,7 +20,7 @@ from stock import train_stock
 
 from arf.errors import UserError
 from arf.radiance import ns_train_run
-from arf.radiance.nerfacto import NerfactoBackboneConfig
+from arf.radiance.backbones import config_of
 from arf.radiance.ns_train_run import check_frame, is_nerfstudio_run, parser_config, read_nerfstudio_run
 
 pytestmark = pytest.mark.filterwarnings(
@@ -107,7 +107,7 @@ def test_the_model_is_the_configurations_own_but_for_what_it_was_made_with(stock
     assert config.pipeline.model.implementation == "tcnn"  # asked for, but nerfstudio had no tinycudann
     assert values["implementation"] == "torch"
     assert json.loads(json.dumps(values, allow_nan=False)) == values
-    ours, theirs = vars(NerfactoBackboneConfig.of(values)), vars(config.pipeline.model)
+    ours, theirs = vars(config_of(values)), vars(config.pipeline.model)
     for name in theirs.keys() - {"_target", "implementation"}:
         assert ours[name] == theirs[name], name
 
@@ -116,7 +116,7 @@ def test_the_backbone_renders_what_the_model_did(stock):
     path, _, model = stock
     found = read_nerfstudio_run(path)
     outputs = parser_config(found.parser).setup().get_dataparser_outputs("train")
-    backbone = NerfactoBackboneConfig.of(found.model).setup(
+    backbone = config_of(found.model).setup(
         scene_box=outputs.scene_box, num_train_data=len(outputs.cameras), metadata=outputs.metadata
     )
     backbone.load_state_dict(found.state)
