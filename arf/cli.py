@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from arf.allocator import keep_freed_memory
 from arf.errors import UserError
 from arf.files import cannot_write
 from arf.presets import apply_preset
-from arf.settings import DemoSettings, FitSettings, RenderSettings, StylizeSettings
+from arf.settings import DemoSettings, ExportSettings, FitSettings, RenderSettings, StylizeSettings
 
 
 @dataclass
@@ -86,6 +85,23 @@ class Render:
 
 
 @dataclass
+class Export:
+    """Write a fitted or stylized scene as a coloured point cloud (PLY), for MeshLab, Blender and the like."""
+
+    run: Positional[Path]
+    """A run, or a folder that holds some (the newest is taken)."""
+    config: Path | None = None
+    """Preset; flags win over it."""
+    settings: OmitArgPrefixes[ExportSettings] = field(default_factory=ExportSettings)
+    output: Path | None = None
+    """Point cloud to write (.ply). By default cloud.ply in the run."""
+    quiet: bool = False
+    """No progress, only warnings and errors."""
+    json: bool = False
+    """Print the result as one JSON object, for scripts."""
+
+
+@dataclass
 class Demo:
     """See it work: a still life of ours, repainted in two pictures of ours. No download, no GPU, some minutes."""
 
@@ -112,12 +128,16 @@ class Evaluate:
 
 @dataclass
 class View:
-    """Open a run in nerfstudio's viewer."""
+    """Walk through a run in a browser, in nerfstudio's viewer."""
 
     run: Positional[Path]
     """A run, or a folder that holds some (the newest is taken)."""
     port: int = 7007
     """Port of the viewer."""
+    host: str = "localhost"
+    """Address to listen at: this machine alone; 0.0.0.0 lets in everybody who can reach it."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
 
 
 Command = (
@@ -125,10 +145,16 @@ Command = (
     | Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Stylize, tyro.conf.subcommand("stylize")]
     | Annotated[Render, tyro.conf.subcommand("render")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[View, tyro.conf.subcommand("view")]
 )
-SECTIONS = {"fit": (Fit, FitSettings), "stylize": (Stylize, StylizeSettings), "render": (Render, RenderSettings)}
+SECTIONS = {
+    "fit": (Fit, FitSettings),
+    "stylize": (Stylize, StylizeSettings),
+    "render": (Render, RenderSettings),
+    "export": (Export, ExportSettings),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -173,7 +199,7 @@ def _preset(arguments: list[str]) -> dict[str, Any]:
         return {}
     command, settings = SECTIONS[arguments[0]]
     values = apply_preset(settings(), Path(path), arguments[0])
-    needed = {"run": tyro.MISSING} if command is Render else {}
+    needed = {"run": tyro.MISSING} if command in (Render, Export) else {}
     return {"default": command(settings=values, **needed)}
 
 
@@ -214,6 +240,7 @@ def _fit(command: Fit) -> dict[str, Any]:
 
 
 def _stylize(command: Stylize) -> dict[str, Any]:
+    from arf.radiance.scene import open_run
     from arf.radiance.stylize import stylize
     from arf.runs import Run, settings_from
 
@@ -223,11 +250,11 @@ def _stylize(command: Stylize) -> dict[str, Any]:
         _refuse_finished(unfinished)
         settings = settings_from(StylizeSettings, unfinished.info["settings"])
         styles = [Path(p) for p in unfinished.info["styles"]]
-        fitted = Run.open(unfinished.info["fit"]["run"], "fit")
+        fitted = open_run(unfinished.info["fit"]["run"], "fit")
     elif command.run is None:
         raise UserError("stylize what? Name a run: arf stylize RUN --style PICTURE (or --resume RUN)")
     else:
-        fitted = Run.open(command.run, "fit")
+        fitted = open_run(command.run, "fit")
     with _progress(command.common) as bars:
         run = stylize(fitted, styles, settings, command.common.output, bars, unfinished)
     return {
@@ -238,9 +265,9 @@ def _stylize(command: Stylize) -> dict[str, Any]:
 
 def _render(command: Render) -> dict[str, Any]:
     from arf.radiance.render import render
-    from arf.runs import Run
+    from arf.radiance.scene import open_run
 
-    run = Run.open(command.run)
+    run = open_run(command.run)
     output = command.output or run.path / "renders" / f"{Path(command.settings.path).stem}.mp4"
     if output.suffix.lower() != ".mp4":
         raise UserError(f"cannot write {output}: the name of a video must end in .mp4")
@@ -249,12 +276,22 @@ def _render(command: Render) -> dict[str, Any]:
     return {"video": video, "frames": frames, "say": f"{video} ({frames} frames)"}
 
 
+def _export(command: Export) -> dict[str, Any]:
+    from arf.radiance.pointcloud import export
+    from arf.radiance.scene import open_run
+
+    run = open_run(command.run)
+    output = command.output or run.path / "cloud.ply"
+    with _progress(command) as bars:
+        points = export(run, command.settings, output, lambda i, n: bars("export", i, n, {}))
+    return {"cloud": output, "points": points, "say": f"{output} ({points:,} points)"}
+
+
 def _evaluate(command: Evaluate) -> dict[str, Any]:
     from arf.radiance.fit import evaluate, pick_device
-    from arf.radiance.scene import open_photoreal
-    from arf.runs import Run
+    from arf.radiance.scene import open_photoreal, open_run
 
-    run = Run.open(command.run, "fit")
+    run = open_run(command.run, "fit")
     model, capture = open_photoreal(run, pick_device("auto"))
     m = evaluate(model, capture.held_out)
     said = f"PSNR {m['psnr']:.2f} dB, SSIM {m['ssim']:.3f}, {m['samples_per_ray']:.1f} samples per ray"
@@ -262,11 +299,14 @@ def _evaluate(command: Evaluate) -> dict[str, Any]:
 
 
 def _view(command: View) -> None:
-    from arf.runs import Run
+    from arf.radiance.scene import open_run
+    from arf.radiance.viewing import view
 
-    run = Run.open(command.run)
-    config = run.path / "config.yml"
-    os.execvp("ns-viewer", ["ns-viewer", "--load-config", str(config), "--viewer.websocket-port", str(command.port)])
+    run = open_run(command.run)
+    try:
+        view(run, command.host, command.port, command.device, lambda url: print(f"{url}  {run.path}", flush=True))
+    except KeyboardInterrupt:
+        print("arf: closed the viewer", file=sys.stderr)
 
 
 def _refuse_finished(run) -> None:
@@ -309,7 +349,15 @@ def _report(result: dict[str, Any], as_json: bool) -> None:
     print(json.dumps({k: str(v) if isinstance(v, Path) else v for k, v in result.items()}) if as_json else said)
 
 
-HANDLERS = {Demo: _demo, Fit: _fit, Stylize: _stylize, Render: _render, Evaluate: _evaluate, View: _view}
+HANDLERS = {
+    Demo: _demo,
+    Fit: _fit,
+    Stylize: _stylize,
+    Render: _render,
+    Export: _export,
+    Evaluate: _evaluate,
+    View: _view,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -131,8 +131,11 @@ class StylizeSettings:
     preserve_color: bool = False
     """Keep the photographs' colours: the style gives brushwork and lightness only."""
     cache_memory: float = 0.0
-    """Gigabytes of memory for render operators and content features; 0 takes half of what is free. The rest is
-    streamed from disk."""
+    """Gigabytes of memory, the GPU's where there is one, for render operators and content features; 0 takes half of
+    what is free. The rest waits in the host's memory beside a GPU, and is streamed from disk where that is full."""
+    no_cache: bool = False
+    """Keep no render operators: trace every view anew in every step and back-propagate chunk by chunk. Many times
+    slower; for views so many or so large that not even the disk holds their operators."""
     drop_weight: float = 0.0025
     """Share of each ray's weight, its lightest samples, that the render operators may leave out."""
     color_resolution: int | None = None
@@ -171,8 +174,14 @@ class RenderSettings:
     """Frame height in pixels; follows the width by default."""
     compare: bool = False
     """Photoreal and stylized side by side."""
+    strength: float = 1.0
+    """How much of the paint shows, 0 (photoreal) to 1."""
+    preserve_color: bool = False
+    """Keep the photoreal colours: the paint gives brushwork and lightness only."""
     png: bool = True
     """Also write every frame as a PNG."""
+    save_path: Path | None = None
+    """Also write the camera path as JSON, for ns-render camera-path and nerfstudio's viewer."""
     quality: int = 8
     """Video quality, 1 to 10."""
     device: str = "auto"
@@ -184,6 +193,29 @@ class RenderSettings:
         _within(self, 1, 240, "fps")
         _within(self, 2, 16384, "width", "height")
         _within(self, 1, 10, "quality")
+        _within(self, 0, 1, "strength")
+
+
+@dataclass
+class ExportSettings:
+    """Write a run as a coloured point cloud."""
+
+    points: int = 1_000_000
+    """At most so many points; fewer where the views show no more detail."""
+    frame: Literal["capture", "scene"] = "capture"
+    """Coordinates: those of the capture's cameras (COLMAP's, where they come from it), or those that the run, its
+    camera paths and nerfstudio's viewer have."""
+    strength: float = 1.0
+    """How much of the paint shows, 0 (photoreal) to 1."""
+    preserve_color: bool = False
+    """Keep the photoreal colours: the paint gives brushwork and lightness only."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        _within(self, 1, 100_000_000, "points")
+        _within(self, 0, 1, "strength")
 
 
 @dataclass

@@ -48,6 +48,8 @@ class StyleObjective:
         if len(weights) != len(styles) or min(weights) < 0 or sum(weights) <= 0:
             raise UserError(f"{len(styles)} style pictures need as many weights >= 0, not {weights}")
         self.encoder, self.loss = encoder, loss
+        device = encoder.mean.device
+        self.half = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
         self.neighbours = neighbours if loss == "knn" else 1
         self.blocks = [[t for t in taps if block_of(t) == b] for b in sorted({block_of(t) for t in taps})]
         self.taps = [tap for block in self.blocks for tap in block]
@@ -63,9 +65,14 @@ class StyleObjective:
                 raise UserError(f"--neighbours {neighbours} is more than a style picture has features; use fewer")
 
     def features(self, picture: Float[Tensor, "h w 3"]) -> Features:
-        """One tensor per block: its taps, concatenated along the channels."""
-        found = self.encoder(picture.permute(2, 0, 1)[None], self.taps)
-        return [torch.cat([found[tap] for tap in block], 1) for block in self.blocks]
+        """One tensor per block: its taps, concatenated along the channels.
+
+        On a recent GPU the encoder computes in bfloat16, whose range needs no scaling of gradients. Features are
+        float32 everywhere: what is summed over them, Gram matrices above all, is summed in full."""
+        planes = picture.permute(2, 0, 1)[None]  # [1, 3, h, w]
+        with torch.autocast(planes.device.type, torch.bfloat16, enabled=self.half):
+            found = self.encoder(planes, self.taps)
+        return [torch.cat([found[tap].float() for tap in block], 1) for block in self.blocks]
 
     def __call__(self, features: Features) -> Float[Tensor, ""]:
         """The style loss of a picture's `features`."""

@@ -1,6 +1,7 @@
 """Render an analytic capture: a still life on a round table in a painted room, with exact cameras.
 
     python scripts/make_scene.py OUT --size 128 --train 42 --test 8 --seed 0
+    python scripts/make_scene.py OUT --cameras fan --size 1008 --height 756 --train 30 --test 3
 
 The scene is a signed distance function that is sphere-traced. Every surface is Lambertian, so colour depends on
 position alone and a view-independent radiance field can represent it. OUT receives `images/*.png` and a nerfstudio
@@ -232,35 +233,60 @@ def make_cameras(count: int, seed: int) -> Tensor:
     return torch.stack(poses)
 
 
+def fan(count: int, seed: int) -> Tensor:
+    """Forward-facing cameras: an arc of 50 degrees before the table, in three rows: camera-to-world [count, 3, 4]."""
+    rng = np.random.default_rng(seed)
+    poses = []
+    for i in range(count):
+        angle = math.radians(-90 - 25 + 50 * (i + rng.uniform(0, 1)) / count)
+        height = (0.4, 0.6, 0.8)[i % 3] + rng.uniform(-0.05, 0.05)
+        radius = 1.35 + rng.uniform(-0.03, 0.03)
+        position = torch.tensor([radius * math.cos(angle), radius * math.sin(angle), height])
+        poses.append(look_at(position, torch.tensor(TARGET)))
+    return torch.stack(poses)
+
+
+CAMERAS = {"orbit": make_cameras, "fan": fan}
+
+
 def focal_length(size: int) -> float:
     return 0.5 * size / math.tan(math.radians(FIELD_OF_VIEW) / 2)
 
 
 @torch.no_grad()
-def render_view(camera_to_world: Tensor, size: int, supersample: int = 2) -> Tensor:
-    """One picture [size, size, 3] in [0, 1], every pixel the mean of supersample² rays."""
-    fine = size * supersample
-    pixels = (torch.arange(fine) + 0.5) / supersample  # half-pixel centres of the fine grid, in pixels
-    v, u = torch.meshgrid(pixels, pixels, indexing="ij")
+def render_view(camera_to_world: Tensor, size: int, supersample: int = 2, height: int | None = None) -> Tensor:
+    """One picture [height, size, 3] in [0, 1], square by default, every pixel the mean of supersample² rays."""
+    height = height or size
+    across, down = ((torch.arange(n * supersample) + 0.5) / supersample for n in (size, height))  # half-pixel centres
+    v, u = torch.meshgrid(down, across, indexing="ij")  # of the fine grid, in pixels
     focal = focal_length(size)
-    local = torch.stack([(u - size / 2) / focal, (size / 2 - v) / focal, -torch.ones_like(u)], -1).reshape(-1, 3)
+    local = torch.stack([(u - size / 2) / focal, (height / 2 - v) / focal, -torch.ones_like(u)], -1).reshape(-1, 3)
     directions = torch.nn.functional.normalize(local @ camera_to_world[:, :3].T, dim=-1)
     origin = camera_to_world[:, 3]
     shaded = [shade(origin + trace(origin.expand_as(d), d)[:, None] * d) for d in directions.split(CHUNK)]
-    fine_image = torch.cat(shaded).reshape(size, supersample, size, supersample, 3)
+    fine_image = torch.cat(shaded).reshape(height, supersample, size, supersample, 3)
     return fine_image.mean(dim=(1, 3))
 
 
-def make_scene(out: Path, size: int = 128, train: int = 42, test: int = 8, seed: int = 0) -> Path:
+def make_scene(
+    out: Path,
+    size: int = 128,
+    train: int = 42,
+    test: int = 8,
+    seed: int = 0,
+    height: int | None = None,
+    cameras: str = "orbit",
+) -> Path:
     """Write the capture to folder `out` and return the path of its transforms.json. Same arguments, same bytes."""
+    height = height or size
     images = out / "images"
     images.mkdir(parents=True, exist_ok=True)
     count = train + test
-    poses = make_cameras(count, seed)
+    poses = CAMERAS[cameras](count, seed)
     held_out = {round((i + 0.5) * count / test) for i in range(test)} if test else set()
     frames, names = [], {"train": [], "test": []}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        pictures = list(pool.map(lambda pose: render_view(pose, size), poses))
+        pictures = list(pool.map(lambda pose: render_view(pose, size, height=height), poses))
     for i, (pose, picture) in enumerate(zip(poses, pictures, strict=True)):
         name = f"images/frame_{i:04d}.png"
         Image.fromarray((picture * 255).round().byte().numpy()).save(out / name)
@@ -269,7 +295,7 @@ def make_scene(out: Path, size: int = 128, train: int = 42, test: int = 8, seed:
     focal = focal_length(size)
     meta = {
         "camera_model": "OPENCV",
-        **{"fl_x": focal, "fl_y": focal, "cx": size / 2, "cy": size / 2, "w": size, "h": size},
+        **{"fl_x": focal, "fl_y": focal, "cx": size / 2, "cy": height / 2, "w": size, "h": height},
         **{"k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0},
         "arf_scene_box": SCENE_BOX,
         "train_filenames": names["train"],
@@ -287,7 +313,9 @@ def make_scene(out: Path, size: int = 128, train: int = 42, test: int = 8, seed:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder to write")
-    parser.add_argument("--size", type=int, default=128, help="side of the square pictures, pixels")
+    parser.add_argument("--size", type=int, default=128, help="width of the pictures, pixels")
+    parser.add_argument("--height", type=int, help="and their height; as wide when left out")
+    parser.add_argument("--cameras", choices=CAMERAS, default="orbit", help="all round, or a fan before the table")
     parser.add_argument("--train", type=int, default=42, help="training views")
     parser.add_argument("--test", type=int, default=8, help="held-out views")
     parser.add_argument("--seed", type=int, default=0, help="camera jitter")

@@ -61,6 +61,23 @@ def test_cameras_look_inwards_from_inside_the_box(script):
     assert (cosines > 0.99).all()
 
 
+def test_a_fan_faces_forward_from_inside_the_box_and_sees_the_table(script, tmp_path):
+    poses = script.fan(30, seed=0)
+    box = torch.tensor(script.SCENE_BOX)
+    assert ((poses[:, :, 3] > box[0]) & (poses[:, :, 3] < box[1])).all()
+    assert (script.distance(poses[:, :, 3]) > 0.05).all()
+    forward = -poses[:, :, 2]
+    assert (forward @ forward.T).min() > 0.5  # no two look more than 60 degrees apart
+    assert forward[:, 1].min() > 0.7  # along +y
+    script.make_scene(tmp_path, size=16, train=2, test=1, height=12, cameras="fan")
+    meta = json.loads((tmp_path / "transforms.json").read_text())
+    assert (meta["w"], meta["h"], meta["cx"], meta["cy"]) == (16, 12, 8, 6)
+    wide = np.asarray(Image.open(tmp_path / "images/frame_0001.png")).astype(float)
+    assert wide.shape == (12, 16, 3)
+    square = script.render_view(script.fan(3, seed=0)[1], 16)[2:14] * 255  # the same rays, with more above and below
+    assert np.abs(wide - square.numpy()).max() < 1
+
+
 def test_rays_end_on_surfaces_in_the_box(script):
     generator = torch.Generator().manual_seed(0)
     directions = torch.nn.functional.normalize(torch.randn(500, 3, generator=generator), dim=1)

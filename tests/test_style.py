@@ -50,6 +50,21 @@ def test_several_styles_are_the_weighted_mean_of_each_alone(loss, k):
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("loss", ["nnfm", "gram"])
+def test_a_half_precision_encoder_changes_the_loss_little_and_sums_in_full(loss):
+    image = picture(0).requires_grad_()
+    objective = StyleObjective(ENCODER, TAPS, STYLES[:1], loss=loss)
+    exact = objective(objective.features(image))
+    objective.half = True  # as on a GPU
+    features = objective.features(image)
+    found = objective(features)
+    assert {f.dtype for f in (*features, found)} == {torch.float32}
+    assert not torch.equal(features[0], StyleObjective(ENCODER, TAPS, STYLES[:1]).features(image)[0])  # it was on
+    assert found.item() == pytest.approx(exact.item(), rel=0.1)
+    pulled = [torch.autograd.grad(term, image)[0].flatten() for term in (found, exact)]
+    assert cosine_similarity(*pulled, dim=0) > 0.97
+
+
 def test_equal_weights_by_default():
     image = picture(0)
     objective = StyleObjective(ENCODER, TAPS, STYLES)

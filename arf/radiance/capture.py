@@ -26,6 +26,7 @@ from arf.radiance.pictures import match_pictures, read_picture, resize_cameras
 from arf.radiance.space import forward_box
 
 log = logging.getLogger(__name__)
+RAYS = 1 << 15  # of a view that are cast at once: nerfstudio takes 340 bytes for each
 
 
 @dataclass
@@ -96,10 +97,15 @@ class Views:
 
     def rays(self, i: int) -> tuple[Float[Tensor, "hw 3"], Float[Tensor, "hw 3"]]:
         """Origins and unit directions through the pixel centres of view i, row by row, lens distortion undone."""
+        camera = self.cameras[i : i + 1]
+        parts = []
         with warnings.catch_warnings():  # nerfstudio 1.1.5 indexes with lists, which recent torch deprecates
             warnings.filterwarnings("ignore", message="Using a non-tuple sequence")
-            bundle = self.cameras[i : i + 1].generate_rays(camera_indices=0, keep_shape=True)
-        return bundle.origins.reshape(-1, 3), bundle.directions.reshape(-1, 3)
+            for pixels in camera.get_image_coords(index=(0,)).view(-1, 2).split(RAYS):
+                bundle = camera.generate_rays(camera_indices=0, coords=pixels)
+                parts.append((bundle.origins.clone(), bundle.directions.clone()))  # parts of much larger tensors
+        origins, directions = zip(*parts, strict=True)
+        return torch.cat(origins), torch.cat(directions)
 
 
 @dataclass

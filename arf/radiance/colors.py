@@ -45,6 +45,7 @@ class VertexColors(nn.Module):
         self.register_buffer("bias", recolor.bias.float())
         self.register_buffer("background", background)
         self._index()
+        self.to(theta.device)
 
     @classmethod
     def empty(cls) -> VertexColors:
@@ -89,9 +90,10 @@ class VertexColors(nn.Module):
         return trace.composite(self.lookup(trace), self.background)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        """A checkpoint says how many vertices there are."""
+        """A checkpoint says how many vertices there are; where that is so already, an optimizer keeps what it holds."""
         for name in ("keys", "theta"):
-            if prefix + name in state_dict:
-                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=self.theta.device))
+            value = state_dict.get(prefix + name)
+            if value is not None and value.shape != getattr(self, name).shape:
+                setattr(self, name, torch.empty_like(value, device=self.theta.device))
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._index()

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.cameras import CAMERA_MODEL_TO_TYPE, Cameras
 from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from nerfstudio.data.dataparsers.colmap_dataparser import ColmapDataParser, ColmapDataParserConfig
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
@@ -30,6 +30,7 @@ Format = Literal["nerfstudio", "blender", "colmap", "llff"]
 Kind = Literal["bounded", "unbounded", "forward"]
 
 SCENE_BOX = "arf_scene_box"  # key of transforms.json: [[x0, y0, z0], [x1, y1, z1]] in the frame of its poses
+NAMED_SPLIT = ("frame_train_", "frame_eval_")  # how `ns-process-data images --eval-data` names pictures
 MODELS = ("sparse/0", "colmap/sparse/0", "sparse")  # where a COLMAP model lies
 LOOKED_FOR = f"transforms.json, transforms_train.json, {POSES}, a COLMAP model in {', '.join(MODELS)}"
 
@@ -79,7 +80,7 @@ def read(data: Path, fmt: Format, downscale: float) -> Reading:
     """
     root = data if data.is_dir() else data.parent
     if fmt == "nerfstudio":
-        return _read_nerfstudio(data if data.is_file() else root / "transforms.json")
+        return _read_nerfstudio(data if data.is_file() else root / "transforms.json", downscale)
     readers: dict[str, Callable[[Path, float], Reading]] = {
         "blender": _read_blender,
         "colmap": _read_colmap,
@@ -88,24 +89,82 @@ def read(data: Path, fmt: Format, downscale: float) -> Reading:
     return readers[fmt](root, downscale)
 
 
-def _read_nerfstudio(path: Path) -> Reading:
+def _read_nerfstudio(path: Path, downscale: float) -> Reading:
     meta = _read_transforms(path)
     _check_intrinsics(meta, path)
     bounded = SCENE_BOX in meta
     fixed = {"orientation_method": "none", "center_method": "none", "auto_scale_poses": False}
+    named = [next((p for p in NAMED_SPLIT if Path(f["file_path"]).name.startswith(p)), None) for f in meta["frames"]]
+    split = set(named) == set(NAMED_SPLIT)
     parser = NerfstudioDataParserConfig(
-        data=path, downscale_factor=1, eval_mode="all", **(fixed if bounded else {"center_method": "focus"})
+        data=path,
+        downscale_factor=1,
+        eval_mode="filename" if split else "all",
+        **(fixed if bounded else {"center_method": "focus"}),
     ).setup()
     with _nerfstudio_reads(path):
         train = parser.get_dataparser_outputs("train")
-        own = next((s for s in ("test", "val") if meta.get(f"{s}_filenames")), None)
+        own = next((s for s in ("test", "val") if meta.get(f"{s}_filenames")), "test" if split else None)
         held_out = parser.get_dataparser_outputs(own) if own else None
-    parts = [train, held_out] if held_out else [train]
+        parts = [train, held_out] if held_out else [train]
+        for part in parts:
+            _set_camera_types(part, meta, path.parent)
+            _undo_applied_scale(part, meta)
+    factor = _choose_pictures(parts, downscale)
     for part in parts:
         part.image_filenames = [_with_suffix(p) for p in part.image_filenames]
+        if factor > 1:
+            match_pictures(part.cameras, part.image_filenames, factor)
         if bounded:
             _fit_to_box(part, _scene_box(meta, path))
-    return Reading(train, held_out, "bounded" if bounded else "unbounded")
+    return Reading(train, held_out, "bounded" if bounded else "unbounded", factor)
+
+
+def _choose_pictures(parts: list[DataparserOutputs], downscale: float) -> int:
+    """Point the outputs, in place, to images_N beside their folder `images`, where that holds as many of their pictures
+    and fits the downscale. Returns N.
+    """
+    files = [path for part in parts for path in part.image_filenames]
+    folders = {path.parent for path in files}
+    if len(folders) > 1 or (folder := folders.pop()).name != "images":
+        return 1
+    there = {
+        n: sum(_with_suffix(beside / path.name).is_file() for path in files)
+        for n, beside in picture_folders(folder.parent).items()
+    }
+    most = max(there.values(), default=0)
+    complete = {n: folder.with_name(f"images_{n}") for n, count in there.items() if count == most > 0}
+    factor = choose_folder(complete, downscale) if complete else 1
+    if factor > 1:
+        for part in parts:
+            part.image_filenames = [complete[factor] / path.name for path in part.image_filenames]
+    return factor
+
+
+def _set_camera_types(outputs: DataparserOutputs, meta: dict[str, Any], root: Path) -> None:
+    """Each frame's own camera_model, in place: nerfstudio's parser reads the capture's alone, and several cameras, as
+    ns-process-data writes them, have none in common."""
+    if "camera_model" in meta:
+        return
+    models = {root / frame["file_path"]: frame.get("camera_model") for frame in meta["frames"]}
+    types = [CAMERA_MODEL_TO_TYPE[models[p] or "OPENCV"].value for p in outputs.image_filenames]
+    outputs.cameras.camera_type = torch.tensor(types).view_as(outputs.cameras.camera_type)
+
+
+def _undo_applied_scale(outputs: DataparserOutputs, meta: dict[str, Any]) -> None:
+    """Make x_parser = scale · (T x_world) of the transform, in place, where the poses of the file were scaled.
+
+    They are x = k (A x_world + a); nerfstudio 1.1.5 puts k into the scale alone, so that its translation R a + t, with
+    t in units of the file, is that of no frame. It must be R a + t / k.
+    """
+    k = meta.get("applied_scale", 1.0)
+    if k == 1:
+        return
+    transform = outputs.dataparser_transform
+    applied = torch.tensor(meta.get("applied_transform", np.eye(4)[:3].tolist()), dtype=transform.dtype)  # [3, 4]
+    turned = transform[:, :3] @ torch.linalg.inv(applied[:, :3]) @ applied[:, 3:]  # [3, 1] R a
+    moved = turned + (transform[:, 3:] - turned) / k
+    outputs.dataparser_transform = torch.cat([transform[:, :3], moved], 1)
 
 
 def _read_blender(root: Path, _: float) -> Reading:
@@ -219,6 +278,9 @@ def _check_intrinsics(meta: dict[str, Any], path: Path) -> None:
             value = frame[key]
             if not isinstance(value, float | int) or not np.isfinite(value) or (value <= 0 and key not in ("cx", "cy")):
                 raise UserError(f"{where}: '{key}' is {value!r}; it must be a positive number of pixels")
+    scale = meta.get("applied_scale", 1.0)
+    if not isinstance(scale, float | int) or not np.isfinite(scale) or scale <= 0:
+        raise UserError(f"{path}: applied_scale is {scale!r}; it must be a positive number")
 
 
 def _scene_box(meta: dict[str, Any], path: Path) -> torch.Tensor:
@@ -237,7 +299,7 @@ def _fit_to_box(outputs: DataparserOutputs, box: torch.Tensor) -> None:
     poses = outputs.cameras.camera_to_worlds.clone()
     poses[:, :, 3] = (poses[:, :, 3] - centre) * scale
     outputs.cameras.camera_to_worlds = poses
-    shift = torch.cat([torch.eye(3), -centre[:, None]], dim=1)
+    shift = torch.cat([torch.eye(3), -centre[:, None] / outputs.dataparser_scale], dim=1)
     outputs.dataparser_transform = shift @ to_square(outputs.dataparser_transform)
     outputs.dataparser_scale *= scale
     outputs.scene_box = SceneBox(aabb=(box - centre) * scale)

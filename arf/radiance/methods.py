@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nerfstudio.configs.base_config import ViewerConfig
+import torch
+from nerfstudio.configs.base_config import MachineConfig, ViewerConfig
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager, VanillaDataManagerConfig
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from nerfstudio.engine.schedulers import MultiStepSchedulerConfig
@@ -13,8 +14,23 @@ from nerfstudio.plugins.types import MethodSpecification
 from arf.radiance.capture import CaptureDataParserConfig
 from arf.radiance.nerfacto import NerfactoBackboneConfig
 from arf.radiance.pictures import CaptureDataset
+from arf.radiance.pipeline import ArfPipelineConfig
 from arf.radiance.stylized import StylizedModelConfig
+from arf.radiance.trainer import ArfTrainerConfig
 from arf.radiance.voxel_model import VoxelModelConfig
+
+
+def _machine() -> MachineConfig:
+    return MachineConfig(device_type="cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _manager() -> VanillaDataManagerConfig:
+    return VanillaDataManagerConfig(
+        _target=VanillaDataManager[CaptureDataset],
+        dataparser=CaptureDataParserConfig(),
+        train_num_rays_per_batch=4096,
+        eval_num_rays_per_batch=4096,
+    )
 
 
 def _trainer(method: str, model, steps: int, **rates: float) -> TrainerConfig:
@@ -29,12 +45,6 @@ def _trainer(method: str, model, steps: int, **rates: float) -> TrainerConfig:
         }
         for group, rate in rates.items()
     }
-    manager = VanillaDataManagerConfig(
-        _target=VanillaDataManager[CaptureDataset],
-        dataparser=CaptureDataParserConfig(),
-        train_num_rays_per_batch=4096,
-        eval_num_rays_per_batch=4096,
-    )
     return TrainerConfig(
         method_name=method,
         max_num_iterations=steps,
@@ -43,7 +53,8 @@ def _trainer(method: str, model, steps: int, **rates: float) -> TrainerConfig:
         steps_per_eval_image=500,
         steps_per_eval_all_images=steps,
         mixed_precision=False,
-        pipeline=VanillaPipelineConfig(datamanager=manager, model=model),
+        machine=_machine(),
+        pipeline=VanillaPipelineConfig(datamanager=_manager(), model=model),
         optimizers=optimizers,
         viewer=ViewerConfig(num_rays_per_chunk=1 << 15, quit_on_train_completion=True),
         vis="tensorboard",
@@ -70,5 +81,15 @@ def stylized_trainer() -> TrainerConfig:
 
 
 arf_stylized = MethodSpecification(
-    config=stylized_trainer(), description="A scene repainted by `arf stylize` (to open its runs; make them with arf)."
+    config=ArfTrainerConfig(
+        method_name="arf",
+        steps_per_eval_batch=0,
+        steps_per_eval_image=100,
+        steps_per_eval_all_images=0,  # a painting has no ground truth
+        machine=_machine(),
+        pipeline=ArfPipelineConfig(datamanager=_manager()),
+        viewer=ViewerConfig(num_rays_per_chunk=1 << 15),
+        vis="viewer+tensorboard",
+    ),
+    description="Repaint a scene of `arf fit` in the style of a picture, and watch it being painted in the viewer.",
 )

@@ -14,15 +14,16 @@ from arf import image
 from arf.errors import UserError
 from arf.radiance import paths
 from arf.radiance.backbone import Backbone
+from arf.radiance.blend import blend
 from arf.radiance.capture import Capture, Views
 from arf.radiance.colors import VertexColors
 from arf.radiance.fit import pick_device
 from arf.radiance.paths import CameraPath
 from arf.radiance.scene import open_photoreal, open_stylized
 from arf.radiance.stylized import StylizedModel
-from arf.radiance.trace import trace
+from arf.radiance.trace import Trace, trace
 from arf.runs import Run
-from arf.settings import RenderSettings
+from arf.settings import ExportSettings, RenderSettings
 from arf.video import Writer
 
 RAYS = 8192  # traced at a time: in cache on a CPU
@@ -33,28 +34,46 @@ def render(
 ) -> tuple[Path, int]:
     """Film a run. Writes `<output>.mp4` and, unless turned off, the folder `<output>/` of PNG frames.
 
+    The camera path is written too where the settings name a file for it.
+
     Returns:
         The video's path and the number of frames.
 
     Raises:
-        UserError: `compare` on a run that has no style, an unknown path, or a file that cannot be written.
+        UserError: `compare` or a strength on a run that has no style, an unknown path, a file that cannot be written.
     """
     settings.check()
-    device = pick_device(settings.device)
-    stylized = run.info["kind"] == "stylize"
-    if settings.compare and not stylized:
+    if settings.compare and run.info["kind"] != "stylize":
         raise UserError(f"{run.path} is photoreal, there is nothing to compare; give --compare a stylized run")
-    model, capture = (open_stylized if stylized else open_photoreal)(run, device)
+    model, capture = open_model(run, settings)
     path = camera_path(capture, settings)
+    if settings.save_path is not None:
+        paths.to_json(path, settings.save_path)
     video = output.with_name(output.name + ".mp4")
     with Writer(video, path.fps, settings.quality) as writer:
         for k in range(len(path)):
-            frame = render_frame(model, path.cameras, k, settings.compare)
+            frame = render_frame(model, path.cameras, k, settings.compare, settings.strength, settings.preserve_color)
             writer.write(frame)
             if settings.png:
                 image.write(output / f"{k:05d}.png", frame)
             progress(k + 1, len(path))
     return video, len(path)
+
+
+def open_model(run: Run, settings: RenderSettings | ExportSettings) -> tuple[Backbone | StylizedModel, Capture]:
+    """The model and the capture of a run of either kind.
+
+    Raises:
+        UserError: the run is photoreal and the settings say how much of a style to show.
+    """
+    device = pick_device(settings.device)
+    if run.info["kind"] == "stylize":
+        return open_stylized(run, device)
+    if settings.strength != 1 or settings.preserve_color:
+        raise UserError(
+            f"{run.path} is photoreal, it has no style; give --strength and --preserve-color a stylized run"
+        )
+    return open_photoreal(run, device)
 
 
 def camera_path(capture: Capture, settings: RenderSettings) -> CameraPath:
@@ -75,23 +94,50 @@ def camera_path(capture: Capture, settings: RenderSettings) -> CameraPath:
 
 
 def render_frame(
-    model: Backbone | StylizedModel, cameras: Cameras, k: int, compare: bool = False
+    model: Backbone | StylizedModel,
+    cameras: Cameras,
+    k: int,
+    compare: bool = False,
+    strength: float = 1.0,
+    preserve_color: bool = False,
 ) -> Float[Tensor, "h w 3"]:
     """Frame k of a path; with `compare` the photoreal one is to its left."""
     if not isinstance(model, StylizedModel):
         return looks(model, None, cameras, k)[0]
-    return torch.cat(looks(model.backbone, model.colors, cameras, k)[0 if compare else 1 :], dim=1)
+    shown = looks(model.backbone, model.colors, cameras, k, strength, preserve_color)
+    return torch.cat(shown[0 if compare else 1 :], dim=1)
 
 
 @torch.no_grad()
-def looks(backbone: Backbone, colors: VertexColors | None, cameras: Cameras, k: int) -> list[Float[Tensor, "h w 3"]]:
+def looks(
+    backbone: Backbone,
+    colors: VertexColors | None,
+    cameras: Cameras,
+    k: int,
+    strength: float = 1.0,
+    preserve_color: bool = False,
+) -> list[Float[Tensor, "h w 3"]]:
     """Frame k of a path, traced once: photoreal, then in every look of `colors`."""
     views = Views(cameras, [])
     rays, pixels = views.rays(k), []
     for origins, directions in zip(*(part.split(RAYS) for part in rays), strict=True):
-        traced = trace(backbone, origins, directions)
-        pixels.append(traced.composite(traced.rgb, backbone.background))
-        if colors is not None:
-            pixels[-1] = torch.cat([pixels[-1], colors.render(traced)], 1)  # [r, 3 + 3 looks]
+        pixels.append(shade(trace(backbone, origins, directions), backbone, colors, strength, preserve_color))
     frame = torch.cat(pixels).clamp(0, 1).cpu().view(*views.size(k), -1)
     return list(frame.split(3, dim=-1))
+
+
+def shade(
+    traced: Trace, backbone: Backbone, colors: VertexColors | None, strength: float = 1.0, preserve_color: bool = False
+) -> Float[Tensor, "r c"]:
+    """Colours of traced rays, unclamped: photoreal, then every look of `colors`, three channels each.
+
+    Args:
+        strength: how much of a look shows, 0 (photoreal) to 1.
+        preserve_color: looks keep the photoreal chroma.
+    """
+    photoreal = traced.composite(traced.rgb, backbone.background)  # [r, 3]
+    if colors is None:
+        return photoreal
+    painted = colors.render(traced).unflatten(1, (-1, 3))  # [r, looks, 3]
+    painted = blend(photoreal[:, None].expand_as(painted), painted, strength, preserve_color)
+    return torch.cat([photoreal, painted.flatten(1)], 1)

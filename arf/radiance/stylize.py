@@ -27,6 +27,7 @@ from arf.radiance.backbones import plain
 from arf.radiance.cache import ViewCache, free_memory
 from arf.radiance.capture import Capture
 from arf.radiance.colors import VertexColors
+from arf.radiance.deferred import DeferredSet
 from arf.radiance.fit import pick_device
 from arf.radiance.nerfacto import NerfactoBackbone
 from arf.radiance.nerfstudio_run import write_nerfstudio_files
@@ -75,7 +76,7 @@ def stylize(
     )  # checks layers and weights before anything is written
     run = resume or Run.create(
         output, capture.name, "arf", kind="stylize", styles=[p.resolve() for p in styles], settings=settings,
-        fit={**{k: fitted.info[k] for k in ("data", "settings")}, "run": fitted.path.resolve()},
+        fit={**{k: fitted.info.get(k) for k in ("data", "settings", "parser")}, "run": fitted.path.resolve()},
         model=plain(model.config),
     )  # fmt: skip
     budget = int(settings.cache_memory * 2**30) or free_memory(device) // 2
@@ -159,9 +160,13 @@ class Painter:
     def prepare(self, progress: Progress) -> None:
         """Trace the views, recolour and re-fit the colours, encode the content."""
         start = time.perf_counter()
-        self.operators = OperatorSet(
-            self.model, self.views, self.cache, self.settings.drop_weight, lambda i, n: progress("trace", i, n, {})
-        )
+        drop_weight = self.settings.drop_weight
+        if self.settings.no_cache:
+            self.operators = DeferredSet(self.model, self.views, drop_weight, lambda i, n: progress("trace", i, n, {}))
+        else:
+            self.operators = OperatorSet(
+                self.model, self.views, self.cache, drop_weight, lambda i, n: progress("trace", i, n, {})
+            )
         self.timings.trace = time.perf_counter() - start
         self.photoreal = self.model.vertex_colors(self.operators.keys.to(self.device))
         self.background = self.recolor.apply(self.model.background)
@@ -173,12 +178,16 @@ class Painter:
         self.theta = theta.requires_grad_()
         self.optimizer = torch.optim.Adam([self.theta], lr=self.settings.learning_rate, betas=(0.9, 0.99), fused=True)
         self.timings.refit = time.perf_counter() - start
+        self.encode(progress)
+
+    @torch.no_grad()
+    def encode(self, progress: Progress) -> None:
+        """Keep the content features of every view, if there is a content loss."""
         start = time.perf_counter()
-        with torch.no_grad():
-            for i in range(len(self.views) if self.settings.content_weight > 0 else 0):
-                features = self.objective.features(self._shrunk(self._target(i).to(self.device)))
-                self.cache.put(f"content-{i:04d}", {f"{k:02d}": f for k, f in enumerate(features)})
-                progress("encode", i + 1, len(self.views), {})
+        for i in range(len(self.views) if self.settings.content_weight > 0 else 0):
+            features = self.objective.features(self._shrunk(self._target(i).to(self.device)))
+            self.cache.put(_content(i), {f"{k:02d}": f for k, f in enumerate(features)})
+            progress("encode", i + 1, len(self.views), {})
         self.timings.content = time.perf_counter() - start
 
     def _target(self, i: int) -> Float[Tensor, "h w 3"]:
@@ -213,19 +222,30 @@ class Painter:
         features = self.objective.features(self._shrunk(picture))
         terms = {s.loss: s.style_weight * self.objective(features)}
         if s.content_weight > 0:
-            content = [tensor for _, tensor in sorted(self.cache.get(f"content-{i:04d}").items())]
+            content = [tensor for _, tensor in sorted(self.cache.get(_content(i)).items())]
             parts = [content_loss(f, c) for f, c in zip(features, content, strict=True)]
             terms["content"] = s.content_weight * sum(parts) / len(parts)
         if s.tv_weight > 0:
             terms["tv"] = s.tv_weight * total_variation(picture.permute(2, 0, 1)[None])
         return terms
 
+    def prefetch(self, i: int) -> None:
+        """Begin to bring what a step on view i needs to the device."""
+        self.operators.prefetch(i)
+        if self.settings.content_weight > 0:
+            self.cache.prefetch(_content(i))
+
     def advance(self) -> dict[str, Tensor]:
-        """One step: render a view, take the losses, pull the gradient back through the operator, update."""
+        """One step: render a view, take the losses, pull the gradient back through the operator, update.
+
+        On a GPU the host only hands out work and waits for nothing."""
         rate = self.settings.learning_rate * FINAL_RATE ** (self.step / self.steps)
         self.optimizer.param_groups[0]["lr"] = rate
         i = self.view_of(self.step)
-        terms = self.losses(self.render(i), i)
+        picture = self.render(i)
+        if self.step + 1 < self.steps:
+            self.prefetch(self.view_of(self.step + 1))
+        terms = self.losses(picture, i)
         self.optimizer.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
         self.optimizer.step()
@@ -233,29 +253,51 @@ class Painter:
         return terms
 
     def paint(self, run: Run, curves: Curves, progress: Progress) -> None:
-        """The style loop."""
+        """The style loop. Losses stay on the device until they are written down, every tenth step.
+
+        Raises:
+            UserError: see `check`.
+        """
         start = time.perf_counter()
-        recent: list[dict[str, float]] = []
+        recent: list[Tensor] = []  # a row of loss terms per step
         while self.step < self.steps:
-            recent.append({name: float(term.detach()) for name, term in self.advance().items()})
-            saving = self.step % self.settings.save_every == 0 or self.step == self.steps
-            finite = all(math.isfinite(v) for v in recent[-1].values())
-            if not finite or (saving and not self.theta.isfinite().all()):
-                raise UserError(
-                    f"the loss became NaN at step {self.step}; the last good state is in {run.path}: lower "
-                    f"--learning-rate (now {self.settings.learning_rate:g}) or --style-weight and stylize again"
-                )
-            if self.step % 10 == 0 or self.step == self.steps:
-                figures = {name: sum(r[name] for r in recent) / len(recent) for name in recent[0]}
+            terms = self.advance()
+            recent.append(torch.stack([term.detach() for term in terms.values()]))
+            last = self.step == self.steps
+            writing, saving = self.step % 10 == 0 or last, self.step % self.settings.save_every == 0 and not last
+            if not (writing or saving):
+                continue
+            rows = torch.stack(recent).tolist()
+            self.check(run, rows)
+            if writing:
+                figures = {name: sum(row) / len(rows) for name, row in zip(terms, zip(*rows, strict=True), strict=True)}
                 curves.add(self.step, figures)
                 progress("paint", self.step, self.steps, figures)
                 recent = []
-            if saving and self.step < self.steps:
+            if saving:
                 self.save(run)
         self.timings.steps = time.perf_counter() - start
 
+    def check(self, run: Run, rows: list[list[float]]) -> None:
+        """Look at the colours, and at the loss terms of the steps up to this one.
+
+        Raises:
+            UserError: something is not finite; says since which step.
+        """
+        bad = [len(rows) - k - 1 for k, row in enumerate(rows) if not all(map(math.isfinite, row))]  # steps ago
+        if bad or not self.theta.isfinite().all():
+            raise UserError(
+                f"the loss became NaN at step {self.step - max(bad, default=0)}; the last good state is in {run.path}: "
+                f"lower --learning-rate (now {self.settings.learning_rate:g}) or --style-weight and stylize again"
+            )
+
     def save(self, run: Run) -> None:
-        """Write resume.safetensors."""
+        """Write resume.safetensors.
+
+        Raises:
+            UserError: the colours are not finite; what was saved before stays.
+        """
+        self.check(run, [])
         state = self.optimizer.state.get(self.theta, {})
         tensors = {"theta": self.theta, **{f"adam.{k}": v for k, v in state.items()}}
         run.save("resume", tensors, step=self.step, curves=self.curves)
@@ -285,6 +327,11 @@ class Painter:
         return VertexColors(self.operators.shape, keys, theta.contiguous(), fallback, background)
 
 
+def _content(i: int) -> str:
+    """What the cache calls the content features of a view."""
+    return f"content-{i:04d}"
+
+
 def _mixture(styles: list[Tensor], share: np.ndarray) -> Moments:
     """Colour moments of several pictures, each with its share whatever its size."""
     shares = zip(styles, share / share.sum(), strict=True)
@@ -305,6 +352,7 @@ def _write(run: Run, capture: Capture, painter: Painter, colors: VertexColors, s
         "operator_bytes_per_pixel": operators.nbytes / operators.pixels,
         "operator_bytes": operators.nbytes,
         "cache_bytes_in_memory": cache.in_memory,
+        "cache_bytes_on_host": cache.on_host,
         "cache_bytes_on_disk": cache.on_disk,
         "final": painter.curves[-1] if painter.curves else {},
     }

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
+import tyro
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.models.base_model import Model, ModelConfig
+from nerfstudio.viewer.viewer_elements import ViewerCheckbox, ViewerSlider
 from torch import Tensor
 
+from arf.radiance.blend import blend, check_strength
 from arf.radiance.colors import VertexColors
 from arf.radiance.trace import trace
 from arf.radiance.voxel_model import VoxelModelConfig, picture_metrics
@@ -19,16 +22,27 @@ class StylizedModelConfig(ModelConfig):
     """A stylized scene: the backbone that it was made from, and how much of each ray's weight is not looked up."""
 
     _target: type = field(default_factory=lambda: StylizedModel)
-    backbone: ModelConfig = field(default_factory=VoxelModelConfig)
-    """The photoreal model."""
-    drop_weight: float = 0.0025
+    backbone: tyro.conf.Suppress[ModelConfig] = field(default_factory=VoxelModelConfig)
+    """The photoreal model, which the run brings."""
+    drop_weight: tyro.conf.Suppress[float] = 0.0025
     """Share of each ray's weight, its lightest samples, that is left out."""
+    strength: float = 1.0
+    """How much of the paint shows, 0 (photoreal) to 1; the viewer's slider starts here."""
+    preserve_color: bool = False
+    """Show the painting in the photoreal colours; the viewer's checkbox starts here."""
     enable_collider: bool = False
     eval_num_rays_per_chunk: int = 1 << 15
 
 
 class StylizedModel(Model):
-    """Renders only; nothing in it trains, so it hands nerfstudio no callbacks and stays in evaluation mode."""
+    """Renders only, in evaluation mode whatever a trainer says: geometry is frozen, sampled without jitter.
+
+    Attributes:
+        strength, preserve_color: the viewer's controls; without a viewer, their `value` can be set.
+
+    Raises:
+        UserError: the configuration's strength is not within 0..1.
+    """
 
     config: StylizedModelConfig
 
@@ -39,6 +53,8 @@ class StylizedModel(Model):
         )
         self.colors = VertexColors.empty()
         self.backbone.requires_grad_(False)
+        self.strength = ViewerSlider("Style strength", float(check_strength(self.config.strength)), 0.0, 1.0, 0.05)
+        self.preserve_color = ViewerCheckbox("Keep the photographs' colours", self.config.preserve_color)
 
     @classmethod
     def around(cls, config: StylizedModelConfig, backbone: Model, colors: VertexColors) -> StylizedModel:
@@ -48,15 +64,26 @@ class StylizedModel(Model):
         model.backbone, model.colors = backbone, colors
         return model.eval()
 
+    def train(self, mode: bool = True) -> StylizedModel:
+        """Trainers call it at every step; it stays in evaluation mode."""
+        return super().train(False)
+
     @torch.no_grad()
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
         traced = trace(self.backbone, ray_bundle.origins, ray_bundle.directions, self.config.drop_weight)
+        photoreal = traced.composite(traced.rgb, self.backbone.background)  # [r, 3]
+        stylized = self.colors.render(traced)
         return {
-            "rgb": self.colors.render(traced).clamp(0, 1),
-            "photoreal": traced.composite(traced.rgb, self.backbone.background).clamp(0, 1),
+            "rgb": blend(photoreal, stylized, self.strength.value, self.preserve_color.value).clamp(0, 1),
+            "stylized": stylized.clamp(0, 1),
+            "photoreal": photoreal.clamp(0, 1),
             "accumulation": 1 - traced.leftover[:, None],
             "depth": traced.depth[:, None],
         }
+
+    def get_rgba_image(self, outputs: dict[str, Tensor], output_name: str = "rgb") -> Tensor:
+        """A picture with its opacity, by which ns-export tells surfaces from empty space."""
+        return torch.cat([outputs[output_name], outputs["accumulation"]], dim=-1)
 
     def get_param_groups(self) -> dict[str, list]:
         return {"fields": [self.device_indicator_param]}

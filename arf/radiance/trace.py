@@ -69,6 +69,28 @@ def mean_depth(samples: Samples, weight: Float[Tensor, " n"]) -> Float[Tensor, "
     return (ray_sums(weight, samples.starts) / inverse.clamp_min(1e-12)).float().clamp_max(1e6).where(inverse > 0, 1e6)
 
 
+def median_depth(samples: Samples, weight: Float[Tensor, " n"]) -> tuple[Float[Tensor, " r"], Int[Tensor, " r"]]:
+    """Where half of each ray's weight is passed, which is where its surface is: the distance along the ray in world
+    units, and the sample in which that happens.
+
+    Within the sample the weight is taken as even, over as much of the ray as lies nearer to it than to the samples
+    beside it. 1e6 and any sample where a ray has no weight.
+    """
+    depth, starts = samples.depth, samples.starts
+    if not len(depth):
+        return weight.new_full((len(starts) - 1,), 1e6), torch.zeros_like(starts[1:])
+    total = torch.cumsum(weight.double(), 0)  # over all rays
+    bounds = torch.cat([total.new_zeros(1), total])[starts]  # [r + 1]
+    half = (bounds[:-1] + bounds[1:]) / 2  # [r]
+    at = torch.searchsorted(total, half).clamp_max(len(total) - 1)  # [r]
+    gap = depth.diff().where(samples.ray.diff() == 0, torch.inf)  # [n - 1]
+    none = gap.new_full((1,), torch.inf)
+    reach = torch.minimum(torch.cat([none, gap]), torch.cat([gap, none])) / 2  # [n]
+    reach = reach.where(reach.isfinite(), 0.0)[at]
+    passed = 1 - (total[at] - half) / weight[at].double().clamp_min(1e-12)  # [r] share of the sample's weight
+    return (depth[at] + (2 * passed - 1) * reach).float().where(bounds.diff() > 0, 1e6), at
+
+
 def heaviest(weight: Float[Tensor, " n"], starts: Int[Tensor, " r1"], ray: Int[Tensor, " n"], drop: float) -> Tensor:
     """Mask [N] of each ray's heaviest samples: the lightest go as long as they weigh at most `drop` together.
 

@@ -10,8 +10,16 @@ from torch import Tensor
 
 from arf.radiance.cache import ViewCache
 from arf.radiance.capture import Views
+from arf.radiance.grid import CORNERS, grid_coords, linear_index
 from arf.radiance.operator import RenderOperator, build, compact
 from arf.radiance.trace import trace
+
+
+def vertices_of(cells: Int[Tensor, " n"], shape: tuple[int, int, int]) -> Int[Tensor, " V"]:
+    """Sorted row-major indices of the vertices of cells, which need be neither sorted nor unique."""
+    points = tuple(n + 1 for n in shape)
+    base = linear_index(grid_coords(cells.unique(), shape), points)  # [c] each cell's first vertex
+    return (base[:, None] + linear_index(CORNERS.to(cells.device), points)).unique()
 
 
 class OperatorSet:
@@ -30,18 +38,19 @@ class OperatorSet:
         self.sizes = [views.size(i) for i in range(len(views))]
         self.nbytes = self.entries = self.pixels = 0
         vertices = (self.shape[0] + 1) * (self.shape[1] + 1) * (self.shape[2] + 1)
-        seen = torch.zeros(vertices, dtype=torch.bool)
+        cells = []
         for i, (height, width) in enumerate(self.sizes):
-            operator = build(trace(model, *views.rays(i), drop_weight), height, width, self.shape)
-            seen[operator.columns.long()] = True
-            cache.put(f"operator-{i:04d}", operator.tensors())
+            traced = trace(model, *views.rays(i), drop_weight)
+            cells.append(traced.cell.unique())
+            operator = build(traced, height, width, self.shape)
+            cache.put(self._name(i), operator.tensors())
             self.nbytes += operator.nbytes
             self.entries += len(operator.values)
             self.pixels += height * width
             progress(i + 1, self.count)
-        self.keys: Int[Tensor, " V"] = seen.nonzero().squeeze(1)
+        self.keys: Int[Tensor, " V"] = vertices_of(torch.cat(cells), self.shape)
         for i in range(self.count):
-            cache.put(f"operator-{i:04d}", compact(self._load(i, vertices), self.keys.to(cache.device)).tensors())
+            cache.put(self._name(i), compact(self._load(i, vertices), self.keys.to(cache.device)).tensors())
 
     def __len__(self) -> int:
         return self.count
@@ -49,8 +58,15 @@ class OperatorSet:
     def __getitem__(self, i: int) -> RenderOperator:
         return self._load(i, len(self.keys))
 
+    def prefetch(self, i: int) -> None:
+        """Begin to bring a view's operator to the device, if it is elsewhere."""
+        self.cache.prefetch(self._name(i))
+
+    def _name(self, i: int) -> str:
+        return f"operator-{i:04d}"
+
     def _load(self, i: int, vertices: int) -> RenderOperator:
-        return RenderOperator(*self.sizes[i], vertices, **self.cache.get(f"operator-{i:04d}"))
+        return RenderOperator(*self.sizes[i], vertices, **self.cache.get(self._name(i)))
 
 
 @torch.no_grad()

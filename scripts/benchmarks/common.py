@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -17,15 +18,26 @@ from arf import image
 from arf.allocator import keep_freed_memory
 from arf.errors import UserError
 from arf.presets import apply_preset
+from arf.radiance.backbone import Backbone
 from arf.radiance.cache import ViewCache
-from arf.radiance.fit import fit
+from arf.radiance.capture import Views
+from arf.radiance.fit import fit, pick_device
 from arf.radiance.scene import open_photoreal
 from arf.radiance.stylize import Painter
+from arf.radiance.trace import trace
 from arf.runs import Run
 from arf.settings import FitSettings, StylizeSettings
 
 keep_freed_memory()  # as the command line does
 ROOT = Path(__file__).resolve().parents[2]
+CPU, DEVICE = torch.device("cpu"), pick_device("auto")
+
+
+def now() -> float:
+    """Time in seconds, once the device has done what it was given."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def seconds(work: Callable[[], object], repeats: int = 5) -> float:
@@ -33,9 +45,9 @@ def seconds(work: Callable[[], object], repeats: int = 5) -> float:
     work()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = now()
         work()
-        times.append(time.perf_counter() - start)
+        times.append(now() - start)
     return sorted(times)[repeats // 2]
 
 
@@ -57,32 +69,70 @@ def analytic_capture(folder: Path) -> Path:
     return capture
 
 
-def fitted_run(data: Path, work: Path, preset: str, **changes) -> Run:
-    """The newest fit of a capture in the work folder, or a new one."""
+def fitted_run(data: Path, work: Path, preset: str, backbone: str = "voxel", **changes) -> Run:
+    """The newest fit of a capture with a backbone in the work folder, or a new one."""
     try:
-        return Run.open(work / data.name, "fit")
+        return Run.open(work / data.name / f"arf-{backbone}", "fit")
     except UserError:
-        settings = apply_preset(FitSettings(**changes), ROOT / f"configs/{preset}.yaml", "fit")
+        settings = apply_preset(FitSettings(backbone=backbone, **changes), ROOT / f"configs/{preset}.yaml", "fit")
         return fit(data, settings, work)
 
 
+class Rendered(Views):
+    """Views whose photographs are renderings of the model itself."""
+
+    def __init__(self, model: Backbone, cameras) -> None:
+        super().__init__(cameras, [Path("rendered")] * len(cameras))
+        self.model = model
+        self.rendered: dict[int, torch.Tensor] = {}  # as bytes; rendering is slow
+
+    def image(self, i: int) -> torch.Tensor:
+        if i not in self.rendered:
+            traced = trace(self.model, *self.rays(i))
+            picture = traced.composite(traced.rgb, self.model.background).view(*self.size(i), 3)
+            self.rendered[i] = image.to_bytes(picture)
+        return self.rendered[i].float() / 255
+
+
 def prepared(run: Run, style: Path, work: Path, steps: int, encoder: str = "vgg19") -> Painter:
-    """A painter that is ready to step."""
-    model, capture = open_photoreal(run, torch.device("cpu"))
+    """A painter that is ready to step, on the CPU."""
+    model, capture = open_photoreal(run, CPU)
     painter = Painter(model, capture, [image.read_style(style)], encoders.load(encoder), StylizeSettings(steps=steps))
-    painter.cache = ViewCache(8 << 30, work / "cache", torch.device("cpu"))
+    painter.cache = ViewCache(8 << 30, work / "cache", CPU)
     painter.prepare(lambda *_: None)
     return painter
 
 
-def peak_memory() -> int:
-    """Largest resident size of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def forget_peak(device: torch.device = CPU) -> None:
+    """Let `peak_memory` begin anew. What was freed is given back to the system first, so that it does not count."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def memory_now(device: torch.device = CPU) -> int:
+    """Resident size of this process in bytes, or what tensors take on a GPU."""
+    return torch.cuda.memory_allocated() if device.type == "cuda" else _resident("VmRSS")
+
+
+def peak_memory(device: torch.device = CPU) -> int:
+    """The largest `memory_now` so far, or since `forget_peak`."""
+    return torch.cuda.max_memory_allocated() if device.type == "cuda" else _resident("VmHWM")
+
+
+def _resident(what: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
 
 
 def print_table(title: str, rows: list[tuple[str, ...]]) -> None:
     """A Markdown table; the first row is its head."""
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    place = torch.cuda.get_device_name() if DEVICE.type == "cuda" else platform.machine()
+    machine = f"{place}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     print(f"\n## {title}\n\n{machine}\n")
     for i, row in enumerate(rows):
         print("| " + " | ".join(row) + " |")

@@ -11,33 +11,16 @@ import argparse
 from pathlib import Path
 
 import torch
-from common import ROOT, analytic_capture, fitted_run, peak_memory, print_table
+from common import ROOT, Rendered, analytic_capture, fitted_run, peak_memory, print_table
 
 from arf import encoder as encoders
 from arf import image
 from arf.radiance import paths
 from arf.radiance.cache import ViewCache
-from arf.radiance.capture import Capture, Views
+from arf.radiance.capture import Capture
 from arf.radiance.scene import open_photoreal
 from arf.radiance.stylize import Painter
-from arf.radiance.trace import trace
 from arf.settings import StylizeSettings
-
-
-class Rendered(Views):
-    """Views whose photographs are renderings of the model itself."""
-
-    def __init__(self, model, cameras) -> None:
-        super().__init__(cameras, [Path("rendered")] * len(cameras))
-        self.model = model
-        self.rendered: dict[int, torch.Tensor] = {}  # as bytes; rendering is slow
-
-    def image(self, i: int) -> torch.Tensor:
-        if i not in self.rendered:
-            traced = trace(self.model, *self.rays(i))
-            picture = traced.composite(traced.rgb, self.model.background).view(*self.size(i), 3)
-            self.rendered[i] = image.to_bytes(picture)
-        return self.rendered[i].float() / 255
 
 
 def main() -> None:

@@ -78,6 +78,16 @@ def test_writing_to_what_came_back_does_not_change_the_file(tmp_path):
     assert_same(cache.get("a"), group(0))
 
 
+@pytest.mark.parametrize("budget", [0, 10_000])
+def test_without_a_gpu_there_is_nothing_to_fetch_and_no_third_place(tmp_path, budget):
+    cache = ViewCache(budget, tmp_path / "cache", CPU, host_budget=10_000)
+    cache.put("a", group(0))
+    cache.prefetch("a")
+    assert_same(cache.get("a"), group(0))
+    assert cache.on_host == 0
+    assert cache.in_memory + cache.on_disk == 1000
+
+
 def test_close_removes_the_files(tmp_path):
     cache = ViewCache(0, tmp_path / "run" / "cache", CPU)
     cache.put("a", group(0))

@@ -6,18 +6,30 @@ import os
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
+import imageio
 import pytest
 import torch
 import yaml
+from encoders import tiny_encoder
+from nerfstudio.scripts.render import RenderInterpolated
+from test_viewing import SIZE, close, shown
+from tiny import STYLIZE
+from tools import give_ffmpeg, ns_eval, ns_export, ns_render, ns_viewer
 
+from arf import image
+from arf.radiance.backbones import nerfacto_config
 from arf.radiance.capture import CaptureDataParserConfig
-from arf.radiance.fit import evaluate
+from arf.radiance.fit import evaluate, fit
+from arf.radiance.nerfacto import NerfactoBackboneConfig
 from arf.radiance.scene import open_photoreal, open_run, open_stylized
+from arf.radiance.stylize import stylize
 from arf.radiance.stylized import StylizedModel
 from arf.radiance.voxel_model import VoxelModel
 from arf.runs import Run
+from arf.settings import FitSettings
 
 CPU = torch.device("cpu")
 warnings.filterwarnings("ignore", message="Using a non-tuple sequence")
@@ -49,6 +61,113 @@ def test_eval_setup_opens_the_run_and_renders_our_pixels(kind, request):
         assert outputs["rgb"].std() > 0.02
         for name, picture in wanted.items():
             assert torch.equal(outputs[name], picture), name
+
+
+@pytest.fixture(scope="module")
+def nerfacto(room, tmp_path_factory) -> Run:
+    """A nerfacto with few samples and features that has learnt next to nothing. Read only."""
+
+    def small(*parts: object) -> NerfactoBackboneConfig:
+        net = {"hidden_dim": 8, "log2_hashmap_size": 8, "num_levels": 2, "max_res": 16, "use_linear": False}
+        return replace(
+            nerfacto_config(*parts), num_levels=2, max_res=32, hidden_dim=8, hidden_dim_color=8, appearance_embed_dim=4,
+            num_proposal_samples_per_ray=(8, 6), num_nerf_samples_per_ray=4, proposal_net_args_list=[net, net],
+        )  # fmt: skip
+
+    settings = FitSettings(backbone="nerfacto", hash_size=8, rays=64, steps=3, device="cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arf.radiance.backbones.nerfacto_config", small)
+        return fit(room, settings, tmp_path_factory.mktemp("fits"))
+
+
+@pytest.fixture(scope="module")
+def painted_nerfacto(nerfacto, paintings, tmp_path_factory) -> Run:
+    """That nerfacto, repainted. Read only."""
+    settings = replace(STYLIZE, steps=2, color_resolution=16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arf.encoder.load", lambda *_, **__: tiny_encoder())
+        return stylize(nerfacto, paintings[:1], settings, tmp_path_factory.mktemp("stylized"))
+
+
+RUNS = ["fitted", "stylized", "nerfacto", "painted_nerfacto"]
+
+
+@pytest.fixture
+def run(request) -> Run:
+    """One of the runs, by its name."""
+    return request.getfixturevalue(request.param)
+
+
+def ours(run: Run):
+    """The run as our own commands open it."""
+    return (open_stylized if run.info["kind"] == "stylize" else open_photoreal)(run, CPU)
+
+
+@pytest.mark.parametrize("run", RUNS, indirect=True)
+def test_ns_render_films_our_pixels(run, tmp_path, monkeypatch):
+    give_ffmpeg(monkeypatch, tmp_path / "bin")
+    frames = ns_render(run, tmp_path)
+    model, capture = ours(run)
+    assert len(frames) == 2
+    for k, frame in enumerate(frames):
+        wanted = model.get_outputs_for_camera(capture.held_out.cameras[k : k + 1])["rgb"]
+        torch.testing.assert_close(frame, wanted, rtol=0, atol=1 / 255)
+
+
+def test_ns_render_makes_a_video(fitted, tmp_path, monkeypatch):
+    give_ffmpeg(monkeypatch, tmp_path / "bin")
+    with imageio.get_reader(ns_render(fitted, tmp_path, form="video")) as film:
+        assert film.get_data(0).shape == (28, 28, 3)
+
+
+def test_ns_render_interpolates_between_our_cameras(stylized, tmp_path, monkeypatch):
+    give_ffmpeg(monkeypatch, tmp_path / "bin")
+    RenderInterpolated(
+        load_config=stylized.path / "config.yml", output_path=tmp_path / "film", interpolation_steps=1,
+        output_format="images", image_format="png", rendered_output_names=["rgb", "photoreal", "depth"],
+    ).main()  # fmt: skip
+    frames = [image.read(file) for file in sorted((tmp_path / "film").glob("*.png"))]
+    assert len(frames) >= 2
+    assert frames[0].shape == (28, 3 * 28, 3)
+
+
+@pytest.mark.parametrize("run", RUNS, indirect=True)
+def test_ns_viewer_shows_the_run(run, monkeypatch):
+    model, capture = ours(run)
+    with ns_viewer(run, monkeypatch) as client:
+        client.look(capture.held_out.cameras.camera_to_worlds[0])
+        client.picture(lambda _: True)
+        client.set("Max res", SIZE)
+        wanted = shown(model, capture.held_out.cameras.camera_to_worlds[0])
+        client.picture(lambda picture: close(picture, wanted))
+        assert ("Style strength" in client.elements) == (run.info["kind"] == "stylize")
+
+
+@pytest.mark.parametrize("run", ["stylized", "nerfacto", "painted_nerfacto"], indirect=True)
+def test_ns_export_writes_points_on_surfaces_in_the_models_colours(run, tmp_path):
+    points, colors = ns_export(run, tmp_path)
+    assert len(points) >= 500
+    assert points.isfinite().all()
+    model, capture = ours(run)
+    seen = model.get_outputs_for_camera(capture.train.cameras[0:1])["rgb"]
+    assert colors.mean(0) == pytest.approx(seen.mean((0, 1)), abs=0.25)
+
+
+def test_ns_export_leaves_out_empty_space(stylized):
+    model, capture = open_stylized(stylized, CPU)
+    outputs = model.get_outputs_for_camera(capture.train.cameras[0:1])
+    rgba = model.get_rgba_image(outputs)
+    assert torch.equal(rgba[..., :3], outputs["rgb"])
+    assert torch.equal(rgba[..., 3:], outputs["accumulation"])
+
+
+@pytest.mark.parametrize("run", RUNS, indirect=True)
+def test_ns_eval_writes_the_metrics_of_the_photoreal_rendering(run, tmp_path):
+    metrics = ns_eval(run, tmp_path)
+    model, capture = ours(run)
+    wanted = evaluate(getattr(model, "backbone", model), capture.held_out)
+    assert metrics["psnr"] == pytest.approx(wanted["psnr"], abs=0.05)
+    assert metrics["ssim"] == pytest.approx(wanted["ssim"], abs=0.01)
 
 
 @pytest.mark.parametrize("kind", ["fitted", "stylized"])

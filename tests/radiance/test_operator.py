@@ -13,7 +13,7 @@ from torch import Tensor
 from arf.color import Affine
 from arf.radiance.capture import Views
 from arf.radiance.grid import linear_index
-from arf.radiance.operator import RenderOperator, build, compact
+from arf.radiance.operator import RenderOperator, build, compact, merge_by_scipy, merge_by_torch, spread
 from arf.radiance.trace import trace
 from arf.radiance.voxel_model import VoxelModel
 
@@ -126,10 +126,51 @@ def test_memory_is_what_the_tensors_take_and_indices_are_narrow():
         assert len(set(operator.columns[first:end].tolist())) == end - first
 
 
+@pytest.mark.parametrize("block", [37, 1 << 15])  # with a cut last block, and all at once
+@pytest.mark.parametrize("name", MODELS)
+def test_the_gpus_way_of_merging_gives_the_same_matrix(name, block):
+    model = MODELS[name]()
+    traced, shape = trace(model, *view(), 0.002), model.color_shape
+    count = (shape[0] + 1) * (shape[1] + 1) * (shape[2] + 1)
+    for index in (torch.int32, torch.int64):
+        wanted = merge_by_scipy(traced, shape, count, index)
+        found = merge_by_torch(traced, shape, count, index, block)
+        for ours, theirs in zip(found[:2], wanted[:2], strict=True):
+            assert torch.equal(ours.long(), theirs.long())
+        assert found[0].dtype == found[1].dtype == index
+        torch.testing.assert_close(found[2], wanted[2], rtol=0, atol=1e-6)
+    assert len(wanted[2]) < 8 * len(traced.weight)  # something was merged
+
+
+@pytest.mark.parametrize("entries", [100, 1 << 24])
+def test_the_gpus_way_of_transposing_gives_the_same_product(entries, monkeypatch):
+    monkeypatch.setattr("arf.radiance.operator.ENTRIES", entries)
+    whole = operator_of(ball_model(), 0.002)
+    operator = compact(whole, whole.columns.unique())
+    picture = random(HEIGHT, WIDTH, 3, seed=1) - 0.5
+    assert len(operator.values) > 1000
+    torch.testing.assert_close(spread(operator, picture.view(-1, 3)), operator.transpose(picture), rtol=0, atol=1e-5)
+
+
+def test_wide_indices_are_narrowed_once_vertices_are_few():
+    whole = operator_of(ball_model(12))
+    wide = RenderOperator(
+        HEIGHT, WIDTH, whole.vertices, whole.starts.long(), whole.columns.long(), whole.values, whole.transmittance
+    )
+    keys = whole.columns.unique().long()
+    for name, tensor in compact(wide, keys).tensors().items():
+        assert tensor.dtype in (torch.int32, torch.float32), name
+        assert torch.equal(tensor, compact(whole, keys).tensors()[name])
+
+
 def test_a_view_that_meets_nothing_shows_the_background():
     model = ball_model(12)
     origins, directions = torch.full((6, 3), 5.0), torch.nn.functional.normalize(torch.ones(6, 3), dim=1)
-    operator = build(trace(model, origins, directions), 2, 3, model.field.grid.shape)
+    traced = trace(model, origins, directions)
+    operator = build(traced, 2, 3, model.field.grid.shape)
+    starts, columns, values = merge_by_torch(traced, model.field.grid.shape, operator.vertices, torch.int32)
+    assert torch.equal(starts, operator.starts)
+    assert len(columns) == len(values) == 0
     theta = random(operator.vertices, 3).requires_grad_()
     picture = operator.apply(theta, torch.tensor([0.1, 0.2, 0.3]))
     assert torch.equal(picture, torch.tensor([0.1, 0.2, 0.3]).expand(2, 3, 3))

@@ -174,6 +174,36 @@ def test_a_gradient_that_turns_nan_is_not_saved_either(fitted, paintings, tmp_pa
     assert tensors["theta"].isfinite().all()
 
 
+def test_a_state_that_is_not_finite_is_not_saved_when_stopped_by_hand(fitted, paintings, tmp_path, monkeypatch):
+    advance = Painter.advance
+
+    def poisoned(self):
+        terms = advance(self)
+        if self.step == 13:  # between two looks at the losses
+            with torch.no_grad():
+                self.theta[0] = float("nan")
+            raise KeyboardInterrupt
+        return terms
+
+    monkeypatch.setattr(Painter, "advance", poisoned)
+    with pytest.raises(UserError, match="NaN at step 13; the last good state"):
+        stylize(fitted, paintings[:1], STYLIZE, tmp_path)
+    assert Run.open(tmp_path, "stylize", finished=False).load("resume")[1]["step"] == 10
+
+
+def test_figures_are_means_over_the_steps_since_the_last_ones(fitted, paintings, tmp_path, monkeypatch):
+    losses = Painter.losses
+
+    def numbered(self, picture, i):
+        terms = losses(self, picture, i)
+        return {name: term * 0 + self.step for name, term in terms.items()}
+
+    monkeypatch.setattr(Painter, "losses", numbered)
+    run = stylize(fitted, paintings[:1], replace(STYLIZE, steps=23, save_every=7), tmp_path)
+    rows = [(row["step"], row["nnfm"], row["tv"]) for row in run.curves()]
+    assert rows == [(10, 4.5, 4.5), (20, 14.5, 14.5), (23, 21, 21)]
+
+
 def test_stopping_by_hand_saves_and_clears_up(stylized, fitted, paintings, tmp_path):
     def stop(phase: str, step: int, *_: object) -> None:
         if (phase, step) == ("paint", 20):

@@ -12,7 +12,7 @@ from arf.radiance.cache import ViewCache
 from arf.radiance.capture import Views
 from arf.radiance.operator import build
 from arf.radiance.trace import trace
-from arf.radiance.views import OperatorSet, refit
+from arf.radiance.views import OperatorSet, refit, vertices_of
 
 CPU = torch.device("cpu")
 VIEWS = Views(around(4), [Path()] * 4)
@@ -48,6 +48,16 @@ def test_every_view_renders_as_its_own_operator_over_all_vertices(model, tmp_pat
     assert operators.nbytes == sum(operators[i].nbytes for i in range(4))
     assert operators.pixels == 4 * 14 * 20
     assert len(operators) == 4
+
+
+def test_vertices_of_cells_are_their_corners():
+    shape = (3, 2, 5)
+    cells = torch.tensor([29, 0, 11, 0])
+    wanted = set()
+    for cell in cells.tolist():
+        x, y, z = cell // 10, cell // 5 % 2, cell % 5
+        wanted |= {((x + i) * 3 + y + j) * 6 + z + k for i in (0, 1) for j in (0, 1) for k in (0, 1)}
+    assert vertices_of(cells, shape).tolist() == sorted(wanted)
 
 
 def test_operators_from_disk_are_the_ones_in_memory(model, tmp_path):
