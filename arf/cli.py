@@ -149,6 +149,7 @@ Command = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[View, tyro.conf.subcommand("view")]
 )
+GO_ON = ", go on with --resume RUN"
 SECTIONS = {
     "fit": (Fit, FitSettings),
     "stylize": (Stylize, StylizeSettings),
@@ -174,8 +175,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"arf: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        again = "call it again to go on" if arguments[:1] == ["demo"] else "go on with --resume RUN"
-        print(f"arf: stopped; what was done is saved, {again}", file=sys.stderr)
+        again = {"demo": ", call it again to go on", "fit": GO_ON, "stylize": GO_ON}.get((arguments or [""])[0], "")
+        print(f"arf: stopped; what was done is saved{again}" if again else "arf: stopped", file=sys.stderr)
         return 130
     except OSError as error:  # a full disk in some library's hands
         print(f"arf: {cannot_write(error.filename or 'a file of the run', error)}", file=sys.stderr)

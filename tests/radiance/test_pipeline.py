@@ -19,6 +19,7 @@ from nerfstudio.engine.trainer import Trainer
 from nerfstudio.scripts.train import main
 from nerfstudio.utils import writer
 from nerfstudio.utils.eval_utils import eval_setup
+from stock import train_stock
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_viewing import SIZE, close, shown
 from tiny import STYLIZE
@@ -27,8 +28,8 @@ from viewer_client import Client, free_port, until
 
 from arf.radiance.methods import arf_stylized
 from arf.radiance.pipeline import ArfPipeline, PaintSettings
-from arf.radiance.scene import open_photoreal, open_stylized
-from arf.radiance.stylize import Painter
+from arf.radiance.scene import open_photoreal, open_run, open_stylized
+from arf.radiance.stylize import Painter, stylize
 from arf.radiance.trainer import ArfTrainerConfig
 from arf.radiance.viewing import stop_viewer
 from arf.runs import Run
@@ -72,10 +73,46 @@ def trained(fitted, paintings, tmp_path_factory) -> Run:
 
 
 def test_it_repaints_as_arf_stylize_does(trained, stylized):
-    ours, theirs = stylized.load("model")[0], trained.load("model")[0]
+    assert_same_model(stylized, trained)
+
+
+def trained_briefly(fitted: Run, paintings: list[Path], output: Path, **paint: object) -> Run:
+    made = config(fitted, paintings, output)
+    made.pipeline.paint = dataclasses.replace(made.pipeline.paint, steps=3, **paint)
+    main(made)
+    return Run.open(output, "stylize")
+
+
+def assert_same_model(a: Run, b: Run) -> None:
+    ours, theirs = a.load("model")[0], b.load("model")[0]
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         torch.testing.assert_close(theirs[name], tensor, rtol=0, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize(
+    "paint",
+    [{"no_cache": True}, {"preserve_color": True}, {"style_weights": (1.0, 3.0), "loss": "gram"}],
+    ids=["no cache", "preserve color", "two styles"],
+)
+def test_all_settings_of_arf_stylize_are_known(paint, fitted, paintings, tmp_path):
+    styles = paintings if "style_weights" in paint else paintings[:1]
+    ours = stylize(fitted, styles, dataclasses.replace(STYLIZE, steps=3, **paint), tmp_path / "ours")
+    assert_same_model(ours, trained_briefly(fitted, styles, tmp_path / "theirs", **paint))
+
+
+def test_a_run_of_plain_ns_train_nerfacto_is_repainted_too(paintings, tmp_path):
+    stock = open_run(train_stock(tmp_path)[0])
+    settings = dataclasses.replace(STYLIZE, steps=3, color_resolution=16)
+    ours = stylize(stock, paintings[:1], settings, tmp_path / "ours")
+    theirs = trained_briefly(stock, paintings[:1], tmp_path / "theirs", color_resolution=16)
+    assert_same_model(ours, theirs)
+    assert theirs.info["fit"] == ours.info["fit"]
+    pipeline = eval_setup(theirs.path / "config.yml")[1]
+    model, capture = open_stylized(theirs, CPU)
+    camera = capture.held_out.cameras[0:1]
+    shown, wanted = pipeline.model.get_outputs_for_camera(camera), model.get_outputs_for_camera(camera)
+    assert torch.equal(shown["rgb"], wanted["rgb"])
 
 
 def test_the_run_says_what_arf_stylize_says(trained, stylized):
@@ -175,8 +212,7 @@ def test_a_killed_job_goes_on_to_the_same_result(fitted, paintings, trained, tmp
     writer.EVENT_WRITERS.clear()
     main(config(fitted, paintings[:1], tmp_path, timestamp="later", load_dir=folder / "nerfstudio_models"))
     resumed = Run.open(tmp_path / "room" / "arf" / "later", "stylize")
-    for name, tensor in trained.load("model")[0].items():
-        torch.testing.assert_close(resumed.load("model")[0][name], tensor, rtol=0, atol=1e-6, msg=name)
+    assert_same_model(trained, resumed)
     assert resumed.info["steps"] == 30
 
 

@@ -350,7 +350,7 @@ def test_what_cannot_be_exported_leaves_nothing(fitted, tmp_path, options, name,
 def test_a_path_that_cannot_be_written_costs_no_tracing(fitted, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr("arf.radiance.pointcloud.surface_of", lambda *_: pytest.fail("traced"))
-    for name, said in (("file/cloud.ply", "File exists"), (f"{'long' * 70}.ply", "File name too long")):
+    for name, said in (("file/cloud.ply", "File exists"), (f"{'long' * 61}.ply", "File name too long")):
         with pytest.raises(UserError, match=said):
             export(fitted, ExportSettings(device="cpu"), tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
