@@ -134,8 +134,8 @@ class View:
     """A run, or a folder that holds some (the newest is taken)."""
     port: int = 7007
     """Port of the viewer."""
-    host: str = "localhost"
-    """Address to listen at: this machine alone; 0.0.0.0 lets in everybody who can reach it."""
+    host: str = "127.0.0.1"
+    """Address to listen at: only this machine; 0.0.0.0 lets in everybody who can reach it."""
     device: str = "auto"
     """cpu, cuda, or auto."""
 

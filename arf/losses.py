@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 BLOCK_BYTES = 128 * 2**20  # of similarities at once; smaller blocks are slower, larger ones are not faster
@@ -143,14 +144,38 @@ def total_variation(
     """
     if beta <= 0 or reduction not in ("mean", "sum"):
         raise ValueError(f"beta must be positive and reduction mean or sum, got {beta} and {reduction!r}")
+    if beta == 2:
+        total = _SquaredSteps.apply(pictures)
+        return total / pictures.numel() if reduction == "mean" else total
     dx = functional.pad(pictures.diff(dim=-1), (0, 1))  # [B, 3, H, W]
     dy = functional.pad(pictures.diff(dim=-2), (0, 0, 0, 1))  # [B, 3, H, W]
     variation = dx.square() + dy.square()
     if beta < 2:
         variation = (variation + 1e-8) ** (beta / 2) - 1e-8 ** (beta / 2)
-    elif beta > 2:
+    else:
         variation = variation ** (beta / 2)
     return variation.mean() if reduction == "mean" else variation.sum()
+
+
+class _SquaredSteps(torch.autograd.Function):
+    """Σ (dx² + dy²), its gradient found on the way: a third of the memory that autograd takes on large pictures."""
+
+    @staticmethod
+    def forward(ctx, pictures):
+        total, gradient = pictures.new_zeros(()), torch.zeros_like(pictures)
+        for dim in (-1, -2):
+            step = pictures.diff(dim=dim)  # [B, 3, H, W - 1], then [B, 3, H - 1, W]
+            total += torch.linalg.vector_norm(step).square()
+            gradient.narrow(dim, 1, step.shape[dim]).add_(step, alpha=2)
+            gradient.narrow(dim, 0, step.shape[dim]).sub_(step, alpha=2)
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_output):
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad_output
 
 
 def _rows(features: Features) -> Float[Tensor, "b n c"]:

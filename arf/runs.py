@@ -52,10 +52,15 @@ class Run:
         while path.exists():
             extra += 1
             path = base / f"{stamp}-{extra}"
-        run = cls(path, {"format": FORMAT, "arf": arf.__version__, "method": method, "scene": scene, **info})
-        run.info["finished"] = False
+        run = cls.at(path, scene, method, **info)
         run.save_info()
         return run
+
+    @classmethod
+    def at(cls, path: Path, scene: str, method: str, **info: Any) -> Run:
+        """An unfinished run in a directory of one's own; nothing is written yet."""
+        versions = {"format": FORMAT, "arf": arf.__version__}
+        return cls(path, {**versions, "method": method, "scene": scene, **info, "finished": False})
 
     @classmethod
     def open(cls, path: str | Path, kind: str | None = None, finished: bool = True) -> Run:

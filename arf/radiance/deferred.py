@@ -8,12 +8,13 @@ what is optimised.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from arf.radiance.backbone import Backbone
 from arf.radiance.capture import Views
@@ -23,23 +24,78 @@ from arf.radiance.volume import add_rows, interpolate
 
 CHUNK = 4096  # rays at a time: in cache on a CPU
 
-Render = Callable[[Float[Tensor, "n 3"], Float[Tensor, "n 3"]], Float[Tensor, "n c"]]
+Render = Callable[[slice], Float[Tensor, "n c"]]
 
 
 def render_deferred(
-    render: Render, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], chunk: int
-) -> Float[Tensor, "r c"]:
-    """Pixels of rays, differentiable in whatever parameters `render` uses, and in nothing else.
+    render: Render, parameters: Sequence[Tensor], pixels: int, chunk: int = CHUNK
+) -> Float[Tensor, "pixels c"]:
+    """Render a picture chunk by chunk, differentiable in `parameters`.
 
     The backward pass renders each chunk again with the random numbers that it had the first time, so both passes see
-    the same samples. Rays belong on the device on which `render` draws.
+    the same samples. (torch's checkpointing of each chunk does this too, but its memory is not flat on a CPU: the
+    chunks' pixels, kept between short-lived tensors, leave the heap in pieces. Here they are copied to their place.)
 
     Args:
-        render: from origins and unit directions of some rays to their pixels; called twice for each chunk.
-        chunk: rays at a time; memory grows with them, and not with all of them.
+        render: from a range of pixels to their colours; called twice for each.
+        parameters: what the gradient is wanted of. Random numbers are drawn on their device.
+        pixels: how many there are.
+        chunk: pixels at a time; what they take is all the memory beside the picture and its gradient.
     """
-    parts = zip(origins.split(chunk), directions.split(chunk), strict=True)
-    return torch.cat([checkpoint(render, *rays, use_reentrant=False, preserve_rng_state=True) for rays in parts])
+    return _Deferred.apply(render, pixels, chunk, *parameters)
+
+
+def ranges(pixels: int, chunk: int) -> list[slice]:
+    """Chunks of so many pixels; the last one may be shorter."""
+    return [slice(k, min(k + chunk, pixels)) for k in range(0, pixels, chunk)]
+
+
+class _Deferred(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, render, pixels, chunk, *parameters):
+        ctx.render, ctx.chunks = render, ranges(pixels, chunk)
+        ctx.state = _State(parameters[0].device)
+        ctx.save_for_backward(*parameters)
+        picture = None
+        for here in ctx.chunks:
+            part = render(here)  # [n, c]
+            picture = part.new_empty(pixels, part.shape[1]) if picture is None else picture
+            picture[here] = part
+        return picture
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        parameters = ctx.saved_tensors
+        totals = [torch.zeros_like(parameter) for parameter in parameters]
+        with ctx.state.again():
+            for here in ctx.chunks:
+                with torch.enable_grad():
+                    part = ctx.render(here)
+                if part.requires_grad:
+                    pulled = torch.autograd.grad(part, parameters, gradient[here], allow_unused=True)
+                    for total, pull in zip(totals, pulled, strict=True):
+                        if pull is not None:
+                            total += pull
+        return None, None, None, *totals
+
+
+class _State:
+    """What a rendering depends on beside its inputs: random generators and mixed precision."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.cuda = device, [device] if device.type == "cuda" else []
+        self.random = torch.get_rng_state(), [torch.cuda.get_rng_state(d) for d in self.cuda]
+        self.half = {"enabled": torch.is_autocast_enabled(device.type), "dtype": torch.get_autocast_dtype(device.type)}
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Bring it back for a while; the generators then go on from where they are now."""
+        with torch.random.fork_rng(self.cuda), torch.autocast(self.device.type, **self.half):
+            torch.set_rng_state(self.random[0])
+            for device, state in zip(self.cuda, self.random[1], strict=True):
+                torch.cuda.set_rng_state(state, device)
+            yield
 
 
 class DeferredSet:
@@ -62,8 +118,9 @@ class DeferredSet:
         self.pixels = 0
         cells = []
         for i in range(len(views)):
-            cells += [traced.cell.unique() for traced, _ in self.traces(i)]
-            self.pixels += views.size(i)[0] * views.size(i)[1]
+            height, width = views.size(i)
+            cells += [self.trace(i, here).cell.unique() for here in ranges(height * width, self.chunk)]
+            self.pixels += height * width
             progress(i + 1, len(views))
         self.keys: Int[Tensor, " V"] = vertices_of(torch.cat(cells), self.shape)
 
@@ -78,20 +135,12 @@ class DeferredSet:
 
     @property
     def chunk(self) -> int:
-        """Rays at a time, at most as many as `trace` takes; in nerfacto that is as many: same batch, same bits."""
+        """Pixels at a time, at most as many as `trace` takes: nerfacto then has the same batches, and the same bits."""
         return min(CHUNK, self.model.config.eval_num_rays_per_chunk)
 
-    def rays(self, i: int) -> tuple[Float[Tensor, "r 3"], Float[Tensor, "r 3"]]:
-        """The rays of a view, on the model's device."""
-        origins, directions = self.views.rays(i)
-        return origins.to(self.model.device), directions.to(self.model.device)
-
-    def traces(self, i: int) -> Iterator[tuple[Trace, slice]]:
-        """A view chunk by chunk: traced, and which of its pixels these are."""
-        origins, directions = self.rays(i)
-        for first in range(0, len(origins), self.chunk):
-            here = slice(first, first + self.chunk)
-            yield trace(self.model, origins[here], directions[here], self.drop_weight), here
+    def trace(self, i: int, pixels: slice) -> Trace:
+        """Some pixels of a view."""
+        return trace(self.model, *self.views.rays(i, pixels), self.drop_weight)
 
     def vertices(self, traced: Trace) -> tuple[Int[Tensor, "n 8"], Float[Tensor, "n 8"]]:
         """Rows of the eight vertices around each sample in `keys`, and their weights: 0 where no view has seen one."""
@@ -109,19 +158,21 @@ class DeferredView:
     def apply(self, theta: Float[Tensor, "V 3"], background: Float[Tensor, " 3"]) -> Float[Tensor, "h w 3"]:
         """Render vertex colours. Differentiable in `theta`."""
 
-        def render(origins: Tensor, directions: Tensor) -> Tensor:
-            traced = trace(self.views.model, origins, directions, self.views.drop_weight)
-            return traced.composite(interpolate(theta, *self.views.vertices(traced)), background)
+        def render(pixels: slice) -> Tensor:
+            traced = views.trace(self.i, pixels)
+            return traced.composite(interpolate(theta, *views.vertices(traced)), background)
 
-        pixels = render_deferred(render, *self.views.rays(self.i), self.views.chunk)
-        return pixels.view(*self.views.views.size(self.i), -1)
+        views = self.views
+        height, width = views.views.size(self.i)
+        return render_deferred(render, [theta], height * width, views.chunk).view(height, width, -1)
 
     @torch.no_grad()
     def transpose(self, picture: Float[Tensor, "h w 3"]) -> Float[Tensor, "V 3"]:
         """How much each vertex contributed to a picture."""
         flat = picture.reshape(-1, picture.shape[-1])  # [p, 3]
         out = flat.new_zeros(len(self.views.keys), flat.shape[1])
-        for traced, here in self.views.traces(self.i):
+        for here in ranges(len(flat), self.views.chunk):
+            traced = self.views.trace(self.i, here)
             along = traced.weight[:, None] * flat[here][traced.ray]  # [n, 3]
             out += add_rows(*self.views.vertices(traced), along, len(out))
         return out

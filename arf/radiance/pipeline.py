@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import tyro
@@ -27,13 +27,16 @@ from nerfstudio.viewer.render_state_machine import RenderAction
 from nerfstudio.viewer.viewer import Viewer
 from torch import Tensor, nn
 
-import arf
 from arf import image
 from arf.errors import UserError
 from arf.files import cannot_read
 from arf.radiance.stylized import StylizedModelConfig
-from arf.runs import FORMAT, Run
+from arf.runs import Run
 from arf.settings import StylizeSettings
+
+if TYPE_CHECKING:  # this file is read by every ns-* command
+    from arf.radiance.capture import Capture
+    from arf.radiance.stylize import Painter
 
 log = logging.getLogger(__name__)
 COLORS = "colors"  # the one group of parameters
@@ -107,8 +110,8 @@ class ArfPipeline(VanillaPipeline):
     """
 
     config: ArfPipelineConfig
-    painter: Any = None  # a Painter, while training
-    first = 0  # step
+    painter: Painter | None = None  # while training
+    first = 0  # step of this training, later than 0 when it is resumed
     finished = False
 
     def __init__(
@@ -128,7 +131,7 @@ class ArfPipeline(VanillaPipeline):
                 self._prepare(*opened)
 
     @staticmethod
-    def _open(config: ArfPipelineConfig, device: torch.device) -> tuple:
+    def _open(config: ArfPipelineConfig, device: torch.device) -> tuple[Run, nn.Module, Capture]:
         """The run, its model and its capture; the configuration learns what they are."""
         from arf.radiance.scene import capture_config, open_photoreal
         from arf.radiance.stylize import set_color_grid
@@ -142,7 +145,7 @@ class ArfPipeline(VanillaPipeline):
         config.model.backbone, config.model.drop_weight = backbone.config, config.paint.drop_weight
         return run, backbone, capture
 
-    def _prepare(self, run: Run, backbone: nn.Module, capture) -> None:
+    def _prepare(self, run: Run, backbone: nn.Module, capture: Capture) -> None:
         """Trace, re-fit, and give the model its colours."""
         from arf import encoder as encoders
         from arf.radiance.cache import ViewCache, free_memory
@@ -241,19 +244,10 @@ class ArfPipeline(VanillaPipeline):
                 viewer.render_statemachines[number].action(RenderAction("rerender", viewer.get_camera_state(client)))
 
     def _write(self, folder: Path) -> None:
-        from arf.radiance.backbones import plain
-        from arf.radiance.stylize import preview
+        from arf.radiance.painting import description, finish_painting
 
-        fit = self.fitted
-        info = {
-            "format": FORMAT, "arf": arf.__version__, "method": "arf", "scene": self.capture.name, "kind": "stylize",
-            "styles": [path.resolve() for path in self.config.style], "settings": self.config.paint,
-            "fit": {**{k: fit.info.get(k) for k in ("data", "settings", "parser")}, "run": fit.path.resolve()},
-            "model": plain(self.config.model.backbone),
-        }  # fmt: skip
-        run = Run(folder, info)
-        run.save("model", self.model.state_dict(), step=self.painter.steps)
-        image.write(run.path / "preview.png", preview(self.model, self.painter, self.styles))
+        settings = description(self.fitted, list(self.config.style), self.config.paint, self.model.backbone)
+        run = Run.at(folder, self.capture.name, "arf", **settings)
         final = {name: float(term.detach()) for name, term in self.latest.items()}
-        metrics = {"vertices": len(self.model.colors.keys), "final": {"step": self.painter.steps, **final}}
-        run.finish(metrics=metrics, steps=self.painter.steps)
+        metrics = {"final": {"step": self.painter.steps, **final}}
+        finish_painting(run, self.model, self.capture.train, self.styles, self.painter.steps, metrics)

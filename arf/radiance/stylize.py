@@ -23,7 +23,6 @@ from arf.color import Affine, Moments, keep_color, matching, recolor
 from arf.errors import UserError
 from arf.losses import content_loss, total_variation
 from arf.radiance.backbone import Backbone
-from arf.radiance.backbones import plain
 from arf.radiance.cache import ViewCache, free_memory
 from arf.radiance.capture import Capture
 from arf.radiance.colors import VertexColors
@@ -31,9 +30,9 @@ from arf.radiance.deferred import DeferredSet
 from arf.radiance.fit import pick_device
 from arf.radiance.nerfacto import NerfactoBackbone
 from arf.radiance.nerfstudio_run import write_nerfstudio_files
+from arf.radiance.painting import description, finish_painting
 from arf.radiance.scene import capture_config, open_photoreal
 from arf.radiance.stylized import StylizedModel, StylizedModelConfig
-from arf.radiance.trace import trace
 from arf.radiance.views import OperatorSet, refit
 from arf.runs import Curves, Run
 from arf.settings import StylizeSettings
@@ -74,11 +73,7 @@ def stylize(
     painter = Painter(
         model, capture, pictures, encoder, settings
     )  # checks layers and weights before anything is written
-    run = resume or Run.create(
-        output, capture.name, "arf", kind="stylize", styles=[p.resolve() for p in styles], settings=settings,
-        fit={**{k: fitted.info.get(k) for k in ("data", "settings", "parser")}, "run": fitted.path.resolve()},
-        model=plain(model.config),
-    )  # fmt: skip
+    run = resume or Run.create(output, capture.name, "arf", **description(fitted, styles, settings, model))
     budget = int(settings.cache_memory * 2**30) or free_memory(device) // 2
     painter.cache = ViewCache(budget, run.path / "cache", device)
     try:
@@ -341,13 +336,10 @@ def _mixture(styles: list[Tensor], share: np.ndarray) -> Moments:
 def _write(run: Run, capture: Capture, painter: Painter, colors: VertexColors, styles: list[Tensor]) -> None:
     config = StylizedModelConfig(backbone=painter.model.config, drop_weight=painter.settings.drop_weight)
     model = StylizedModel.around(config, painter.model, colors)
-    run.save("model", model.state_dict(), step=painter.step)
-    image.write(run.path / "preview.png", preview(model, painter, styles))
     write_nerfstudio_files(run, capture, capture_config(run), config, model)
     operators, cache = painter.operators, painter.cache
     metrics = {
         "seconds": vars(painter.timings),
-        "vertices": len(operators.keys),
         "entries_per_pixel": operators.entries / operators.pixels,
         "operator_bytes_per_pixel": operators.nbytes / operators.pixels,
         "operator_bytes": operators.nbytes,
@@ -356,17 +348,4 @@ def _write(run: Run, capture: Capture, painter: Painter, colors: VertexColors, s
         "cache_bytes_on_disk": cache.on_disk,
         "final": painter.curves[-1] if painter.curves else {},
     }
-    run.finish(metrics=metrics, steps=painter.step)
-
-
-@torch.no_grad()
-def preview(model: StylizedModel, painter: Painter, styles: list[Tensor], views: int = 4) -> Float[Tensor, "h w 3"]:
-    """before | style | after, a row per view."""
-    rows = []
-    for k, i in enumerate(sorted({round(x) for x in np.linspace(0, len(painter.views) - 1, views)})):
-        traced = trace(model.backbone, *painter.views.rays(i), painter.settings.drop_weight)
-        size = (*painter.views.size(i), 3)
-        before = traced.composite(traced.rgb, model.backbone.background).clamp(0, 1).cpu().view(size)
-        after = model.colors.render(traced).clamp(0, 1).cpu().view(size)
-        rows.append([before, styles[k % len(styles)], after])
-    return image.contact_sheet(rows)
+    finish_painting(run, model, painter.views, styles, painter.step, metrics)

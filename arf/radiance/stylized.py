@@ -14,7 +14,7 @@ from torch import Tensor
 from arf.radiance.blend import blend, check_strength
 from arf.radiance.colors import VertexColors
 from arf.radiance.trace import trace
-from arf.radiance.voxel_model import VoxelModelConfig, picture_metrics
+from arf.radiance.voxel_model import VoxelModel, VoxelModelConfig, picture_metrics
 
 
 @dataclass
@@ -61,7 +61,7 @@ class StylizedModel(Model):
         """A model from its finished parts."""
         parts = {"scene_box": backbone.scene_box, "num_train_data": backbone.num_train_data}
         model = cls(config, **parts, metadata=backbone.kwargs.get("metadata")).to(backbone.device)
-        model.backbone, model.colors = backbone, colors
+        model.backbone, model.colors = backbone, colors.to(backbone.device)
         return model.eval()
 
     def train(self, mode: bool = True) -> StylizedModel:
@@ -81,9 +81,7 @@ class StylizedModel(Model):
             "depth": traced.depth[:, None],
         }
 
-    def get_rgba_image(self, outputs: dict[str, Tensor], output_name: str = "rgb") -> Tensor:
-        """A picture with its opacity, by which ns-export tells surfaces from empty space."""
-        return torch.cat([outputs[output_name], outputs["accumulation"]], dim=-1)
+    get_rgba_image = VoxelModel.get_rgba_image
 
     def get_param_groups(self) -> dict[str, list]:
         return {"fields": [self.device_indicator_param]}

@@ -116,6 +116,10 @@ class VoxelModel(Model):
             outputs["num_samples"] = torch.tensor(len(samples.ray))
         return outputs
 
+    def get_rgba_image(self, outputs: dict[str, Tensor], output_name: str = "rgb") -> Tensor:
+        """A picture with its opacity, by which ns-export tells surfaces from empty space."""
+        return torch.cat([outputs[output_name], outputs["accumulation"]], dim=-1)
+
     # --- training -------------------------------------------------------------------------------------------------
 
     def get_param_groups(self) -> dict[str, list]:

@@ -31,6 +31,7 @@ from common import (
     peak_memory,
     print_table,
 )
+from torch import Tensor
 
 from arf import encoder as encoders
 from arf import image
@@ -91,9 +92,10 @@ def step_row(run: Run, backbone: str, work: Path) -> tuple[str, ...]:
     painter.operators = operators
     give_colors(painter)
     gradients, times = [], [0.0, 0.0]
+    pull = torch.randn(size[1], size[0], 3, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     for painter.operators, _ in kinds:  # for practice, too
-        loss = sum(painter.losses(painter.render(0), 0).values())
-        gradients.append(torch.autograd.grad(loss, painter.theta)[0])
+        painter.advance()
+        gradients.append(torch.autograd.grad((painter.render(0) * pull).sum(), painter.theta)[0])
     for _ in range(rounds):
         for k, (painter.operators, steps) in enumerate(kinds):
             start = now()
@@ -109,6 +111,11 @@ def step_row(run: Run, backbone: str, work: Path) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def in_one_graph(render: deferred.Render, parameters: list[Tensor], pixels: int, chunk: int) -> Tensor:
+    """What `render_deferred` returns, by plain autograd."""
+    return torch.cat([render(here) for here in deferred.ranges(pixels, chunk)])
+
+
 def measure(run: Run, size: tuple[int, int], plain: bool, work: Path) -> dict[str, int]:
     """Peak of a step in this process, above the level before it and in total, in bytes.
 
@@ -119,7 +126,7 @@ def measure(run: Run, size: tuple[int, int], plain: bool, work: Path) -> dict[st
     if FEWER and (sampler := getattr(painter.model, "proposal_sampler", None)):
         sampler.num_proposal_samples_per_ray, sampler.num_nerf_samples_per_ray = FEWER[:2], FEWER[2]
     if plain:
-        deferred.checkpoint = lambda render, *rays, **_: render(*rays)
+        deferred.render_deferred = in_one_graph
     painter.operators = DeferredSet(painter.model, painter.views, painter.settings.drop_weight)
     give_colors(painter)
     painter.advance()  # what is imported and set up once is no part of the measure

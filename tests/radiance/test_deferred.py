@@ -97,20 +97,22 @@ def test_gradient_is_full_autograd_through_dense_rendering(name):
     assert wanted.norm() == pytest.approx(float(wanted[same].norm()), rel=1e-5)  # and no other vertex has a gradient
 
 
-def nerfacto_colors(model) -> tuple[Callable[[Tensor, Tensor], Tensor], list[Tensor]]:
+def nerfacto_colors(model) -> tuple[Callable[[slice], Tensor], list[Tensor]]:
     """nerfacto as it renders itself, and its colour head, in which colour is not linear."""
 
-    def render(origins: Tensor, directions: Tensor) -> Tensor:
+    def render(pixels: slice) -> Tensor:
+        origins, directions = VIEWS.rays(0, pixels)
         one = torch.ones(len(origins), 1)
         return model(RayBundle(origins, directions, pixel_area=one, camera_indices=one.int()))["rgb"]
 
     return render, list(model.field.mlp_head.parameters())
 
 
-def voxel_everything(model) -> tuple[Callable[[Tensor, Tensor], Tensor], list[Tensor]]:
+def voxel_everything(model) -> tuple[Callable[[slice], Tensor], list[Tensor]]:
     """Volume rendering in which density learns too."""
 
-    def render(origins: Tensor, directions: Tensor) -> Tensor:
+    def render(pixels: slice) -> Tensor:
+        origins, directions = VIEWS.rays(0, pixels)
         samples, weight, leftover, rgb = model.samples(origins, directions)
         starts = ray_starts(samples.ray, len(origins))
         return accumulate(weight, rgb, starts, samples.ray) + leftover[:, None] * model.background
@@ -124,30 +126,57 @@ def test_what_is_not_linear_has_the_gradient_of_full_autograd(kind, training):
     made = small_nerfacto() if kind == "nerfacto" else ball_model()
     made.train(training)
     render, parameters = (nerfacto_colors if kind == "nerfacto" else voxel_everything)(made)
-    origins, directions = VIEWS.rays(0)
 
     def gradients(picture: Tensor) -> list[Tensor]:
         return torch.autograd.grad(whole_picture_loss(picture), parameters)
 
     torch.manual_seed(7)
-    plain = torch.cat([render(o, d) for o, d in zip(origins.split(96), directions.split(96), strict=True)])
+    plain = torch.cat([render(here) for here in (slice(0, 96), slice(96, 192), slice(192, 280))])
     wanted = gradients(plain)
     torch.manual_seed(7)
-    picture = render_deferred(render, origins, directions, 96)
+    picture = render_deferred(render, parameters, RAYS, 96)
     after = torch.get_rng_state()
     torch.testing.assert_close(picture, plain)
     for found, true in zip(gradients(picture), wanted, strict=True):
         assert_near(found, true)
     assert torch.equal(torch.get_rng_state(), after)  # the second pass takes nothing from whoever draws next
-    other = gradients(render_deferred(render, origins, directions, 96))
+    other = gradients(render_deferred(render, parameters, RAYS, 96))
     moved = sum((a - b).norm() for a, b in zip(other, wanted, strict=True))
     assert (moved > 1e-3 * sum(w.norm() for w in wanted)) == training  # and other samples would have shown
 
 
+def test_what_the_parameters_came_from_gets_its_gradient_too():
+    weight = random(3, 3).requires_grad_()
+    unused = torch.ones(2, requires_grad=True)
+    colors = weight * 2
+    rows = random(10, 3, seed=1)
+
+    def render(pixels: slice) -> Tensor:
+        return (rows[pixels] @ colors).sin()
+
+    picture = render_deferred(render, [colors, unused], 10, 4)
+    (picture.square().sum() + unused.sum()).backward()
+    twin = weight.detach().requires_grad_()
+    (rows @ (twin * 2)).sin().square().sum().backward()
+    torch.testing.assert_close(weight.grad, twin.grad)
+    assert torch.equal(unused.grad, torch.ones(2))
+
+
+def test_mixed_precision_is_that_of_the_first_pass():
+    weight, seen = random(8, 8).requires_grad_(), []
+
+    def render(pixels: slice) -> Tensor:
+        seen.append((weight @ weight).dtype)
+        return (weight @ weight)[pixels].float()
+
+    with torch.autocast("cpu", torch.bfloat16):
+        picture = render_deferred(render, [weight], 8, 3)
+    picture.sum().backward()
+    assert seen == [torch.bfloat16] * 6
+
+
 def test_nothing_of_a_chunk_is_kept_for_the_backward_pass():
-    model = small_nerfacto()
-    render, _ = nerfacto_colors(model)
-    origins, directions = VIEWS.rays(0)
+    render, parameters = nerfacto_colors(small_nerfacto())
     kept = []
 
     def keep(tensor: Tensor) -> Tensor:
@@ -155,11 +184,11 @@ def test_nothing_of_a_chunk_is_kept_for_the_backward_pass():
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        render(origins, directions)
+        render(slice(None))
         plain = sum(kept)
         kept.clear()
-        render_deferred(render, origins, directions, 64)
-    assert sum(kept) < 1e-3 * plain
+        render_deferred(render, parameters, RAYS, 64)
+    assert sum(kept) == sum(parameter.nbytes for parameter in parameters) < 1e-2 * plain
 
 
 def test_vertices_that_no_view_has_seen_weigh_nothing():

@@ -143,7 +143,7 @@ def test_ns_viewer_shows_the_run(run, monkeypatch):
         assert ("Style strength" in client.elements) == (run.info["kind"] == "stylize")
 
 
-@pytest.mark.parametrize("run", ["stylized", "nerfacto", "painted_nerfacto"], indirect=True)
+@pytest.mark.parametrize("run", RUNS, indirect=True)
 def test_ns_export_writes_points_on_surfaces_in_the_models_colours(run, tmp_path):
     points, colors = ns_export(run, tmp_path)
     assert len(points) >= 500

@@ -44,7 +44,7 @@ def viewing(run: Path) -> Iterator[tuple[subprocess.Popen, int]]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
-        assert line == f"http://localhost:{port}  {run}\n", line + process.stderr.read()
+        assert line == f"http://127.0.0.1:{port}  {run}\n", line + process.stderr.read()
         yield process, port
     finally:
         process.kill()
@@ -112,12 +112,12 @@ def test_a_photoreal_run_shows_without_style_controls(fitted, tmp_path):
 
 
 def test_a_port_in_use_is_refused_in_one_line(stylized, capsys):
-    with socket.create_server(("localhost", 0)) as other:
+    with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert cli.main(["view", str(stylized.path), "--port", str(port)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"localhost:{port}" in said
+    assert f"127.0.0.1:{port}" in said
     assert "--port" in said
 
 

@@ -23,7 +23,7 @@ PATIENCE = 100.0  # seconds without a message, after which something hangs
 
 def free_port() -> int:
     with socket.socket() as probe:
-        probe.bind(("localhost", 0))
+        probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
