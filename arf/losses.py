@@ -150,10 +150,8 @@ def total_variation(
     dx = functional.pad(pictures.diff(dim=-1), (0, 1))  # [B, 3, H, W]
     dy = functional.pad(pictures.diff(dim=-2), (0, 0, 0, 1))  # [B, 3, H, W]
     variation = dx.square() + dy.square()
-    if beta < 2:
-        variation = (variation + 1e-8) ** (beta / 2) - 1e-8 ** (beta / 2)
-    else:
-        variation = variation ** (beta / 2)
+    shift = 1e-8 if beta < 2 else 0.0
+    variation = (variation + shift) ** (beta / 2) - shift ** (beta / 2)
     return variation.mean() if reduction == "mean" else variation.sum()
 
 
