@@ -1,0 +1,138 @@
+"""The whole chain on a forward-facing capture, part by part: fit, trace, re-fit, steps, rendering, memory.
+
+    python scripts/benchmarks/chain.py [--backbone voxel|nerfacto] [--width 1008] [--views 30] [--steps 300] [--work DIR]
+
+The capture is our own still life, seen by a fan of cameras before the table; scripts/make_scene.py renders it once into
+the work folder, the same everywhere. With a GPU it is 1008x756 with 30 views, otherwise smaller. A fit that the work
+folder already holds is used again, with the time that it took then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from common import DEVICE, ROOT, fitted_run, forget_peak, memory_now, now, peak_memory, print_table, seconds
+
+from arf import encoder as encoders
+from arf import image
+from arf.radiance.cache import ViewCache, free_memory
+from arf.radiance.render import camera_path, looks
+from arf.radiance.scene import open_photoreal
+from arf.radiance.stylize import Painter, set_color_grid
+from arf.settings import RenderSettings, StylizeSettings
+
+GPU = DEVICE.type == "cuda"
+FIT_STEPS = {"voxel": 1500, "nerfacto": 15_000} if GPU else {"voxel": 300, "nerfacto": 60}
+FIT_EXTRA = {"voxel": {}, "nerfacto": {} if GPU else {"rays": 64, "hash_size": 12}}
+
+
+def fan_capture(folder: Path, width: int, views: int) -> Path:
+    """The still life, 4:3, with so many training views and a tenth as many held out, rendered once."""
+    capture = folder / f"fan-{width}-{views}"
+    if not (capture / "transforms.json").exists():
+        sizes = {"--size": width, "--height": width * 3 // 4, "--train": views, "--test": max(1, views // 10)}
+        words = [str(word) for pair in sizes.items() for word in pair]
+        command = [sys.executable, ROOT / "scripts" / "make_scene.py", capture, "--cameras", "fan", *words]
+        subprocess.run(command, check=True)
+    return capture
+
+
+def parts_of_a_step(painter: Painter) -> tuple[float, float, float]:
+    """Seconds per step: whole, operator alone (forward and back), encoder and losses alone (forward and back)."""
+    order: Iterator[int] = iter(range(10**9))
+
+    def whole() -> None:
+        painter.advance()
+
+    def operator() -> None:
+        i = painter.view_of(next(order))
+        painter.prefetch(painter.view_of(i + 1))
+        torch.autograd.grad(painter.render(i), painter.theta, pull)
+
+    def losses() -> None:
+        terms = painter.losses(picture, painter.view_of(0))
+        torch.autograd.grad(sum(terms.values()), picture)
+
+    picture = painter.render(painter.view_of(0)).detach().requires_grad_()
+    pull = torch.randn_like(picture)
+    rounds = 30 if GPU else 8
+    return tuple(seconds(work, rounds) for work in (whole, operator, losses))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbone", choices=FIT_STEPS, default="nerfacto" if GPU else "voxel")
+    parser.add_argument("--width", type=int, default=1008 if GPU else 252, help="of the views; they are 4:3")
+    parser.add_argument("--views", type=int, default=30 if GPU else 8)
+    parser.add_argument("--steps", type=int, default=300 if GPU else 30, help="of stage 2")
+    parser.add_argument("--fit-steps", type=int, help="of stage 1")
+    parser.add_argument("--encoder", choices=("compact", "vgg19"), default="compact")
+    parser.add_argument("--style", type=Path, default=ROOT / "data/styles/strokes.jpg")
+    parser.add_argument("--work", type=Path, default=ROOT / "outputs" / "benchmarks")
+    options = parser.parse_args()
+
+    data = fan_capture(options.work, options.width, options.views)
+    steps = options.fit_steps or FIT_STEPS[options.backbone]
+    forget_peak(DEVICE)
+    run = fitted_run(data, options.work, "object", options.backbone, steps=steps, **FIT_EXTRA[options.backbone])
+    fit_peak, metrics = peak_memory(DEVICE), run.info["metrics"]
+
+    model, capture = open_photoreal(run, DEVICE)
+    set_color_grid(model, capture, None)
+    forget_peak(DEVICE)
+    network = encoders.load(options.encoder).to(DEVICE)
+    # more steps than are taken below, so that the loop ends where it should
+    settings = StylizeSettings(steps=options.steps + 1000)
+    painter = Painter(model, capture, [image.read_style(options.style)], network, settings)
+    painter.cache = ViewCache(free_memory(DEVICE) // 2, options.work / "cache", DEVICE)
+    painter.prepare(lambda *_: None)
+    prepared_peak = peak_memory(DEVICE)
+    whole, operator, losses = parts_of_a_step(painter)
+    forget_peak(DEVICE)
+    first, start = painter.step, now()
+    while painter.step < first + options.steps:
+        painter.advance()
+    loop = now() - start
+    step_peak = peak_memory(DEVICE)
+
+    colors = painter.finish()
+    path = camera_path(capture, RenderSettings(path="spiral", frames=8 if GPU else 2))
+    frames = {
+        name: seconds(lambda shown=shown: [looks(model, shown, path.cameras, k) for k in range(len(path))], 1)
+        / len(path)
+        for name, shown in (("photoreal", None), ("stylized", colors))
+    }
+    o, cache, spent = painter.operators, painter.cache, painter.timings
+    giga = 2**30
+    rows = [
+        ("part", "value", ""),
+        ("fit", f"{metrics['train_seconds']:.1f} s", f"{run.info['steps']} steps; {metrics['psnr']:.2f} dB held out"),
+        ("trace", f"{spent.trace:.2f} s", f"{spent.trace / len(painter.views):.3f} s per view"),
+        ("re-fit", f"{spent.refit:.2f} s", f"{len(o.keys)} vertices"),
+        ("content features", f"{spent.content:.2f} s", ""),
+        ("step", f"{loop / options.steps * 1e3:.1f} ms", f"mean of {options.steps}; median {whole * 1e3:.1f} ms"),
+        ("- operator, there and back", f"{operator * 1e3:.2f} ms", f"{o.entries / o.pixels:.0f} entries per pixel"),
+        ("- encoder and losses, there and back", f"{losses * 1e3:.1f} ms", options.encoder),
+        ("rendering, photoreal", f"{1 / frames['photoreal']:.2f} frames per second", ""),
+        ("rendering, photoreal and stylized", f"{1 / frames['stylized']:.2f} frames per second", ""),
+        ("operators", f"{o.nbytes / giga:.2f} GiB", f"{o.nbytes / o.pixels:.0f} bytes per pixel"),
+        (
+            "cache", f"{cache.in_memory / giga:.2f} GiB in memory",
+            f"{cache.on_host / giga:.2f} pinned on the host, {cache.on_disk / giga:.2f} on disk",
+        ),
+        ("peak memory, fit", f"{fit_peak / giga:.2f} GiB", "of this sitting"),
+        ("peak memory, trace and re-fit", f"{prepared_peak / giga:.2f} GiB", ""),
+        ("peak memory, steps", f"{step_peak / giga:.2f} GiB", f"{memory_now(DEVICE) / giga:.2f} now"),
+    ]  # fmt: skip
+    cache.close()
+    height, width = capture.train.size(0)
+    print_table(f"Forward-facing, {width}x{height}, {len(capture.train)} views, {options.backbone}", rows)
+
+
+if __name__ == "__main__":
+    main()
