@@ -95,17 +95,17 @@ class Views:
         height, width = self.size(i)
         return torch.from_numpy(read_picture(self.filenames[i], width, height, self.background)).float() / 255
 
-    def rays(self, i: int, pixels: slice = slice(None)) -> tuple[Float[Tensor, "r 3"], Float[Tensor, "r 3"]]:
+    def rays(self, i: int, rows: slice = slice(None)) -> tuple[Float[Tensor, "r 3"], Float[Tensor, "r 3"]]:
         """Origins and unit directions through the pixel centres of view i, row by row, lens distortion undone.
 
-        `pixels` chooses some of the H·W rays; only those are cast.
+        `rows` chooses some rows of the picture; only their rays are cast.
         """
         camera, (height, width) = self.cameras[i : i + 1], self.size(i)
-        chosen = range(height * width)[pixels]
+        pixels = (torch.arange(height)[rows, None] * width + torch.arange(width)).flatten()  # [r]
         parts = []
         with warnings.catch_warnings():  # nerfstudio 1.1.5 indexes with lists, which recent torch deprecates
             warnings.filterwarnings("ignore", message="Using a non-tuple sequence")
-            for pixel in torch.arange(chosen.start, chosen.stop, chosen.step).split(RAYS):
+            for pixel in pixels.split(RAYS):
                 coords = torch.stack([pixel // width, pixel % width], 1) + 0.5  # [r, 2] centres
                 bundle = camera.generate_rays(camera_indices=0, coords=coords)
                 parts.append((bundle.origins.clone(), bundle.directions.clone()))  # parts of much larger tensors

@@ -8,6 +8,7 @@ what is optimised.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -22,44 +23,38 @@ from arf.radiance.trace import Trace, trace
 from arf.radiance.views import vertices_of
 from arf.radiance.volume import add_rows, interpolate
 
-CHUNK = 4096  # rays at a time: in cache on a CPU
+RAYS = 4096  # at a time: in cache on a CPU
 
-Render = Callable[[slice], Float[Tensor, "n c"]]
+Render = Callable[[slice], Float[Tensor, "n ..."]]
 
 
-def render_deferred(
-    render: Render, parameters: Sequence[Tensor], pixels: int, chunk: int = CHUNK
-) -> Float[Tensor, "pixels c"]:
+def render_deferred(render: Render, parameters: Sequence[Tensor], rows: int, chunks: int) -> Float[Tensor, "rows ..."]:
     """Render a picture chunk by chunk, differentiable in `parameters`.
 
-    The backward pass renders each chunk again with the random numbers that it had the first time, so both passes see
-    the same samples. (torch's checkpointing of each chunk does this too, but its memory is not flat on a CPU: the
-    chunks' pixels, kept between short-lived tensors, leave the heap in pieces. Here they are copied to their place.)
+    A chunk is every so many-th row, which makes one as heavy as the next. The backward pass renders each again with the
+    random numbers that it had the first time, so both passes see the same samples. (torch's checkpointing of chunks
+    does that too, but its memory is not flat on a CPU: the chunks' results, kept between short-lived tensors, leave the
+    heap in pieces. Here they are copied to their place.)
 
     Args:
-        render: from a range of pixels to their colours; called twice for each.
+        render: from a choice of rows to what they show; called twice for each chunk.
         parameters: what the gradient is wanted of. Random numbers are drawn on their device.
-        pixels: how many there are.
-        chunk: pixels at a time; what they take is all the memory beside the picture and its gradient.
+        rows: how many the picture has.
+        chunks: how many it is rendered in; one of them is all that is kept beside the picture and its gradient.
     """
-    return _Deferred.apply(render, pixels, chunk, *parameters)
-
-
-def ranges(pixels: int, chunk: int) -> list[slice]:
-    """Chunks of so many pixels; the last one may be shorter."""
-    return [slice(k, min(k + chunk, pixels)) for k in range(0, pixels, chunk)]
+    return _Deferred.apply(render, rows, [slice(k, rows, chunks) for k in range(min(chunks, rows))], *parameters)
 
 
 class _Deferred(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, render, pixels, chunk, *parameters):
-        ctx.render, ctx.chunks = render, ranges(pixels, chunk)
+    def forward(ctx, render, rows, chunks, *parameters):
+        ctx.render, ctx.chunks = render, chunks
         ctx.state = _State(parameters[0].device)
         ctx.save_for_backward(*parameters)
         picture = None
-        for here in ctx.chunks:
+        for here in chunks:
             part = render(here)  # [n, c]
-            picture = part.new_empty(pixels, part.shape[1]) if picture is None else picture
+            picture = part.new_empty(rows, *part.shape[1:]) if picture is None else picture
             picture[here] = part
         return picture
 
@@ -101,7 +96,7 @@ class _State:
 class DeferredSet:
     """The training views of a frozen scene, like `OperatorSet`, with nothing stored: every use traces the view anew.
 
-    Samples are those that an operator is made of, chunk for chunk, so pictures and gradients are the operator's.
+    Samples are those that an operator is made of, so pictures and gradients are the operator's.
 
     Attributes:
         keys: int64 [V] sorted row-major indices of the vertices that some view sees, in the colour grid.
@@ -119,7 +114,8 @@ class DeferredSet:
         cells = []
         for i in range(len(views)):
             height, width = views.size(i)
-            cells += [self.trace(i, here).cell.unique() for here in ranges(height * width, self.chunk)]
+            chunks = self.chunks(i)
+            cells += [self.trace(i, slice(k, None, chunks)).cell.unique() for k in range(chunks)]
             self.pixels += height * width
             progress(i + 1, len(views))
         self.keys: Int[Tensor, " V"] = vertices_of(torch.cat(cells), self.shape)
@@ -133,14 +129,14 @@ class DeferredSet:
     def prefetch(self, i: int) -> None:
         """There is nothing to fetch."""
 
-    @property
-    def chunk(self) -> int:
-        """Pixels at a time, at most as many as `trace` takes: nerfacto then has the same batches, and the same bits."""
-        return min(CHUNK, self.model.config.eval_num_rays_per_chunk)
+    def chunks(self, i: int) -> int:
+        """In how many chunks a view is rendered."""
+        height, width = self.views.size(i)
+        return math.ceil(height * width / min(RAYS, self.model.config.eval_num_rays_per_chunk))
 
-    def trace(self, i: int, pixels: slice) -> Trace:
-        """Some pixels of a view."""
-        return trace(self.model, *self.views.rays(i, pixels), self.drop_weight)
+    def trace(self, i: int, rows: slice) -> Trace:
+        """Some rows of a view."""
+        return trace(self.model, *self.views.rays(i, rows), self.drop_weight)
 
     def vertices(self, traced: Trace) -> tuple[Int[Tensor, "n 8"], Float[Tensor, "n 8"]]:
         """Rows of the eight vertices around each sample in `keys`, and their weights: 0 where no view has seen one."""
@@ -158,21 +154,23 @@ class DeferredView:
     def apply(self, theta: Float[Tensor, "V 3"], background: Float[Tensor, " 3"]) -> Float[Tensor, "h w 3"]:
         """Render vertex colours. Differentiable in `theta`."""
 
-        def render(pixels: slice) -> Tensor:
-            traced = views.trace(self.i, pixels)
-            return traced.composite(interpolate(theta, *views.vertices(traced)), background)
+        views, i = self.views, self.i
+        height, width = views.views.size(i)
 
-        views = self.views
-        height, width = views.views.size(self.i)
-        return render_deferred(render, [theta], height * width, views.chunk).view(height, width, -1)
+        def render(rows: slice) -> Tensor:
+            traced = views.trace(i, rows)
+            return traced.composite(interpolate(theta, *views.vertices(traced)), background).unflatten(0, (-1, width))
+
+        return render_deferred(render, [theta], height, views.chunks(i))
 
     @torch.no_grad()
     def transpose(self, picture: Float[Tensor, "h w 3"]) -> Float[Tensor, "V 3"]:
         """How much each vertex contributed to a picture."""
-        flat = picture.reshape(-1, picture.shape[-1])  # [p, 3]
-        out = flat.new_zeros(len(self.views.keys), flat.shape[1])
-        for here in ranges(len(flat), self.views.chunk):
-            traced = self.views.trace(self.i, here)
-            along = traced.weight[:, None] * flat[here][traced.ray]  # [n, 3]
-            out += add_rows(*self.views.vertices(traced), along, len(out))
+        views, chunks = self.views, self.views.chunks(self.i)
+        out = picture.new_zeros(len(views.keys), picture.shape[2])
+        for k in range(chunks):
+            here = slice(k, None, chunks)
+            traced = views.trace(self.i, here)
+            along = traced.weight[:, None] * picture[here].flatten(0, 1)[traced.ray]  # [n, 3]
+            out += add_rows(*views.vertices(traced), along, len(out))
         return out

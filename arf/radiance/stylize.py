@@ -180,7 +180,7 @@ class Painter:
         """Keep the content features of every view, if there is a content loss."""
         start = time.perf_counter()
         for i in range(len(self.views) if self.settings.content_weight > 0 else 0):
-            features = self.objective.features(self._shrunk(self._target(i).to(self.device)))
+            features = self.objective.features(self.shrunk(self._target(i).to(self.device)))
             self.cache.put(_content(i), {f"{k:02d}": f for k, f in enumerate(features)})
             progress("encode", i + 1, len(self.views), {})
         self.timings.content = time.perf_counter() - start
@@ -194,7 +194,8 @@ class Painter:
         scale = min(1.0, self.settings.long_side / max(height, width))
         return max(1, round(height * scale)), max(1, round(width * scale))
 
-    def _shrunk(self, picture: Float[Tensor, "h w 3"]) -> Float[Tensor, "h w 3"]:
+    def shrunk(self, picture: Float[Tensor, "h w 3"]) -> Float[Tensor, "h w 3"]:
+        """A picture at the size at which the style loss looks at it."""
         size = self._seen_size(*picture.shape[:2])
         if size == tuple(picture.shape[:2]):
             return picture
@@ -214,7 +215,7 @@ class Painter:
     def losses(self, picture: Float[Tensor, "h w 3"], i: int) -> dict[str, Tensor]:
         """The weighted loss terms of a rendering of view i."""
         s = self.settings
-        features = self.objective.features(self._shrunk(picture))
+        features = self.objective.features(self.shrunk(picture))
         terms = {s.loss: s.style_weight * self.objective(features)}
         if s.content_weight > 0:
             content = [tensor for _, tensor in sorted(self.cache.get(_content(i)).items())]

@@ -1,6 +1,6 @@
 """The whole chain on a forward-facing capture, part by part: fit, trace, re-fit, steps, rendering, memory.
 
-    python scripts/benchmarks/chain.py [--backbone voxel|nerfacto] [--width 1008] [--views 30] [--steps 300] [--work DIR]
+    python scripts/benchmarks/chain.py [--backbone voxel|nerfacto] [--width 1008] [--views 30] [--steps 300]
 
 The capture is our own still life, seen by a fan of cameras before the table; scripts/make_scene.py renders it once into
 the work folder, the same everywhere. With a GPU it is 1008x756 with 30 views, otherwise smaller. A fit that the work
@@ -10,13 +10,13 @@ folder already holds is used again, with the time that it took then.
 from __future__ import annotations
 
 import argparse
+import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from common import DEVICE, ROOT, fitted_run, forget_peak, memory_now, now, peak_memory, print_table, seconds
+from common import DEVICE, ROOT, fitted_run, forget_peak, now, peak_memory, print_table, seconds
 
 from arf import encoder as encoders
 from arf import image
@@ -42,26 +42,27 @@ def fan_capture(folder: Path, width: int, views: int) -> Path:
     return capture
 
 
-def parts_of_a_step(painter: Painter) -> tuple[float, float, float]:
-    """Seconds per step: whole, operator alone (forward and back), encoder and losses alone (forward and back)."""
-    order: Iterator[int] = iter(range(10**9))
-
-    def whole() -> None:
-        painter.advance()
+def parts_of_a_step(painter: Painter) -> dict[str, float]:
+    """Median seconds of each part, forward and back: operator, encoder, style loss of the features."""
+    steps = itertools.count()
+    picture = painter.render(0).detach().requires_grad_()
+    encoded = painter.objective.features(painter.shrunk(picture))
+    features = [f.detach().requires_grad_() for f in encoded]
+    pull, pulls = torch.randn_like(picture), [torch.randn_like(f) for f in features]
 
     def operator() -> None:
-        i = painter.view_of(next(order))
-        painter.prefetch(painter.view_of(i + 1))
-        torch.autograd.grad(painter.render(i), painter.theta, pull)
+        step = next(steps)
+        rendered = painter.render(painter.view_of(step))
+        painter.prefetch(painter.view_of(step + 1))
+        torch.autograd.grad(rendered, painter.theta, pull)
 
-    def losses() -> None:
-        terms = painter.losses(picture, painter.view_of(0))
-        torch.autograd.grad(sum(terms.values()), picture)
+    def encoder() -> None:
+        torch.autograd.grad(painter.objective.features(painter.shrunk(picture)), picture, pulls)
 
-    picture = painter.render(painter.view_of(0)).detach().requires_grad_()
-    pull = torch.randn_like(picture)
-    rounds = 30 if GPU else 8
-    return tuple(seconds(work, rounds) for work in (whole, operator, losses))
+    def style() -> None:
+        torch.autograd.grad(painter.objective(features), features)
+
+    return {work.__name__: seconds(work, 30 if GPU else 8) for work in (operator, encoder, style)}
 
 
 def main() -> None:
@@ -86,16 +87,17 @@ def main() -> None:
     set_color_grid(model, capture, None)
     forget_peak(DEVICE)
     network = encoders.load(options.encoder).to(DEVICE)
-    # more steps than are taken below, so that the loop ends where it should
-    settings = StylizeSettings(steps=options.steps + 1000)
+    settings = StylizeSettings(steps=options.steps + 3)
     painter = Painter(model, capture, [image.read_style(options.style)], network, settings)
     painter.cache = ViewCache(free_memory(DEVICE) // 2, options.work / "cache", DEVICE)
     painter.prepare(lambda *_: None)
     prepared_peak = peak_memory(DEVICE)
-    whole, operator, losses = parts_of_a_step(painter)
+    parts = parts_of_a_step(painter)
+    for _ in range(3):  # for practice
+        painter.advance()
     forget_peak(DEVICE)
-    first, start = painter.step, now()
-    while painter.step < first + options.steps:
+    start = now()
+    while painter.step < painter.steps:
         painter.advance()
     loop = now() - start
     step_peak = peak_memory(DEVICE)
@@ -115,9 +117,10 @@ def main() -> None:
         ("trace", f"{spent.trace:.2f} s", f"{spent.trace / len(painter.views):.3f} s per view"),
         ("re-fit", f"{spent.refit:.2f} s", f"{len(o.keys)} vertices"),
         ("content features", f"{spent.content:.2f} s", ""),
-        ("step", f"{loop / options.steps * 1e3:.1f} ms", f"mean of {options.steps}; median {whole * 1e3:.1f} ms"),
-        ("- operator, there and back", f"{operator * 1e3:.2f} ms", f"{o.entries / o.pixels:.0f} entries per pixel"),
-        ("- encoder and losses, there and back", f"{losses * 1e3:.1f} ms", options.encoder),
+        ("step", f"{loop / options.steps * 1e3:.1f} ms", f"mean of {options.steps}"),
+        ("- operator", f"{parts['operator'] * 1e3:.2f} ms", f"{o.entries / o.pixels:.0f} entries per pixel"),
+        ("- encoder", f"{parts['encoder'] * 1e3:.1f} ms", f"{options.encoder}, long side at most {settings.long_side}"),
+        ("- NNFM", f"{parts['style'] * 1e3:.1f} ms", ", ".join(settings.layers)),
         ("rendering, photoreal", f"{1 / frames['photoreal']:.2f} frames per second", ""),
         ("rendering, photoreal and stylized", f"{1 / frames['stylized']:.2f} frames per second", ""),
         ("operators", f"{o.nbytes / giga:.2f} GiB", f"{o.nbytes / o.pixels:.0f} bytes per pixel"),
@@ -127,7 +130,7 @@ def main() -> None:
         ),
         ("peak memory, fit", f"{fit_peak / giga:.2f} GiB", "of this sitting"),
         ("peak memory, trace and re-fit", f"{prepared_peak / giga:.2f} GiB", ""),
-        ("peak memory, steps", f"{step_peak / giga:.2f} GiB", f"{memory_now(DEVICE) / giga:.2f} now"),
+        ("peak memory, steps", f"{step_peak / giga:.2f} GiB", ""),
     ]  # fmt: skip
     cache.close()
     height, width = capture.train.size(0)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -111,9 +112,10 @@ def step_row(run: Run, backbone: str, work: Path) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def in_one_graph(render: deferred.Render, parameters: list[Tensor], pixels: int, chunk: int) -> Tensor:
+def in_one_graph(render: deferred.Render, parameters: list[Tensor], rows: int, chunks: int) -> Tensor:
     """What `render_deferred` returns, by plain autograd."""
-    return torch.cat([render(here) for here in deferred.ranges(pixels, chunk)])
+    step = math.ceil(rows / chunks)
+    return torch.cat([render(slice(k, k + step)) for k in range(0, rows, step)])
 
 
 def measure(run: Run, size: tuple[int, int], plain: bool, work: Path) -> dict[str, int]:
