@@ -130,9 +130,9 @@ class DeferredSet:
         """There is nothing to fetch."""
 
     def chunks(self, i: int) -> int:
-        """In how many chunks a view is rendered."""
+        """In how many chunks a view is rendered, each of a row at least."""
         height, width = self.views.size(i)
-        return math.ceil(height * width / min(RAYS, self.model.config.eval_num_rays_per_chunk))
+        return min(height, math.ceil(height * width / min(RAYS, self.model.config.eval_num_rays_per_chunk)))
 
     def trace(self, i: int, rows: slice) -> Trace:
         """Some rows of a view."""
@@ -153,7 +153,6 @@ class DeferredView:
 
     def apply(self, theta: Float[Tensor, "V 3"], background: Float[Tensor, " 3"]) -> Float[Tensor, "h w 3"]:
         """Render vertex colours. Differentiable in `theta`."""
-
         views, i = self.views, self.i
         height, width = views.views.size(i)
 

@@ -206,6 +206,17 @@ def test_vertices_that_no_view_has_seen_weigh_nothing():
     assert torch.equal(deferred.keys[rows][share > 0], vertices[share > 0])
 
 
+def test_rows_longer_than_a_chunk_are_rendered_one_by_one():
+    model = ball_model()
+    theta = random(len(DeferredSet(model, VIEWS, DROP).keys), 3)
+    wanted = DeferredSet(model, VIEWS, DROP)[1].apply(theta, BACKGROUND)
+    model.config.eval_num_rays_per_chunk = 9
+    deferred = DeferredSet(model, VIEWS, DROP)
+    assert deferred.chunks(1) == 14
+    torch.testing.assert_close(deferred[1].apply(theta, BACKGROUND), wanted, rtol=0, atol=1e-5)
+    assert deferred[1].transpose(wanted).shape == theta.shape
+
+
 def test_refit_without_operators_is_the_refit_with_them(tmp_path):
     model = ball_model()
     deferred = DeferredSet(model, VIEWS, DROP)
