@@ -118,7 +118,7 @@ def build(trace: Trace, height: int, width: int, shape: tuple[int, int, int]) ->
 
 
 def merge_by_scipy(trace: Trace, shape: tuple[int, int, int], count: int, index: torch.dtype) -> Rows:
-    """The matrix of a trace in compressed rows, columns of type `index` ascending. On a CPU, ten times faster."""
+    """The matrix of a trace in compressed rows, columns of type `index` ascending. The CPU's way."""
     vertices, share = trace.vertices(shape)  # [n, 8]
     values = (share * trace.weight[:, None]).flatten()
     starts = ray_starts(trace.ray, trace.rays) * 8
