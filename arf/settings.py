@@ -65,13 +65,13 @@ class FitSettings:
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
-        _within(self, 1, inf, "steps", "samples", "rays", "save_every", "downscale")
-        _within(self, 4, 24, "hash_size")
-        _within(self, 1e-9, inf, "learning_rate", "final_learning_rate")
-        _within(self, 0.1, 4, "step")
-        _within(self, 0, inf, "distortion", "smoothness", "color_smoothness", "prune_below")
-        _within(self, 2, 1024, "resolutions")
-        _within(self, 0, 1, "stages")
+        within(self, 1, inf, "steps", "samples", "rays", "save_every", "downscale")
+        within(self, 4, 24, "hash_size")
+        within(self, 1e-9, inf, "learning_rate", "final_learning_rate")
+        within(self, 0.1, 4, "step")
+        within(self, 0, inf, "distortion", "smoothness", "color_smoothness", "prune_below")
+        within(self, 2, 1024, "resolutions")
+        within(self, 0, 1, "stages")
 
     def for_kind(self, kind: str, cuda: bool = False) -> FitSettings:
         """These settings with what was left out filled in for a kind of scene; voxel's figures were found by trial."""
@@ -150,12 +150,12 @@ class StylizeSettings:
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
-        _within(self, 1, inf, "epochs", "steps", "save_every", "neighbours")
-        _within(self, 16, inf, "long_side")
-        _within(self, 1e-9, inf, "learning_rate", "style_scale")
-        _within(self, 0, inf, "style_weight", "content_weight", "tv_weight", "cache_memory", "style_weights")
-        _within(self, 0, 0.5, "drop_weight")
-        _within(self, 8, 2048, "color_resolution")
+        within(self, 1, inf, "epochs", "steps", "save_every", "neighbours")
+        within(self, 16, inf, "long_side")
+        within(self, 1e-9, inf, "learning_rate", "style_scale")
+        within(self, 0, inf, "style_weight", "content_weight", "tv_weight", "cache_memory", "style_weights")
+        within(self, 0, 0.5, "drop_weight")
+        within(self, 8, 2048, "color_resolution")
 
 
 @dataclass
@@ -189,11 +189,11 @@ class RenderSettings:
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
-        _within(self, 1, 100_000, "frames")
-        _within(self, 1, 240, "fps")
-        _within(self, 2, 16384, "width", "height")
-        _within(self, 1, 10, "quality")
-        _within(self, 0, 1, "strength")
+        within(self, 1, 100_000, "frames")
+        within(self, 1, 240, "fps")
+        within(self, 2, 16384, "width", "height")
+        within(self, 1, 10, "quality")
+        within(self, 0, 1, "strength")
 
 
 @dataclass
@@ -214,8 +214,8 @@ class ExportSettings:
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
-        _within(self, 1, 100_000_000, "points")
-        _within(self, 0, 1, "strength")
+        within(self, 1, 100_000_000, "points")
+        within(self, 0, 1, "strength")
 
 
 @dataclass
@@ -249,7 +249,7 @@ class DemoSettings:
         return RenderSettings(path="orbit", frames=frames, fps=fps, width=160, device=self.device)
 
 
-def _within(settings: Any, low: float, high: float, *names: str) -> None:
+def within(settings: Any, low: float, high: float, *names: str) -> None:
     """Check numbers, or tuples of them; what was left out (None) is fine."""
     for name in names:
         value = getattr(settings, name)

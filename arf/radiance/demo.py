@@ -12,9 +12,10 @@ import torch
 import arf
 from arf import bundled, image
 from arf import encoder as encoders
+from arf.device import pick_device
 from arf.radiance.colors import VertexColors
 from arf.radiance.demo_report import write_demo_report
-from arf.radiance.fit import fit, pick_device
+from arf.radiance.fit import fit
 from arf.radiance.render import camera_path, looks
 from arf.radiance.scene import open_photoreal, open_stylized
 from arf.radiance.stylize import stylize

@@ -17,6 +17,7 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttrib
 from nerfstudio.models.base_model import Model
 from torch import Tensor
 
+from arf.device import pick_device
 from arf.errors import UserError
 from arf.radiance.backbone import Backbone
 from arf.radiance.backbones import build, fit_config, plain
@@ -63,21 +64,6 @@ class RayBank:
         one = torch.ones_like(origins[:, :1])
         bundle = RayBundle(origins, self.directions[pixel], pixel_area=one, camera_indices=view[:, None])
         return bundle, self.colors[pixel].float() / 255
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of a setting: auto takes CUDA where there is some.
-
-    Raises:
-        UserError: CUDA was asked for and is not there, or there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name not in ("cpu", "cuda"):
-        raise UserError(f"device is {name!r}; it is cpu, cuda or auto")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device is cuda, but PyTorch finds no CUDA GPU here; use --device cpu")
-    return torch.device(name)
 
 
 def parser_config(data: Path, settings: FitSettings) -> CaptureDataParserConfig:

@@ -11,13 +11,13 @@ from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
 from arf import image
+from arf.device import pick_device
 from arf.errors import UserError
 from arf.radiance import paths
 from arf.radiance.backbone import Backbone
 from arf.radiance.blend import blend
 from arf.radiance.capture import Capture, Views
 from arf.radiance.colors import VertexColors
-from arf.radiance.fit import pick_device
 from arf.radiance.paths import CameraPath
 from arf.radiance.scene import open_photoreal, open_stylized
 from arf.radiance.stylized import StylizedModel

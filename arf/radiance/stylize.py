@@ -20,6 +20,7 @@ from torch.nn.functional import interpolate
 from arf import encoder as encoders
 from arf import image
 from arf.color import Affine, Moments, keep_color, matching, recolor
+from arf.device import pick_device
 from arf.errors import UserError
 from arf.losses import content_loss, total_variation
 from arf.radiance.backbone import Backbone
@@ -27,7 +28,6 @@ from arf.radiance.cache import ViewCache, free_memory
 from arf.radiance.capture import Capture
 from arf.radiance.colors import VertexColors
 from arf.radiance.deferred import DeferredSet
-from arf.radiance.fit import pick_device
 from arf.radiance.nerfacto import NerfactoBackbone
 from arf.radiance.nerfstudio_run import write_nerfstudio_files
 from arf.radiance.painting import description, finish_painting

@@ -23,9 +23,9 @@ from nerfstudio.viewer.viewer import Viewer
 from torch import Tensor
 from viser import ClientHandle
 
+from arf.device import pick_device
 from arf.errors import UserError
 from arf.radiance.capture import Capture, Views
-from arf.radiance.fit import pick_device
 from arf.radiance.scene import open_photoreal, open_stylized
 from arf.runs import Run
 

@@ -16,12 +16,13 @@ import torch
 from arf import encoder as encoders
 from arf import image
 from arf.allocator import keep_freed_memory
+from arf.device import pick_device
 from arf.errors import UserError
 from arf.presets import apply_preset
 from arf.radiance.backbone import Backbone
 from arf.radiance.cache import ViewCache
 from arf.radiance.capture import Views
-from arf.radiance.fit import fit, pick_device
+from arf.radiance.fit import fit
 from arf.radiance.scene import open_photoreal
 from arf.radiance.stylize import Painter
 from arf.radiance.trace import trace

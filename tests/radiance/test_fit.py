@@ -12,7 +12,7 @@ from tiny import FIT
 from arf.errors import UserError
 from arf.radiance.backbones import voxel_config
 from arf.radiance.capture import CaptureDataParserConfig, load_capture
-from arf.radiance.fit import RayBank, evaluate, fit, parse_color, pick_device
+from arf.radiance.fit import RayBank, evaluate, fit, parse_color
 from arf.radiance.metrics import psnr
 from arf.radiance.scene import open_photoreal
 from arf.radiance.voxel_model import VoxelModel
@@ -153,8 +153,6 @@ def test_unusable_settings_are_refused(tmp_path):
         voxel_config(replace(FIT, resolutions=(8, 16, 32), stages=(0.5, 0.2)), transparent=False)
     with pytest.raises(UserError, match="background is 'blue'"):
         parse_color("blue")
-    with pytest.raises(UserError, match="device is 'tpu'"):
-        pick_device("tpu")
     with pytest.raises(UserError, match="no capture at"):
         fit(tmp_path / "nowhere", FIT, tmp_path / "out")
     assert not (tmp_path / "out").exists()  # nothing half-written

@@ -1,0 +1,72 @@
+"""Photographs of a place, repainted in the style of a picture, that you can walk through.
+
+The command line: one dataclass per sub-command. What they do is imported when they run, so that --help is instant.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Annotated, Any, Union
+
+import tyro
+
+from arf.allocator import keep_freed_memory
+from arf.cli import pictures, scene
+from arf.cli.common import report
+from arf.errors import UserError
+from arf.files import cannot_write
+from arf.presets import apply_preset
+
+COMMANDS = {**scene.COMMANDS, **pictures.COMMANDS}
+Command = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, (kind, _) in COMMANDS.items())]  # noqa: UP007
+HANDLERS = dict(COMMANDS.values())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return the exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    for message in ("Sparse CSR tensor support", "Using a non-tuple sequence"):  # of torch, about what we do on purpose
+        warnings.filterwarnings("ignore", message=message)
+    keep_freed_memory()
+    try:
+        command = tyro.cli(
+            Command, prog="arf", description=__doc__.splitlines()[0], args=arguments, **_preset(arguments)
+        )
+        result = HANDLERS[type(command)](command)
+    except UserError as error:
+        print(f"arf: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"arf: stopped{str(stop) or scene.AFTER_A_STOP.get(arguments[0], '')}", file=sys.stderr)
+        return 130
+    except OSError as error:  # a full disk in some library's hands
+        print(f"arf: {cannot_write(error.filename or 'a file of the run', error)}", file=sys.stderr)
+        return 2
+    if result:
+        report(result, as_json=getattr(command, "common", command).json)
+    return 0
+
+
+def _preset(arguments: list[str]) -> dict[str, Any]:
+    """Read --config before the other flags, so that it changes their defaults."""
+    path = None
+    for i, word in enumerate(arguments):
+        if word == "--config" and i + 1 < len(arguments):
+            path = arguments[i + 1]
+        elif word.startswith("--config="):
+            path = word.split("=", 1)[1]
+    if path is None or arguments[0] not in COMMANDS:
+        return {}
+    kind, _ = COMMANDS[arguments[0]]
+    known = {f.name: f for f in fields(kind)}
+    if "config" not in known:
+        return {}
+    values = apply_preset(known["settings"].default_factory(), Path(path), arguments[0])
+    needed = {f.name: tyro.MISSING for f in known.values() if f.default is f.default_factory is MISSING}
+    return {"default": kind(settings=values, **needed)}

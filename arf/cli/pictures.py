@@ -1,0 +1,5 @@
+"""The commands that make pictures by optimisation."""
+
+from __future__ import annotations
+
+COMMANDS: dict = {}

@@ -1,0 +1,22 @@
+"""Where to compute."""
+
+from __future__ import annotations
+
+import torch
+
+from arf.errors import UserError
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a setting: auto takes CUDA where there is some.
+
+    Raises:
+        UserError: CUDA was asked for and is not there, or there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise UserError(f"device is {name!r}; it is cpu, cuda or auto")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device is cuda, but PyTorch finds no CUDA GPU here; use --device cpu")
+    return torch.device(name)

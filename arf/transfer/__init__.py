@@ -1,0 +1,1 @@
+"""Style transfer in the plane: pictures in, pictures out."""
