@@ -1,8 +1,8 @@
 """VGG, or our compact copy of it, as a feature extractor: named taps on one common scale, frozen, differentiable in its
 input.
 
-`relu3_1` names the output after the ReLU of the first convolution of block 3. Nothing here or elsewhere may assume how
-many channels a tap has: ask `Encoder.width`.
+`relu3_1` names the output after the ReLU of the first convolution of block 3, `pool3` what the pooling behind block 3
+makes of it. Nothing here or elsewhere may assume how many channels a tap has: ask `Encoder.width`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,7 @@ from arf import compact, natural, pretrained
 from arf.pretrained import block_of
 
 Pooling = Literal["max", "average"]
+Padding = Literal["zeros", "circular"]
 POOLS = {"max": functional.max_pool2d, "average": functional.avg_pool2d}
 
 
@@ -34,23 +36,29 @@ class Encoder(nn.Module):
     enter a tap by its mean activation, and multiplying those that leave it, gives every tap mean activation 1 at no
     cost and leaves the function otherwise the same. It also keeps activations within half precision.
 
+    Args:
+        padding: what lies beyond the borders: zeros, as in training, or the opposite border: a picture whose
+            sides are multiples of the deepest stride is then seen as one that tiles the plane
+
     Attributes:
-        taps: names of all taps, shallow to deep.
+        taps: names of all taps behind a convolution, shallow to deep.
+        pools: names of the taps behind a pooling, each with the tap that it pools.
         convention: the input that the weights file was made for ("torchvision", "caffe-rgb", "caffe-bgr").
         fingerprint: identifies the weights.
     """
 
-    def __init__(self, stack: pretrained.Stack, pooling: Pooling = "max") -> None:
+    def __init__(self, stack: pretrained.Stack, pooling: Pooling = "max", padding: Padding = "zeros") -> None:
         super().__init__()
         if pooling not in POOLS:
             raise ValueError(f"pooling is one of {', '.join(POOLS)}, not {pooling!r}")
         self.name = stack.name
-        self.pooling = pooling
+        self.pooling, self.padding = pooling, padding
         self.convention = stack.convention
         self.fingerprint = stack.fingerprint
         self.convolutions = nn.ModuleDict()
         for tap, (weight, bias) in stack.convolutions.items():
-            convolution = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, device="meta")
+            shape = weight.shape[1], weight.shape[0]
+            convolution = nn.Conv2d(*shape, 3, padding=1, padding_mode=padding, device="meta")
             convolution.weight = nn.Parameter(weight.clone(), requires_grad=False)
             convolution.bias = nn.Parameter(bias.clone(), requires_grad=False)
             self.convolutions[tap] = convolution
@@ -58,6 +66,9 @@ class Encoder(nn.Module):
             {tap: nn.Parameter(matrix.clone(), requires_grad=False) for tap, matrix in stack.readouts.items()}
         )
         self.taps = tuple(self.convolutions)
+        self.pools = {
+            f"pool{block_of(tap)}": tap for tap, after in pairwise(self.taps) if block_of(after) != block_of(tap)
+        }
         self.register_buffer("mean", torch.tensor(stack.mean).view(1, 3, 1, 1))
         self.register_buffer("scales", torch.ones(len(self.taps)))
         self.to(memory_format=torch.channels_last)  # forward + backward is 1.3–1.5× faster on a CPU
@@ -81,7 +92,8 @@ class Encoder(nn.Module):
             ValueError: an unknown tap, not [B, 3, H, W], or a picture too small to reach the tap.
         """
         self._check(pictures, taps)
-        deepest = max(self.taps.index(tap) for tap in taps)
+        deepest = max(self.taps.index(self.pools.get(tap, tap)) for tap in taps)
+        pool_after = {tap: pool for pool, tap in self.pools.items() if pool in taps}
         x = (pictures - self.mean).contiguous(memory_format=torch.channels_last)  # [B, 3, H, W]
         found = {}
         block = 1
@@ -91,9 +103,11 @@ class Encoder(nn.Module):
                 block += 1
             # In place is safe: the backward of a convolution reads its input, that of ReLU its output.
             x = functional.relu(self.convolutions[tap](x), inplace=True)  # [B, C, H, W]
-            if tap in taps:
+            if tap in taps or tap in pool_after:
                 out = self._read_out(tap, x)
                 found[tap] = out if scaled else out * self.scales[index]
+            if tap in pool_after:
+                found[pool_after[tap]] = POOLS[self.pooling](found[tap], 2)  # [B, C, H/2, W/2]
         return {tap: found[tap] for tap in taps}
 
     def width(self, tap: str) -> int:
@@ -103,12 +117,18 @@ class Encoder(nn.Module):
             ValueError: an unknown tap.
         """
         self._check_taps([tap])
-        return self.convolutions[tap].out_channels
+        return self.convolutions[self.pools.get(tap, tap)].out_channels
 
     def stride(self, tap: str) -> int:
         """Pixels between neighbouring positions of a tap; also the smallest side of a picture that reaches it."""
         self._check_taps([tap])
-        return 2 ** (block_of(tap) - 1)
+        return 2 ** (block_of(self.pools[tap]) if tap in self.pools else block_of(tap) - 1)
+
+    def reach(self, tap: str) -> int:
+        """How many pixels beyond its own stride × stride pixels a position of a tap sees, in each direction."""
+        self._check_taps([tap])
+        below = self.taps[: self.taps.index(self.pools.get(tap, tap)) + 1]
+        return sum(self.stride(t) for t in below)  # a 3×3 convolution reaches one position further
 
     @torch.no_grad()
     def rescale(self, scales: Mapping[str, float]) -> None:
@@ -145,12 +165,16 @@ class Encoder(nn.Module):
         if isinstance(taps, str) or not taps:
             raise ValueError(f"taps is a list of names such as ['relu3_1'], got {taps!r}")
         for tap in taps:
-            if tap not in self.convolutions:
-                raise ValueError(f"{self.name} has no tap {tap!r}; it has {', '.join(self.taps)}")
+            if tap not in self.convolutions and tap not in self.pools:
+                raise ValueError(f"{self.name} has no tap {tap!r}; it has {', '.join([*self.taps, *self.pools])}")
 
 
 def load(
-    name: str = "vgg19", weights: str | Path | None = None, pooling: Pooling = "max", progress: bool = False
+    name: str = "vgg19",
+    weights: str | Path | None = None,
+    pooling: Pooling = "max",
+    progress: bool = False,
+    padding: Padding = "zeros",
 ) -> Encoder:
     """Load a frozen encoder whose taps have mean activation 1 over natural images.
 
@@ -163,14 +187,15 @@ def load(
         weights: torchvision or Caffe-style weights of VGG, .pth or .safetensors; or a file of `compact.save`.
         pooling: "max" as trained, or "average" (Gatys et al.; smoother gradients).
         progress: show the download's progress bar.
+        padding: see `Encoder`.
 
     Raises:
         UserError: weights that cannot be found, read or used.
         ValueError: an unknown name or pooling.
     """
     if name == "compact":
-        return Encoder(compact.stack(weights), pooling)
-    encoder = Encoder(pretrained.find(name, weights, progress), pooling)
+        return Encoder(compact.stack(weights), pooling, padding)
+    encoder = Encoder(pretrained.find(name, weights, progress), pooling, padding)
     known = known_scales().get(f"{name}/{encoder.fingerprint}/{pooling}")
     encoder.rescale(known or encoder.mean_activations(natural.pictures()))
     return encoder

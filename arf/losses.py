@@ -35,8 +35,23 @@ def gram(features: Features, normalization: GramNormalization) -> Float[Tensor, 
     counts = {"positions": rows.shape[1], "elements": rows.shape[1] * rows.shape[2]}
     if normalization not in counts:
         raise ValueError(f"normalization is one of {', '.join(counts)}, not {normalization!r}")
-    matrix = rows.transpose(1, 2) @ rows / counts[normalization]  # [B, C, C]
+    matrix = _InnerProducts.apply(rows) / counts[normalization]  # [B, C, C]
     return matrix[0] if features.ndim == 2 else matrix
+
+
+class _InnerProducts(torch.autograd.Function):
+    """Rᵀ R of rows [B, N, C]. The product is symmetric, so that one product goes back where autograd takes two."""
+
+    @staticmethod
+    def forward(ctx, rows):
+        ctx.save_for_backward(rows)
+        return rows.transpose(1, 2) @ rows  # [B, C, C]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_output):
+        (rows,) = ctx.saved_tensors
+        return rows @ (grad_output + grad_output.transpose(1, 2))  # [B, N, C]
 
 
 def gram_loss(

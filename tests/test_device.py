@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from arf.device import pick_device
+from arf.device import free_memory, pick_device
 from arf.errors import UserError
 
 
@@ -20,3 +20,7 @@ def test_the_device_is_named_or_found():
 def test_a_gpu_that_is_not_there_is_refused():
     with pytest.raises(UserError, match="use --device cpu"):
         pick_device("cuda")
+
+
+def test_free_memory_is_a_plausible_number():
+    assert 2**20 < free_memory(torch.device("cpu")) < 2**50

@@ -6,20 +6,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
+from arf.device import free_memory
 from arf.files import cannot_write
 
 Group = dict[str, Tensor]
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a device now."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
 
 
 class ViewCache:

@@ -148,7 +148,8 @@ class ArfPipeline(VanillaPipeline):
     def _prepare(self, run: Run, backbone: nn.Module, capture: Capture) -> None:
         """Trace, re-fit, and give the model its colours."""
         from arf import encoder as encoders
-        from arf.radiance.cache import ViewCache, free_memory
+        from arf.device import free_memory
+        from arf.radiance.cache import ViewCache
         from arf.radiance.colors import VertexColors
         from arf.radiance.stylize import Painter
 

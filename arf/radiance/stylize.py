@@ -20,11 +20,11 @@ from torch.nn.functional import interpolate
 from arf import encoder as encoders
 from arf import image
 from arf.color import Affine, Moments, keep_color, matching, recolor
-from arf.device import pick_device
+from arf.device import free_memory, pick_device
 from arf.errors import UserError
 from arf.losses import content_loss, total_variation
 from arf.radiance.backbone import Backbone
-from arf.radiance.cache import ViewCache, free_memory
+from arf.radiance.cache import ViewCache
 from arf.radiance.capture import Capture
 from arf.radiance.colors import VertexColors
 from arf.radiance.deferred import DeferredSet

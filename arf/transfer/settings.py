@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import Literal
-
-from arf.settings import within
 
 
 @dataclass
@@ -23,3 +20,31 @@ class NetworkSettings:
     """The encoder's pooling: max as it was trained, average for smoother gradients."""
     device: str = "auto"
     """cpu, cuda, or auto."""
+
+
+@dataclass
+class OptimizeSettings(NetworkSettings):
+    """How a picture is optimised."""
+
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    """L-BFGS within the bounds of the colours, or Adam."""
+    steps: int = 300
+    """Evaluations of loss and gradient, at each scale."""
+    history: int = 10
+    """lbfgs: steps that are remembered; each takes the memory of two pictures."""
+    learning_rate: float = 0.02
+    """adam: its learning rate (in units of RGB)."""
+    averaging: float = 0.99
+    """adam: decay of the mean over steps, which is the result; 0 takes the best step instead."""
+    tile: int = 0
+    """Side in pixels of the tiles that are looked at one by one, for pictures larger than memory; 0 takes the whole
+    picture where it fits, and else the largest tile that does. The result is the same."""
+    seed: int = 0
+    """Seeds noise; same seed, same picture."""
+
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        within(self, 1, inf, "steps", "history")
+        within(self, 1e-9, inf, "learning_rate")
+        within(self, 0, 0.9999, "averaging")
+        within(self, 0, inf, "tile")

@@ -19,8 +19,10 @@ import torch
 from common import DEVICE, ROOT, fitted_run, forget_peak, now, peak_memory, print_table, seconds
 
 from arf import encoder as encoders
+from arf.device import free_memory
 from arf import image
-from arf.radiance.cache import ViewCache, free_memory
+from arf.device import free_memory
+from arf.radiance.cache import ViewCache
 from arf.radiance.render import camera_path, looks
 from arf.radiance.scene import open_photoreal
 from arf.radiance.stylize import Painter, set_color_grid
