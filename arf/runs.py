@@ -11,21 +11,16 @@ Reading a run executes nothing. Every file is written whole or not at all.
 from __future__ import annotations
 
 import csv
-import json
-import os
-import re
-from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 import arf
 from arf.errors import UserError
-from arf.files import atomic_path, read_json, write_json
+from arf.files import atomic_path, plain, read_json, write_json
+from arf.tensors import load_tensors, save_tensors
 
 FORMAT = 1  # of arf.json and the tensors; raised when an older arf can no longer read what we write
 INFO = "arf.json"
@@ -90,14 +85,14 @@ class Run:
 
     def is_of(self, **info: Any) -> bool:
         """Whether these are the run's own values (settings, paths, ...)."""
-        return all(self.info.get(name) == _plain(value) for name, value in info.items())
+        return all(self.info.get(name) == plain(value) for name, value in info.items())
 
     @property
     def name(self) -> str:
         return self.path.name
 
     def save_info(self) -> None:
-        self.info = _plain(self.info)  # as a reader of the file has it
+        self.info = plain(self.info)  # as a reader of the file has it
         write_json(self.path / INFO, self.info)
 
     def finish(self, **info: Any) -> None:
@@ -108,19 +103,7 @@ class Run:
 
     def save(self, name: str, tensors: dict[str, Tensor], **notes: Any) -> None:
         """Write `<name>.safetensors`; `notes` (JSON) travel in the same file, so that the two cannot disagree."""
-        contiguous: dict[str, Tensor] = {}
-        places = set()
-        for key, tensor in tensors.items():
-            value = tensor.detach().cpu().contiguous()
-            contiguous[key] = value.clone() if value.data_ptr() in places else value  # nerfacto names some twice
-            places.add(value.data_ptr())
-        with atomic_path(self.path / f"{name}.safetensors") as temporary:
-            try:
-                save_file(contiguous, temporary, metadata={"notes": json.dumps(_plain(notes))})
-            except SafetensorError as error:  # an I/O error wears this coat, its number in the text
-                number = re.search(r"os error (\d+)", str(error))
-                raise OSError(*([int(number[1]), os.strerror(int(number[1]))] if number else [str(error)])) from error
-            temporary.chmod(0o644)  # safetensors leaves it to the owner alone
+        save_tensors(self.path / f"{name}.safetensors", tensors, **notes)
 
     def has(self, name: str) -> bool:
         return (self.path / f"{name}.safetensors").is_file()
@@ -134,12 +117,7 @@ class Run:
         path = self.path / f"{name}.safetensors"
         if not path.is_file():
             raise UserError(f"{self.path} has no {path.name}; make the run again")
-        try:
-            with safe_open(path, framework="pt") as file:
-                notes = json.loads((file.metadata() or {}).get("notes", "{}"))
-                return {key: file.get_tensor(key) for key in file.keys()}, notes  # noqa: SIM118 - not a dict
-        except (SafetensorError, OSError, ValueError) as error:
-            raise UserError(f"{path} is cut short or corrupt ({error}); make the run again") from error
+        return load_tensors(path, "make the run again")
 
     def curves(self) -> list[dict[str, float]]:
         """The figures of a finished job, as `Curves` wrote them."""
@@ -157,17 +135,6 @@ def _read_info(path: Path) -> dict[str, Any]:
             f"{arf.__version__} (format {FORMAT}); open it with that version, or make the run again"
         )
     return info
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses, paths and tuples as JSON knows them."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 def settings_from(kind: type, values: dict[str, Any]) -> Any:

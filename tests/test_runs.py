@@ -140,7 +140,7 @@ def test_a_save_that_fails_keeps_the_earlier_file(tmp_path, monkeypatch):
         Path(path).write_bytes(b"half a file")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("arf.runs.save_file", breaks)
+    monkeypatch.setattr("arf.tensors.save_file", breaks)
     with pytest.raises(UserError, match=r"model\.safetensors: No space left on device; free some space"):
         run.save("model", {"table": torch.zeros(8)}, step=2)
     tensors, notes = run.load("model")
