@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 SMALLEST, LARGEST = 1e-8, 1e8  # eigenvalues of a covariance are clamped to this range, as ARF does
 LUMA = (0.299, 0.587, 0.114)  # BT.601, the Y of YIQ
@@ -115,6 +116,18 @@ def recolor(picture: Colors, like: Moments) -> Colors:
     al., Preserving color in neural artistic style transfer, 2016); `keep_color` is the other.
     """
     return matching(Moments.of([picture]), like).apply(picture).clamp(0, 1)
+
+
+def match_histogram(picture: Colors, like: Colors) -> Colors:
+    """The picture with the histogram of `like`, channel by channel.
+
+    The k-th smallest of the picture's n values becomes the (k + ½)/n quantile of `like`. The two may differ in size.
+    """
+    source, target = picture.reshape(-1, 3), like.reshape(-1, 3)  # [N, 3], [M, 3]
+    ordered = target.sort(0).values.t()[:, None]  # [3, 1, M]
+    quantiles = functional.interpolate(ordered, len(source), mode="linear", align_corners=False)[:, 0]  # [3, N]
+    matched = torch.empty_like(source)
+    return matched.scatter_(0, source.argsort(dim=0, stable=True), quantiles.t()).view_as(picture)
 
 
 def luma(colors: Colors) -> Float[Tensor, "*n"]:

@@ -37,10 +37,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         UserError: the operating system refused (full disk, no permission, a folder of that name). UserErrors of the
             block itself, and exceptions that have nothing to do with writing, pass through unchanged.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise UserError(f"cannot write {path}: it is a folder; name a file")
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    path, temporary = Path(path), _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -52,6 +49,27 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # the disk or folder is already the trouble that is being reported
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Raises UserError now where a file could not be written after hours of work. Missing parent folders are made."""
+    path, probe = Path(path), _beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+
+
+def _beside(path: str | Path) -> Path:
+    """A name in the same folder that nobody else has, with the same suffix."""
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; name a file")
+    return path.with_name(f".{path.stem}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
 
 
 def cannot_write(path: str | Path, error: OSError) -> UserError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from arf.files import atomic_path, cannot_read
 
 SMALLEST_STYLE = 16  # pixels; relu3 of a smaller picture has no more than a handful of positions
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+log = logging.getLogger(__name__)
 
 Picture = Float[Tensor, "h w 3"]
 
@@ -67,6 +70,23 @@ def read_style(path: str | Path, size: tuple[int, int] | None = None) -> Picture
     return picture if size is None else resize(picture, *size)
 
 
+def read_mask(path: str | Path, size: tuple[int, int]) -> Float[Tensor, "h w"]:
+    """Read a mask: 1 where the picture is white, 0 where it is black.
+
+    Args:
+        size: (height, width); a mask of another size is resized, with a warning.
+
+    Raises:
+        UserError: as `read`; or it is black everywhere.
+    """
+    mask = read(path)
+    if not bool((mask > 0.5).any()):
+        raise UserError(f"{path} is empty as a mask: nothing in it is white; paint white where it is to hold")
+    if tuple(mask.shape[:2]) != tuple(size):
+        log.warning("%s is %d×%d pixels; resized to %d×%d", path, *mask.shape[1::-1], *size[::-1])
+    return resize(mask, *size).mean(2)
+
+
 def write(path: str | Path, picture: Picture, quality: int = 95) -> None:
     """Write a PNG or JPEG, by suffix, atomically. Values are clamped to [0, 1]; `quality` is JPEG's.
 
@@ -74,13 +94,19 @@ def write(path: str | Path, picture: Picture, quality: int = 95) -> None:
         UserError: another suffix, or the file cannot be written.
         ValueError: not a finite [H, W, 3] picture.
     """
-    path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"cannot write {path}: the name must end in {', '.join(FORMATS)}")
+    path = check_name(path)
     options = {"quality": quality, "subsampling": 0} if FORMATS[path.suffix.lower()] == "JPEG" else {}
     file = Image.fromarray(to_bytes(picture).numpy())
     with atomic_path(path) as temporary:
         file.save(temporary, format=FORMATS[path.suffix.lower()], **options)
+
+
+def check_name(path: str | Path) -> Path:
+    """The path of a picture to write; raises UserError where its suffix names no format that we write."""
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"cannot write {path}: the name must end in {', '.join(FORMATS)}")
+    return path
 
 
 def to_bytes(picture: Picture) -> Tensor:

@@ -2,4 +2,225 @@
 
 from __future__ import annotations
 
-COMMANDS: dict = {}
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
+
+from arf.cli.common import progress
+from arf.transfer.settings import DreamSettings, FeaturesSettings, GatysSettings, InvertSettings, TextureSettings
+
+
+@dataclass
+class Painting:
+    """What every command that optimises a picture has in common."""
+
+    output: Path | None = None
+    """Picture to write (.png, .jpg). By default outputs/<name>-<command>.png."""
+    preview_every: int = 50
+    """Steps between previews (<output>.preview.png), which --resume can also go on from; 0 for none."""
+    save_every: int = 0
+    """Steps between pictures that are kept, named by size and step; 0 for none."""
+    trace: Path | None = None
+    """CSV file for the terms of the loss at every step."""
+    resume: bool = False
+    """Go on where the same command was stopped or killed."""
+    quiet: bool = False
+    """No progress, only warnings and errors."""
+    json: bool = False
+    """Print the result as one JSON object, for scripts."""
+
+
+@dataclass
+class Texture:
+    """Make a new picture, of any size, with the texture of a sample (Gatys et al., 2015)."""
+
+    sample: Positional[Path]
+    """The texture to take after."""
+    size: int | None = None
+    """Long side in pixels at which the sample is looked at; its own when left out, but no more than 256."""
+    config: Path | None = None
+    """Preset; flags win over it."""
+    settings: OmitArgPrefixes[TextureSettings] = field(default_factory=TextureSettings)
+    common: OmitArgPrefixes[Painting] = field(default_factory=Painting)
+
+
+@dataclass
+class Invert:
+    """Rebuild a photograph from what one layer of the network knows of it (Mahendran & Vedaldi, 2015)."""
+
+    photo: Positional[Path]
+    """The photograph."""
+    layer: str = "relu3_1"
+    """The layer; all makes a strip of relu1_1 to relu5_1."""
+    config: Path | None = None
+    """Preset; flags win over it."""
+    settings: OmitArgPrefixes[InvertSettings] = field(default_factory=InvertSettings)
+    common: OmitArgPrefixes[Painting] = field(default_factory=Painting)
+
+
+@dataclass
+class Gatys:
+    """Paint a photograph in the style of pictures, by optimisation (Gatys et al., 2016)."""
+
+    content: Positional[Path]
+    """The photograph."""
+    style: UseAppendAction[tuple[Path, ...]] = ()
+    """Style picture; give it several times to mix styles."""
+    style_weight: UseAppendAction[tuple[float, ...]] = ()
+    """Weight of a style, once for each --style and in their order; equal when left out."""
+    mask: UseAppendAction[tuple[Path, ...]] = ()
+    """White where a style goes, once for each --style and in their order."""
+    config: Path | None = None
+    """Preset; flags win over it."""
+    settings: OmitArgPrefixes[GatysSettings] = field(default_factory=GatysSettings)
+    common: OmitArgPrefixes[Painting] = field(default_factory=Painting)
+
+
+@dataclass
+class Dream:
+    """Change a photograph so that a layer sees more of what it looks for (DeepDream)."""
+
+    photo: Positional[Path]
+    """The photograph."""
+    config: Path | None = None
+    """Preset; flags win over it."""
+    settings: OmitArgPrefixes[DreamSettings] = field(default_factory=DreamSettings)
+    common: OmitArgPrefixes[Painting] = field(default_factory=Painting)
+
+
+@dataclass
+class Features:
+    """Show what the network sees in a picture, and where its features find their like in another."""
+
+    photo: Positional[Path]
+    """The picture to look at."""
+    other: Path | None = None
+    """A second picture, such as a style: the features of the first are matched with its."""
+    config: Path | None = None
+    """Preset; flags win over it."""
+    settings: OmitArgPrefixes[FeaturesSettings] = field(default_factory=FeaturesSettings)
+    output: Path | None = None
+    """Folder for the pictures and report.html. By default outputs/<name of the photo>-features."""
+    quiet: bool = False
+    """No progress, only warnings and errors."""
+    json: bool = False
+    """Print the result as one JSON object, for scripts."""
+
+
+def _features(command: Features) -> dict[str, Any]:
+    from arf import image
+    from arf.transfer.features import features, write
+
+    photo = image.read(command.photo)
+    other = image.read_style(command.other) if command.other else None
+    folder = command.output or Path("outputs") / f"{command.photo.stem}-features"
+    with progress(command) as bars:
+        found = features(photo, command.settings, other, bars)
+    report = write(found, folder, [path.name for path in (command.photo, command.other) if path])
+    layers, said = {}, ""
+    for layer in found.layers:
+        layers[layer.name] = {"channels": [channel.number for channel in layer.channels]}
+        if layer.compared:
+            distance, used = layer.compared.matches.mean_distance, layer.compared.matches.used
+            layers[layer.name] |= {"mean_distance": distance, "used": used}
+            said += f"\n{layer.name}: mean cosine distance {distance:.3f}; {used:.1%} of {command.other.name} is used"
+    return {
+        "report": report, "layers": layers,
+        "say": f"{report}  filters, activations, sensitivity{' and matches' * (other is not None)}: "
+        f"open it in a browser{said}",
+    }  # fmt: skip
+
+
+def _texture(command: Texture) -> dict[str, Any]:
+    from arf.transfer.texture import texture
+
+    sample = _read(command.sample, command.size, 256)
+    output = _output(command.common, command.sample, "texture")
+    return _paint(command, output, lambda **job: texture(sample, command.settings, **job))
+
+
+def _invert(command: Invert) -> dict[str, Any]:
+    from arf import image
+    from arf.transfer.invert import invert
+
+    photo = _read(command.photo, command.settings.size, 256)
+    output = _output(command.common, command.photo, f"invert-{command.layer}")
+    if command.layer != "all":
+        return _paint(command, output, lambda **job: invert(photo, command.layer, command.settings, **job))
+    image.check_name(output)
+    strip = [photo]
+    for layer in LAYERS:
+        part = output.with_name(f"{output.stem}-{layer}.png")
+        _paint(command, part, lambda layer=layer, **job: invert(photo, layer, command.settings, **job), layer)
+        strip.append(image.read(part))
+    image.write(output, image.contact_sheet([strip]))
+    return {"picture": output, "say": f"{output}  the photograph, then {', '.join(LAYERS)}"}
+
+
+def _gatys(command: Gatys) -> dict[str, Any]:
+    from arf import image
+    from arf.transfer.gatys import gatys
+
+    content = _read(command.content, command.settings.size, 512)
+    styles = [image.read_style(path) for path in command.style]
+    masks = [image.read_mask(path, content.shape[:2]) for path in command.mask]
+    output = _output(command.common, command.content, "gatys")
+    return _paint(
+        command, output, lambda **job: gatys(content, styles, command.style_weight, masks, command.settings, **job)
+    )
+
+
+def _dream(command: Dream) -> dict[str, Any]:
+    from arf.transfer.dream import dream
+
+    photo = _read(command.photo, command.settings.size, 512)
+    output = _output(command.common, command.photo, "dream")
+    return _paint(command, output, lambda **job: dream(photo, command.settings, **job))
+
+
+def _read(path: Path, size: int | None, at_most: int) -> Any:
+    """A picture with the long side that was asked for; its own, up to a bound, when none was."""
+    from arf import image
+
+    picture = image.read_style(path)
+    return image.fit_long_side(picture, size or min(at_most, max(picture.shape[:2])))
+
+
+def _output(common: Painting, source: Path, what: str) -> Path:
+    return common.output or Path("outputs") / f"{source.stem}-{what}.png"
+
+
+def _paint(command: Any, output: Path, paint: Callable[..., Any], label: str = "") -> dict[str, Any]:
+    """Make a picture with progress, previews, a trace and a state to go on from."""
+    from arf.transfer.job import Job
+    from arf.transfer.optimize import Interrupted, Moment
+
+    common = command.common
+    asked = {k: v for k, v in asdict(command).items() if k not in ("common", "config")}
+    job = Job(asked, output, common.preview_every, common.save_every, common.trace, common.resume)
+    with progress(common) as bars:
+
+        def watch(moment: Moment) -> None:
+            job.watch(moment)
+            height, width = moment.size
+            bars(f"{label} {width}×{height}".strip(), moment.step, moment.steps, moment.parts)
+
+        try:
+            job.finish(paint(watch=watch, go_on=job.go_on))
+        except Interrupted as stopped:
+            raise KeyboardInterrupt(job.stop(stopped)) from stopped
+    job.forget()
+    return {"picture": output, **job.rows[-1], "say": str(output)}
+
+
+LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+COMMANDS = {
+    "texture": (Texture, _texture),
+    "invert": (Invert, _invert),
+    "gatys": (Gatys, _gatys),
+    "dream": (Dream, _dream),
+    "features": (Features, _features),
+}

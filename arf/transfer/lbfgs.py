@@ -53,13 +53,15 @@ class LBFGS:
         if self.value is None:
             self._accept(value, gradient)
             return
-        promised = _dot(self._gradient, self.point - self.best)  # negative
-        if value <= self.value + SUFFICIENT * promised + NOISE * abs(self.value):
+        promised = _dot(self._gradient, self.point - self.best)  # negative, unless bounds cut the direction off
+        noise = NOISE * abs(self.value)
+        hopeful = promised < -noise or value < self.value  # else there is nothing to gain but rounding errors
+        if hopeful and value <= self.value + SUFFICIENT * promised + noise:
             self._remember(self.point - self.best, gradient - self._gradient)
             self._accept(value, gradient)
             return
         self._tries += 1
-        if self._tries == TRIES:
+        if not hopeful or self._tries == TRIES:
             self.done = not self._pairs  # even the gradient leads nowhere
             self._pairs.clear()
             self._choose_direction()

@@ -19,6 +19,7 @@ from arf.transfer.settings import OptimizeSettings
 
 Picture = Float[Tensor, "h w 3"]
 Size = tuple[int, int]  # height, width
+SMALLEST = 64  # pixels: the shorter side of the coarsest scale
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def searcher(settings: OptimizeSettings, start: Planes, bounds: tuple[Tensor | f
 
 def coarse_to_fine(
     sizes: Sequence[Size],
-    start: Callable[[Size], Planes],
+    start: Callable[[Size, Planes | None], Planes],
     problem: Callable[[Size], Callable[[Planes], Evaluation]],
     search: Callable[[Planes], Search],
     steps: int,
@@ -126,11 +127,11 @@ def coarse_to_fine(
     watch: Watch | None = None,
     go_on: State | None = None,
 ) -> Picture:
-    """Optimise a picture at one size after another; each begins with what the one before found.
+    """Optimise a picture at one size after another.
 
     Args:
         sizes: coarse to fine.
-        start: the first picture, at a size.
+        start: where to begin at a size, given the best picture of the size before (None at first).
         problem: loss and gradient, at a size.
         search: the optimiser, from a start.
         steps: evaluations at each size; fewer where no decrease can be found any more.
@@ -142,13 +143,13 @@ def coarse_to_fine(
         Interrupted: Ctrl-C.
         UserError: the loss is not finite.
     """
-    first, best = (go_on.scale, go_on.best) if go_on else (0, None)
-    moment = None
+    moment = best = None
     try:
-        for scale in range(first, len(sizes)):
+        for scale in range(go_on.scale if go_on else 0, len(sizes)):
+            resumed = go_on is not None and scale == go_on.scale
+            done = go_on.step if resumed else 0
             evaluate = problem(sizes[scale])
-            done = go_on.step if go_on and scale == first else 0
-            searching = search(start(sizes[scale]) if best is None else resize(best, sizes[scale]))
+            searching = search(go_on.best if resumed else start(sizes[scale], best))
             for step in range(done + 1, steps + 1):
                 found = evaluate(searching.point)
                 if not math.isfinite(found.total):
@@ -178,13 +179,19 @@ def to_planes(picture: Picture) -> Planes:
     return picture.permute(2, 0, 1)[None].contiguous()
 
 
-def pyramid(size: Size, scales: int, smallest: int = 64) -> list[Size]:
-    """Sizes from coarse to fine, each √2 larger than the one before, as many as leave the shorter side `smallest`."""
+def pyramid(size: Size, scales: int, factor: float = 2**0.5) -> list[Size]:
+    """Sizes from coarse to fine, each `factor` larger, as many as leave the shorter side SMALLEST pixels."""
     found = [size]
     while len(found) < scales:
-        factor = 2 ** (len(found) / 2)
-        coarser = round(size[0] / factor), round(size[1] / factor)
-        if min(coarser) < smallest:
+        coarser = tuple(round(side / factor ** len(found)) for side in size)
+        if min(coarser) < SMALLEST:
             break
         found.append(coarser)
     return found[::-1]
+
+
+def noise_like(planes: Planes, size: Size, seed: int, deviation: float | None = None) -> Planes:
+    """Gaussian noise with a picture's mean and deviation, channel by channel; the same on every device."""
+    noise = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(seed)).to(planes)
+    own, mean = torch.std_mean(planes, (2, 3), keepdim=True)
+    return mean + (own if deviation is None else deviation) * noise

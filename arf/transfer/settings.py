@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Literal
+
+from arf.errors import UserError
+from arf.settings import within
 
 
 @dataclass
@@ -23,28 +27,201 @@ class NetworkSettings:
 
 
 @dataclass
-class OptimizeSettings(NetworkSettings):
+class LoopSettings(NetworkSettings):
+    """How a picture is changed step by step."""
+
+    steps: int = 300
+    """Evaluations of loss and gradient, at each scale."""
+    tile: int = 0
+    """Side in pixels of the tiles that are looked at one by one, for pictures larger than memory; 0 takes the whole
+    picture where it fits, and else the largest tile that does. The result is the same."""
+    seed: int = 0
+    """Same seed, same picture."""
+
+    @property
+    def remembered(self) -> int:
+        """How many pictures the optimiser keeps."""
+        return 2
+
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        within(self, 1, inf, "steps")
+        within(self, 0, inf, "tile")
+
+
+@dataclass
+class OptimizeSettings(LoopSettings):
     """How a picture is optimised."""
 
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     """L-BFGS within the bounds of the colours, or Adam."""
-    steps: int = 300
-    """Evaluations of loss and gradient, at each scale."""
-    history: int = 10
+    history: int = 20
     """lbfgs: steps that are remembered; each takes the memory of two pictures."""
     learning_rate: float = 0.02
     """adam: its learning rate (in units of RGB)."""
     averaging: float = 0.99
     """adam: decay of the mean over steps, which is the result; 0 takes the best step instead."""
-    tile: int = 0
-    """Side in pixels of the tiles that are looked at one by one, for pictures larger than memory; 0 takes the whole
-    picture where it fits, and else the largest tile that does. The result is the same."""
-    seed: int = 0
-    """Seeds noise; same seed, same picture."""
+
+    @property
+    def remembered(self) -> int:
+        return 2 * self.history if self.optimizer == "lbfgs" else 4
+
+    def check(self) -> None:
+        super().check()
+        within(self, 1, inf, "history")
+        within(self, 1e-9, inf, "learning_rate")
+        within(self, 0, 0.9999, "averaging")
+
+
+@dataclass
+class InvertSettings(OptimizeSettings):
+    """What a layer still knows of a photograph."""
+
+    size: int | None = None
+    """Long side of the photograph in pixels; its own when left out, but no more than 256."""
+    tv_weight: float | None = None
+    """Weight of total variation: more is smoother. By the layer's block when left out (0.1, 0.3, 1, 5, 20)."""
+    beta: float = 2.0
+    """Exponent β of total variation; 1 keeps edges."""
+    alpha_weight: float = 0.001
+    """Weight of the α-norm, which draws values towards the middle."""
+    alpha: float = 6.0
+    """Exponent α."""
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
-        within(self, 1, inf, "steps", "history")
-        within(self, 1e-9, inf, "learning_rate")
-        within(self, 0, 0.9999, "averaging")
-        within(self, 0, inf, "tile")
+        super().check()
+        within(self, 16, 65536, "size")
+        within(self, 0, inf, "tv_weight", "alpha_weight")
+        within(self, 0.1, 16, "beta")
+        within(self, 1, 64, "alpha")
+
+
+@dataclass
+class GatysSettings(OptimizeSettings):
+    """A photograph in the style of pictures, by optimisation."""
+
+    size: int | None = None
+    """Long side of the result in pixels; the photograph's own when left out, but no more than 512."""
+    scales: int = 5
+    """Sizes from coarse to fine, each √2 larger; more gives larger strokes. No side is below 64 pixels."""
+    steps: int = 200
+    """Evaluations of loss and gradient, at each scale."""
+    layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+    """Layers whose Gram matrices are matched; deeper ones hold larger strokes."""
+    layer_weights: tuple[float, ...] = ()
+    """One weight per layer; equal when left out."""
+    style_strength: float = 30.0
+    """Weight of the style loss."""
+    content_layers: tuple[str, ...] = ("relu4_2",)
+    """Layers that hold the photograph's content."""
+    content_weight: float = 1.0
+    """Weight of the content loss; more keeps more of the photograph."""
+    tv_weight: float = 1.0
+    """Weight of total variation; more is smoother."""
+    style_scale: float = 1.0
+    """Long side of the style picture relative to the result's. Smaller brings more of its motifs, larger only its
+    brushwork."""
+    start: Literal["content", "noise"] = "content"
+    """What the coarsest scale begins with."""
+    preserve_color: Literal["none", "luminance", "affine"] = "none"
+    """Keep the photograph's colours: change its brightness alone, or recolour the style picture like it first."""
+
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        super().check()
+        within(self, 16, 65536, "size")
+        within(self, 1, 32, "scales")
+        within(self, 0, inf, "style_strength", "content_weight", "tv_weight")
+        within(self, 1e-3, 100, "style_scale")
+        check_weights("layer_weights", self.layer_weights, "layers", self.layers)
+
+
+@dataclass
+class DreamSettings(LoopSettings):
+    """A photograph as some layers dream it."""
+
+    size: int | None = None
+    """Long side of the result in pixels; the photograph's own when left out, but no more than 512."""
+    layers: tuple[str, ...] = ("relu4_1",)
+    """Layers that are to respond more strongly: relu2_* for strokes, relu3_* for patterns, relu5_1 for creatures."""
+    channels: tuple[int, ...] = ()
+    """Channels of the layers, from 0; all when left out."""
+    octaves: int = 4
+    """Sizes from coarse to fine."""
+    octave_scale: float = 1.4
+    """Each octave's size relative to the one before."""
+    steps: int = 20
+    """Steps at each octave."""
+    learning_rate: float = 0.01
+    """Mean change of a value by one step."""
+    jitter: int = 32
+    """The picture is shifted at random by up to so many pixels before each step."""
+
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        super().check()
+        within(self, 16, 65536, "size")
+        within(self, 1, 32, "octaves")
+        within(self, 1.05, 8, "octave_scale")
+        within(self, 0, 4096, "jitter")
+        within(self, 0, inf, "channels")
+
+
+@dataclass
+class TextureSettings(OptimizeSettings):
+    """A new picture with a sample's texture."""
+
+    pooling: Literal["max", "average"] = "average"
+    """The encoder's pooling: max as it was trained, average for smoother gradients."""
+    width: int | None = None
+    """Width in pixels, also larger than the sample; the sample's by default."""
+    height: int | None = None
+    """Height in pixels; the sample's by default."""
+    tileable: bool = False
+    """Make it continue across its borders: copies laid side by side show no seam."""
+    scales: int = 4
+    """Sizes from coarse to fine, each √2 larger; more lays out larger structures. No side is below 64 pixels."""
+    layers: tuple[str, ...] = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu4_1")
+    """Layers whose Gram matrices are matched; deeper ones hold larger structures."""
+    layer_weights: tuple[float, ...] = ()
+    """One weight per layer; equal when left out."""
+    match_histogram: bool = True
+    """Give the result exactly the sample's histogram, channel by channel."""
+
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        super().check()
+        within(self, 16, 65536, "width", "height")
+        within(self, 1, 32, "scales")
+        check_weights("layer_weights", self.layer_weights, "layers", self.layers)
+
+
+def check_weights(name: str, weights: tuple[float, ...], of: str, what: tuple) -> None:
+    """Raises UserError where weights do not belong to what they weigh: one for each, none below 0, not all 0."""
+    if weights and (len(weights) != len(what) or not all(0 <= w < inf for w in weights) or not sum(weights)):
+        given = " ".join(f"{w:g}" for w in weights)
+        raise UserError(f"{name} is {given}; it needs {len(what)} values of 0 or more, one for each of the {of}")
+
+
+@dataclass
+class FeaturesSettings(NetworkSettings):
+    """What to show of what the network sees."""
+
+    layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+    """Encoder layers to look at."""
+    channels: int = 12
+    """Channels to show of each layer, the strongest in this picture."""
+    channel: int | None = None
+    """Show which pixels this one channel listens to; by default all channels of a layer together."""
+    size: int = 384
+    """Long side in pixels at which pictures are looked at. The search for matches takes 16 times as long at twice
+    the size."""
+    lines: int = 24
+    """Matches to draw as lines."""
+
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        within(self, 1, inf, "channels")
+        within(self, 0, inf, "channel", "lines")
+        within(self, 16, 2048, "size")
