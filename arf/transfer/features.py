@@ -3,6 +3,7 @@ where the features of one picture find their like in another."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +17,21 @@ from torch import Tensor
 from torch.nn import functional
 
 from arf import image
+from arf.device import free_memory
 from arf.encoder import Encoder
 from arf.errors import UserError
 from arf.image import Picture
 from arf.report import Gallery, Section, Table, write_report
 from arf.report import Picture as Shown
 from arf.transfer.matches import Matches, draw, match, recompose
-from arf.transfer.network import open_encoder
+from arf.transfer.network import SHARE, bytes_per_pixel, open_encoder
 from arf.transfer.settings import FeaturesSettings
 
 COLORS = "magma"  # of heat maps; perceptually uniform
 BRIGHTEST = 0.995  # quantile of a heat map's values that gets the brightest colour
-FILTER = 48  # pixels; side of a filter's tile, a multiple of 3
-ROWS_OF = {"filters": 8, "activations": 4}  # tiles beside each other
+FILTER = 72  # pixels; side of a filter's tile, a multiple of 3
+TILE = 256  # pixels; long side of a heat map in the report, which shows four in a row
+COLUMNS = {"filters": 8, "activations": 4}  # tiles beside each other
 
 Progress = Callable[[str, int, int, dict[str, float]], None]  # what, step, steps, figures
 
@@ -82,13 +85,14 @@ def features(
 
     Raises:
         UserError: settings that make no sense; a layer or channel that does not exist; a picture too small for a layer;
-            no such device or weights.
+            no such device or weights; not enough memory.
     """
     settings.check()
     network = open_encoder(settings, settings.layers)
     _check_channel(network, settings)
     photo = _fitted(photo, "photo", network, settings)
     other = None if other is None else _fitted(other, "other picture", network, settings)
+    _check_memory(network, photo, settings)
     layers = [_layer(network, tap, photo, other, settings, progress) for tap in dict.fromkeys(settings.layers)]
     return Features(photo, other, filters(network), layers)
 
@@ -102,7 +106,7 @@ def filters(network: Encoder) -> Picture:
     weights = network.convolutions[network.taps[0]].weight.permute(0, 2, 3, 1).cpu()  # [C, 3, 3, 3]; y, x, RGB
     largest = weights.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
     tiles = (weights / (2 * largest) + 0.5).repeat_interleave(FILTER // 3, 1).repeat_interleave(FILTER // 3, 2)
-    return sheet(list(tiles), [str(channel) for channel in range(len(tiles))], ROWS_OF["filters"])
+    return sheet(list(tiles), [str(channel) for channel in range(len(tiles))], COLUMNS["filters"])
 
 
 @torch.no_grad()
@@ -111,13 +115,16 @@ def strongest(network: Encoder, photo: Picture, tap: str, count: int) -> list[Ch
 
     Energy rather than the mean: it is the diagonal of the Gram matrix and a channel's part in the inner products behind
     cosines, so these are the channels that the style losses hear. It also holds for the compact encoder's features,
-    which can be negative.
+    which can be negative. Positions that see beyond the border do not count, for some channels answer to nothing else.
     """
     found = _encode(network, photo, tap)[0]  # [C, h, w]
-    energy = found.square().sum((1, 2), dtype=torch.float64)  # [C]
+    stride = network.stride(tap)
+    border = -(-network.reach(tap) // stride)
+    top, left = (min(border, (side - 1) // 2) for side in found.shape[1:])  # something is left of a small picture
+    inside = found[:, top : found.shape[1] - top, left : found.shape[2] - left]
+    energy = inside.square().sum((1, 2), dtype=torch.float64)  # [C]
     share = energy / energy.sum().clamp_min(1e-30)
     order = share.argsort(descending=True, stable=True)[:count].tolist()
-    stride = network.stride(tap)
     return [Channel(c, float(share[c]), heat(_enlarge(found[c].abs(), stride, photo.shape[:2]))) for c in order]
 
 
@@ -157,14 +164,14 @@ def write(found: Features, folder: Path, names: Sequence[str]) -> Path:
     image.write(folder / "filters.png", found.filters)
     for layer in found.layers:
         captions = [channel.caption for channel in layer.channels]
-        tiles = sheet([channel.heat for channel in layer.channels], captions, ROWS_OF["activations"])
+        tiles = sheet([channel.heat for channel in layer.channels], captions, COLUMNS["activations"])
         image.write(folder / f"activations-{layer.name}.png", tiles)
         image.write(folder / f"sensitivity-{layer.name}.png", layer.sensitivity)
         if layer.compared:
             image.write(folder / f"matches-{layer.name}.png", layer.compared.lines)
             image.write(folder / f"recomposed-{layer.name}.png", layer.compared.recomposed)
     sections = [
-        Section(parts=[_gallery((found.photo, names[0]), *([(found.other, names[1])] if names[1:] else []))]),
+        Section(parts=[_gallery(*zip((found.photo, found.other), names, strict=False))]),
         Section("First filters", ABOUT["filters"], [Shown(found.filters, pixelated=True)]),
         *(section for layer in found.layers for section in _sections(layer, found, names)),
     ]
@@ -190,8 +197,10 @@ ABOUT = {
 
 def _sections(layer: Layer, found: Features, names: Sequence[str]) -> list[Section]:
     """A layer's part of the report."""
-    channels = _gallery(*((channel.heat, channel.caption) for channel in layer.channels))
-    sections = [Section(layer.name, ABOUT["channels"], [channels, Shown(layer.sensitivity, "sensitivity")])]
+    tile = min(TILE, max(found.photo.shape[:2]))
+    channels = _gallery(*((image.fit_long_side(channel.heat, tile), channel.caption) for channel in layer.channels))
+    pixels = _gallery((found.photo, names[0]), (layer.sensitivity, "sensitivity"))
+    sections = [Section(layer.name, ABOUT["channels"], [channels, pixels])]
     if layer.compared:
         pieces = _gallery((found.photo, names[0]), (layer.compared.recomposed, "recomposed"), (found.other, names[1]))
         sections.append(Section(f"{layer.name}: matches", ABOUT["matches"], [Shown(layer.compared.lines), pieces]))
@@ -220,6 +229,16 @@ def _check_channel(network: Encoder, settings: FeaturesSettings) -> None:
         if settings.channel is not None and settings.channel >= network.width(tap):
             last = network.width(tap) - 1
             raise UserError(f"{tap} has no channel {settings.channel}; its {last + 1} channels are 0 to {last}")
+
+
+def _check_memory(network: Encoder, photo: Picture, settings: FeaturesSettings) -> None:
+    """Raises UserError, with a size that fits, where the gradient of a layer takes more memory than there is."""
+    free = SHARE * free_memory(network.mean.device)
+    needed = photo.shape[0] * photo.shape[1] * bytes_per_pixel(network, settings.layers)
+    if needed > free:
+        fits = math.floor(settings.size * math.sqrt(free / needed))
+        said = f"--size {settings.size} takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} can be used"
+        raise UserError(f"{said}; " + (f"--size {fits} fits" if fits >= 16 else "free some memory"))
 
 
 def _fitted(picture: Picture, name: str, network: Encoder, settings: FeaturesSettings) -> Picture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 from math import ceil, sqrt
@@ -23,7 +23,7 @@ SEARCH = 2**22  # similarities at once; they then stay in the processor's cache
 CELLS = 3  # side of a patch, in strides of the tap: its own cell and the neighbours that its first convolution reads
 DRAWN = 640  # smaller pictures are enlarged to about this long side before lines are drawn
 GAP = 0.08  # between the two pictures, in widths of the first
-LINE = 4  # pixels, at twice the size that is kept
+LINE = 6  # pixels, at twice the size that is kept
 GOLDEN = (sqrt(5) - 1) / 2
 
 
@@ -116,14 +116,20 @@ def draw(matches: Matches, photo: Picture, other: Picture, lines: int) -> Pictur
     for picture, corner in zip((photo, other), corners, strict=True):
         large = image.resize(picture.cpu(), picture.shape[0] * fine, picture.shape[1] * fine)
         sheet.paste(Image.fromarray(image.to_bytes(large).numpy()), tuple(c * fine for c in corner))
-    pen = ImageDraw.Draw(sheet)
-    for index, (y, x) in enumerate(spread(*matches.nearest.shape, lines)):
+    connections = []
+    for y, x in spread(*matches.nearest.shape, lines):
         row, column = divmod(int(matches.nearest[y, x]), matches.size[1])
-        ends = [
-            tuple((c + (p + 0.5) * matches.stride) * fine for c, p in zip(corner, position, strict=True))
-            for corner, position in zip(corners, ((x, y), (column, row)), strict=True)
-        ]
-        _connect(pen, ends, CELLS * matches.stride * fine / 2, _color(index))
+        connections.append(
+            [
+                tuple((c + (p + 0.5) * matches.stride) * fine for c, p in zip(corner, position, strict=True))
+                for corner, position in zip(corners, ((x, y), (column, row)), strict=True)
+            ]
+        )
+    pen, reach = ImageDraw.Draw(sheet), max(CELLS * matches.stride * fine / 2, LINE)
+    for ends in connections:
+        _connect(pen, ends, reach + LINE // 2, 2 * LINE, (0, 0, 0))  # a dark rim, so that it shows on any picture
+    for index, ends in enumerate(connections):
+        _connect(pen, ends, reach, LINE, _color(index))
     return torch.from_numpy(np.asarray(sheet.reduce(2), dtype=np.float32) / 255)  # [H, W, 3]
 
 
@@ -141,14 +147,13 @@ def spread(height: int, width: int, count: int) -> list[tuple[int, int]]:
     ]
 
 
-def _connect(pen: ImageDraw.ImageDraw, ends: list[tuple[float, float]], reach: float, color: tuple[int, ...]) -> None:
-    """A line with a square about each end, on a dark rim so that it shows on any picture."""
-    reach = max(reach, LINE)
-    for rim, ink in ((LINE // 2, (0, 0, 0)), (0, color)):
-        pen.line(ends, ink, LINE + 2 * rim)
-        for x, y in ends:
-            box = [x - reach - rim, y - reach - rim, x + reach + rim, y + reach + rim]
-            pen.rectangle(box, outline=ink, width=LINE + 2 * rim)
+def _connect(
+    pen: ImageDraw.ImageDraw, ends: Sequence[tuple[float, float]], reach: float, width: int, ink: tuple[int, ...]
+) -> None:
+    """A line with a square about each end."""
+    pen.line(ends, ink, width)
+    for x, y in ends:
+        pen.rectangle([x - reach, y - reach, x + reach, y + reach], outline=ink, width=width)
 
 
 def _color(index: int) -> tuple[int, ...]:

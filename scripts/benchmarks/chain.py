@@ -19,7 +19,6 @@ import torch
 from common import DEVICE, ROOT, fitted_run, forget_peak, now, peak_memory, print_table, seconds
 
 from arf import encoder as encoders
-from arf.device import free_memory
 from arf import image
 from arf.device import free_memory
 from arf.radiance.cache import ViewCache
