@@ -61,6 +61,45 @@ def test_gram_does_not_overflow_on_large_activations():
     assert losses.gram(f, "positions")[0, 0, 0].item() == pytest.approx(1e8, rel=1e-4)
 
 
+@pytest.mark.parametrize("normalization", ["positions", "elements"])
+@pytest.mark.parametrize("shape", [(2, 5, 4, 6), (1, 7, 3, 2), (5, 9)])
+def test_gram_gradient_is_that_of_a_plain_product(shape, normalization):
+    """Also where what comes back is not symmetric, as the product is, and where rows and channels are laid out in any
+    order."""
+    generator = torch.Generator().manual_seed(0)
+    f = torch.randn(shape, generator=generator, dtype=torch.float64)
+    layouts = [f, f.to(memory_format=torch.channels_last) if f.ndim == 4 else f.t().contiguous().t()]
+    channels = shape[-3] if f.ndim == 4 else shape[0]
+    back = torch.randn(*shape[:-3], channels, channels, generator=generator, dtype=torch.float64)
+    for x in layouts:
+        x = x.detach().requires_grad_()
+        flat = x.flatten(2) if x.ndim == 4 else x
+        count = flat.shape[-1] * (channels if normalization == "elements" else 1)
+        plain = flat @ flat.transpose(-1, -2) / count
+        found = losses.gram(x, normalization)
+        assert torch.allclose(found, plain, rtol=1e-12)
+        (gradient,) = torch.autograd.grad((found * back).sum(), x)
+        (wanted,) = torch.autograd.grad((plain * back).sum(), x)
+        assert gradient.shape == x.shape
+        assert torch.allclose(gradient, wanted, rtol=1e-12, atol=1e-14)
+
+
+def test_gram_gradcheck():
+    back = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    f = features(3, 2, 3, batch=2, seed=2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: losses.gram(x, "positions") * back, f)
+    assert torch.autograd.gradcheck(
+        lambda x: losses.gram(x, "elements"), features(3, seed=3)[0].flatten(1).requires_grad_()
+    )
+
+
+def test_gram_refuses_second_derivatives_instead_of_getting_them_wrong():
+    f = features().requires_grad_()
+    (gradient,) = torch.autograd.grad(losses.gram(f, "positions").square().sum(), f, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
 # Nearest neighbours
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
 from arf.cli.common import progress
+from arf.settings import within
 from arf.transfer.settings import DreamSettings, FeaturesSettings, GatysSettings, InvertSettings, TextureSettings
 
 
@@ -137,7 +139,8 @@ def _features(command: Features) -> dict[str, Any]:
 def _texture(command: Texture) -> dict[str, Any]:
     from arf.transfer.texture import texture
 
-    sample = _read(command.sample, command.size, 256)
+    within(command, 16, 65536, "size")
+    sample = _read(command.sample, command.size, 256, command.settings)
     output = _output(command.common, command.sample, "texture")
     return _paint(command, output, lambda **job: texture(sample, command.settings, **job))
 
@@ -145,18 +148,24 @@ def _texture(command: Texture) -> dict[str, Any]:
 def _invert(command: Invert) -> dict[str, Any]:
     from arf import image
     from arf.transfer.invert import invert
+    from arf.transfer.job import state_path
 
-    photo = _read(command.photo, command.settings.size, 256)
+    photo = _read(command.photo, command.settings.size, 256, command.settings)
     output = _output(command.common, command.photo, f"invert-{command.layer}")
     if command.layer != "all":
         return _paint(command, output, lambda **job: invert(photo, command.layer, command.settings, **job))
     image.check_name(output)
-    strip = [photo]
-    for layer in LAYERS:
-        part = output.with_name(f"{output.stem}-{layer}.png")
-        _paint(command, part, lambda layer=layer, **job: invert(photo, layer, command.settings, **job), layer)
+    strip, common = [photo], command.common
+    parts = [output.with_name(f"{output.stem}-{layer}.png") for layer in LAYERS]
+    for layer, part in zip(LAYERS, parts, strict=True):
+        trace = common.trace and common.trace.with_name(f"{common.trace.stem}-{layer}{common.trace.suffix}")
+        resume = common.resume and (part == parts[0] or state_path(part).is_file())
+        one = replace(command, common=replace(common, trace=trace, resume=resume))
+        _paint(one, part, lambda layer=layer, **job: invert(photo, layer, command.settings, **job), layer)
         strip.append(image.read(part))
     image.write(output, image.contact_sheet([strip]))
+    for part in parts:
+        state_path(part).unlink(missing_ok=True)
     return {"picture": output, "say": f"{output}  the photograph, then {', '.join(LAYERS)}"}
 
 
@@ -164,7 +173,7 @@ def _gatys(command: Gatys) -> dict[str, Any]:
     from arf import image
     from arf.transfer.gatys import gatys
 
-    content = _read(command.content, command.settings.size, 512)
+    content = _read(command.content, command.settings.size, 512, command.settings)
     styles = [image.read_style(path) for path in command.style]
     masks = [image.read_mask(path, content.shape[:2]) for path in command.mask]
     output = _output(command.common, command.content, "gatys")
@@ -176,17 +185,23 @@ def _gatys(command: Gatys) -> dict[str, Any]:
 def _dream(command: Dream) -> dict[str, Any]:
     from arf.transfer.dream import dream
 
-    photo = _read(command.photo, command.settings.size, 512)
+    photo = _read(command.photo, command.settings.size, 512, command.settings)
     output = _output(command.common, command.photo, "dream")
     return _paint(command, output, lambda **job: dream(photo, command.settings, **job))
 
 
-def _read(path: Path, size: int | None, at_most: int) -> Any:
+def _read(path: Path, size: int | None, at_most: int, settings: Any) -> Any:
     """A picture with the long side that was asked for; its own, up to a bound, when none was."""
     from arf import image
+    from arf.transfer.network import check_room
 
+    settings.check()
     picture = image.read_style(path)
-    return image.fit_long_side(picture, size or min(at_most, max(picture.shape[:2])))
+    own = max(picture.shape[:2])
+    long_side = size or min(at_most, own)
+    if long_side > own:
+        check_room(tuple(round(side * long_side / own) for side in picture.shape[:2]), settings)
+    return image.fit_long_side(picture, long_side)
 
 
 def _output(common: Painting, source: Path, what: str) -> Path:
@@ -194,12 +209,13 @@ def _output(common: Painting, source: Path, what: str) -> Path:
 
 
 def _paint(command: Any, output: Path, paint: Callable[..., Any], label: str = "") -> dict[str, Any]:
-    """Make a picture with progress, previews, a trace and a state to go on from."""
+    """Make a picture with progress, previews, a trace and a state to go on from, which with a label outlives it."""
     from arf.transfer.job import Job
     from arf.transfer.optimize import Interrupted, Moment
 
     common = command.common
-    asked = {k: v for k, v in asdict(command).items() if k not in ("common", "config")}
+    asked = {k: _inside(v) for k, v in vars(command).items() if k not in ("common", "config", "settings")}
+    asked |= asdict(command.settings)
     job = Job(asked, output, common.preview_every, common.save_every, common.trace, common.resume)
     with progress(common) as bars:
 
@@ -212,8 +228,18 @@ def _paint(command: Any, output: Path, paint: Callable[..., Any], label: str = "
             job.finish(paint(watch=watch, go_on=job.go_on))
         except Interrupted as stopped:
             raise KeyboardInterrupt(job.stop(stopped)) from stopped
-    job.forget()
+    if label:
+        job.keep()
+    else:
+        job.forget()
     return {"picture": output, **job.rows[-1], "say": str(output)}
+
+
+def _inside(value: Any) -> Any:
+    """What an input holds: a picture's file may be another under the same name, or the same under another."""
+    if isinstance(value, tuple):
+        return [_inside(v) for v in value]
+    return f"{zlib.crc32(value.read_bytes()):08x}" if isinstance(value, Path) else value
 
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

@@ -72,7 +72,7 @@ def dream(
         pyramid(size, settings.octaves, settings.octave_scale),
         start,
         lambda _: jittered,
-        lambda first: FirstOrder(first, (0.0, 1.0), lambda p: torch.optim.SGD(p, settings.learning_rate)),
+        lambda first: FirstOrder(first.to(planes), (0.0, 1.0), lambda p: torch.optim.SGD(p, settings.learning_rate)),
         settings.steps,
         lambda best: to_picture(resize(best, size)),
         watch,

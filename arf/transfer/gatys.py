@@ -17,7 +17,7 @@ from arf import color, image
 from arf.encoder import Encoder
 from arf.errors import UserError
 from arf.losses import total_variation
-from arf.transfer.network import open_encoder, tile_side
+from arf.transfer.network import check_layers, open_encoder, tile_side
 from arf.transfer.objective import Objective, Planes
 from arf.transfer.optimize import (
     Picture,
@@ -69,7 +69,8 @@ def gatys(
     check_weights("style_weight", tuple(style_weights), "styles", tuple(styles))
     _check_masks(masks, styles, content)
     layers = [*settings.layers, *settings.content_layers]
-    encoder = open_encoder(settings, layers)
+    encoder = open_encoder(settings, settings.layers)
+    check_layers(encoder, settings.content_layers)
     device = encoder.mean.device
     size = tuple(content.shape[:2])
     tile = tile_side(encoder, layers, size, settings)
@@ -103,7 +104,7 @@ def gatys(
         pyramid(size, settings.scales),
         start,
         problem,
-        lambda first: searcher(settings, first, (0.0, 1.0)),
+        lambda first: searcher(settings, first.to(planes), (0.0, 1.0)),
         settings.steps,
         finish,
         watch,

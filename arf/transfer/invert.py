@@ -69,7 +69,7 @@ def invert(
         [size],
         lambda s, _: noise_like(grey, s, settings.seed, deviation=0.1),
         lambda _: objective,
-        lambda start: searcher(settings, start, (0.0, 1.0)),
+        lambda start: searcher(settings, start.to(planes), (0.0, 1.0)),
         settings.steps,
         to_picture,
         watch,

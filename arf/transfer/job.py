@@ -14,6 +14,11 @@ from arf.tensors import load_tensors, save_tensors
 from arf.transfer.optimize import Interrupted, Moment, Picture, State
 
 
+def state_path(output: Path) -> Path:
+    """What a job that writes `output` goes on from."""
+    return output.with_name(f"{output.stem}.resume.safetensors")
+
+
 class Job:
     """One picture in the making, written to `output`.
 
@@ -48,7 +53,8 @@ class Job:
         self.asked, self.output = plain(asked), output
         self.preview_every, self.save_every, self.trace = preview_every, save_every, trace
         self.preview_path = output.with_name(f"{output.stem}.preview.png")
-        self.state_path = output.with_name(f"{output.stem}.resume.safetensors")
+        self.state_path = state_path(output)
+        self.moment: Moment | None = None
         self.rows: list[dict[str, float]] = []
         self.seconds = 0.0
         self.go_on = self._read_state() if resume else None
@@ -56,6 +62,7 @@ class Job:
 
     def watch(self, moment: Moment) -> None:
         """Take note of a step."""
+        self.moment = moment
         self.seconds = time.monotonic() - self._began
         height, width = moment.size
         figures = {"total": sum(moment.parts.values()), **moment.parts}
@@ -81,6 +88,11 @@ class Job:
         image.write(self.output, picture)
         self._write_trace()
         self.preview_path.unlink(missing_ok=True)
+
+    def keep(self) -> None:
+        """Keep a state of the finished picture, so that to go on is to make it again in no time."""
+        if self.moment:
+            self._save(self.moment)
 
     def forget(self) -> None:
         """Drop the state to go on from."""

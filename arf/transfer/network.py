@@ -10,7 +10,7 @@ from arf import encoder as encoders
 from arf.device import free_memory, pick_device
 from arf.encoder import Encoder, Padding, block_of
 from arf.errors import UserError
-from arf.transfer.settings import LoopSettings, NetworkSettings
+from arf.transfer.settings import LoopSettings, NetworkSettings, TextureSettings
 
 SHARE = 0.8  # of the free memory that a job may take
 SMALLEST_TILE = 128  # pixels; margins cost more than the tile itself below that
@@ -32,11 +32,31 @@ def open_encoder(settings: NetworkSettings, layers: Sequence[str], padding: Padd
 
 
 def check_layers(encoder: Encoder, layers: Sequence[str]) -> None:
-    """Raises UserError, with the known ones, where a layer does not exist or none is given."""
+    """Raises UserError, with the known ones, where a layer does not exist or none is given, or one is given twice."""
     known = [*encoder.taps, *encoder.pools]
     if not layers or (unknown := [layer for layer in layers if layer not in known]):
         missing = ", ".join(unknown) if layers else "given"
         raise UserError(f"no layer {missing}; {encoder.name} has {', '.join(known)}")
+    if twice := next((layer for layer in layers if layers.count(layer) > 1), None):
+        raise UserError(f"layer {twice} is given twice; name each layer once")
+
+
+def check_pixels(encoder: Encoder, layers: Sequence[str], size: tuple[int, int]) -> None:
+    """Raises UserError where a picture of this height and width does not reach a layer."""
+    deepest = max(layers, key=encoder.stride)
+    if min(size) < encoder.stride(deepest):
+        needed = f"{deepest}, which needs {encoder.stride(deepest)} a side"
+        raise UserError(f"{size[1]}×{size[0]} pixels are too few for {needed}; take a larger picture")
+
+
+def check_room(size: tuple[int, int], settings: LoopSettings) -> None:
+    """Raises UserError where a picture is so large that not even the optimiser's copies of it fit into memory. Serves
+    to find that out before the picture is made."""
+    free = SHARE * free_memory(pick_device(settings.device))
+    needed = 12 * (WORKING_COPIES + settings.remembered) * size[0] * size[1]
+    if needed > free:
+        fits = max(size) * math.sqrt(free / needed / 2)  # half, since features and targets need room as well
+        raise UserError(f"{_takes(size, needed, free)}; --size {int(fits)} fits")
 
 
 def tile_side(encoder: Encoder, layers: Sequence[str], size: tuple[int, int], settings: LoopSettings) -> int:
@@ -51,11 +71,7 @@ def tile_side(encoder: Encoder, layers: Sequence[str], size: tuple[int, int], se
             layer.
     """
     height, width = size
-    deepest = max(layers, key=encoder.stride)
-    if min(size) < encoder.stride(deepest):
-        raise UserError(
-            f"{width}×{height} pixels are too few for {deepest}, which needs {encoder.stride(deepest)} a side"
-        )
+    check_pixels(encoder, layers, size)
     free = SHARE * free_memory(encoder.mean.device)
     per_pixel = bytes_per_pixel(encoder, layers)
     kept = picture_bytes(encoder, layers, settings)
@@ -63,17 +79,38 @@ def tile_side(encoder: Encoder, layers: Sequence[str], size: tuple[int, int], se
         return 0
     margin = 2 * max(encoder.reach(layer) for layer in layers)
     tile = settings.tile or math.floor(math.sqrt(max(0.0, free - height * width * kept) / per_pixel)) - margin
-    needed = height * width * kept + (max(tile, SMALLEST_TILE) + margin) ** 2 * per_pixel
+    seen = height * width if tile >= max(size) else (max(tile, SMALLEST_TILE) + margin) ** 2
+    needed = height * width * kept + seen * per_pixel
     if needed > free:
-        fits = math.sqrt(max(0.0, free - (SMALLEST_TILE + margin) ** 2 * per_pixel) / kept / (height * width))
-        said = f"{width}×{height} pixels take {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} can be used"
-        remedy = f"--size {int(fits * max(size))} fits" if fits * min(size) >= 16 else "free some memory"
-        raise UserError(f"{said}; {remedy}" + (", or a smaller --tile" if settings.tile > SMALLEST_TILE else ""))
+        whole = math.sqrt(free / (per_pixel + kept) / (height * width))  # share of each side
+        if settings.tile:
+            whole = min(whole, settings.tile / max(size))
+        window = (max(settings.tile, SMALLEST_TILE) + margin) ** 2 * per_pixel
+        tiled = math.sqrt(max(0.0, free - window) / kept / (height * width))
+        fits = 0.99 * max(whole, tiled)  # sides are rounded
+        remedy = _smaller(encoder, layers, size, fits, settings) if fits * min(size) >= 16 else "free some memory"
+        smaller_tile = ", or a smaller --tile" if settings.tile > SMALLEST_TILE else ""
+        raise UserError(f"{_takes(size, needed, free)}; {remedy}{smaller_tile}")
     if not settings.tile:
         log.warning(
             "%d×%d pixels are looked at in tiles of %d: the whole does not fit into memory", width, height, tile
         )
     return tile
+
+
+def _takes(size: tuple[int, int], needed: float, free: float) -> str:
+    return f"{size[1]}×{size[0]} pixels take {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} can be used"
+
+
+def _smaller(
+    encoder: Encoder, layers: Sequence[str], size: tuple[int, int], share: float, settings: LoopSettings
+) -> str:
+    """The flags that ask for a share of each side."""
+    if not isinstance(settings, TextureSettings):
+        return f"--size {int(share * max(size))} fits"
+    stride = max(encoder.stride(layer) for layer in layers)  # of which --tileable wants multiples
+    height, width = (int(share * side) // stride * stride for side in size)
+    return f"--width {width} --height {height} fits"
 
 
 def bytes_per_pixel(encoder: Encoder, layers: Sequence[str]) -> float:

@@ -57,18 +57,25 @@ class Objective:
 
     With `tile`, the encoder sees one tile after the other, with a margin as wide as its deepest tap reaches. All sums
     over positions are gathered without a gradient first; the gradient of the loss with respect to the sums then goes
-    back through each tile on its own. So memory does not grow with the picture, and the result is the same to rounding.
-    The price is a second forward pass and the margins.
+    back through each tile on its own. So memory does not grow with the picture, and the result is the same to rounding
+    (where max pooling finds equal values, rounding chooses which of them the gradient goes to). The price is a second
+    forward pass and the margins.
 
     Args:
         encoder: frozen.
         terms: over features.
         priors: functions of the picture itself, by name.
         tile: side of a tile in pixels; 0 looks at the whole picture at once.
+
+    Raises:
+        ValueError: two terms or priors of one name.
     """
 
     def __init__(self, encoder: Encoder, terms: Sequence[Term], priors: Priors | None = None, tile: int = 0) -> None:
         self.encoder, self.terms, self.priors = encoder, list(terms), dict(priors or {})
+        names = [*(term.name for term in self.terms), *self.priors]
+        if len(set(names)) < len(names):
+            raise ValueError(f"terms and priors have different names, got {', '.join(names)}")
         self.taps = list(dict.fromkeys(tap for term in terms for tap in term.taps))
         self.stride = max(encoder.stride(tap) for tap in self.taps)
         self.tile = -(-tile // self.stride) * self.stride

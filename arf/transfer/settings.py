@@ -34,7 +34,7 @@ class LoopSettings(NetworkSettings):
     """Evaluations of loss and gradient, at each scale."""
     tile: int = 0
     """Side in pixels of the tiles that are looked at one by one, for pictures larger than memory; 0 takes the whole
-    picture where it fits, and else the largest tile that does. The result is the same."""
+    picture where it fits, and else the largest tile that does. The result is the same but for rounding."""
     seed: int = 0
     """Same seed, same picture."""
 
@@ -153,7 +153,7 @@ class DreamSettings(LoopSettings):
     """Each octave's size relative to the one before."""
     steps: int = 20
     """Steps at each octave."""
-    learning_rate: float = 0.01
+    learning_rate: float = 0.005
     """Mean change of a value by one step."""
     jitter: int = 32
     """The picture is shifted at random by up to so many pixels before each step."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from arf import color
 from arf.encoder import Encoder
 from arf.errors import UserError
-from arf.transfer.network import open_encoder, tile_side
+from arf.transfer.network import check_pixels, open_encoder, tile_side
 from arf.transfer.objective import Objective, Planes
 from arf.transfer.optimize import (
     Picture,
@@ -55,6 +55,7 @@ def texture(
     settings.check()
     encoder = open_encoder(settings, settings.layers, "circular" if settings.tileable else "zeros")
     sample = sample.to(encoder.mean.device)
+    check_pixels(encoder, settings.layers, sample.shape[:2])
     size = output_size(sample, settings, encoder)
     tile = tile_side(encoder, settings.layers, size, settings)
     planes = to_planes(sample)
@@ -62,6 +63,8 @@ def texture(
     sizes = pyramid(size, settings.scales)
     if settings.tileable:
         sizes = [tuple(_multiple(side, encoder, settings) for side in s) for s in sizes]
+    least = max(encoder.stride(layer) for layer in settings.layers)  # that the sample needs at every scale
+    sizes = [s for s in sizes if round(min(sample.shape[:2]) * s[0] / size[0]) >= least]
 
     def problem(size_now: Size) -> Objective:
         scale = size_now[0] / size[0]
@@ -79,7 +82,7 @@ def texture(
         sizes,
         lambda s, coarser: noise_like(planes, s, settings.seed) if coarser is None else resize(coarser, s),
         problem,
-        lambda start: searcher(settings, start, bounds),
+        lambda start: searcher(settings, start.to(planes), bounds),
         settings.steps,
         finish,
         watch,
