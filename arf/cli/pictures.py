@@ -210,13 +210,15 @@ def _output(common: Painting, source: Path, what: str) -> Path:
 
 def _paint(command: Any, output: Path, paint: Callable[..., Any], label: str = "") -> dict[str, Any]:
     """Make a picture with progress, previews, a trace and a state to go on from, which with a label outlives it."""
+    from arf.device import pick_device
     from arf.transfer.job import Job
     from arf.transfer.optimize import Interrupted, Moment
 
     common = command.common
     asked = {k: _inside(v) for k, v in vars(command).items() if k not in ("common", "config", "settings")}
     asked |= asdict(command.settings)
-    job = Job(asked, output, common.preview_every, common.save_every, common.trace, common.resume)
+    device = pick_device(command.settings.device)
+    job = Job(asked, output, common.preview_every, common.save_every, common.trace, common.resume, device)
     with progress(common) as bars:
 
         def watch(moment: Moment) -> None:

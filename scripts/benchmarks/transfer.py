@@ -5,6 +5,7 @@
 * cost: an L-BFGS step of `arf gatys` (evaluation and bookkeeping) beside the bare encoder, forward and backward at the
   deepest layer that it uses, measured in turn.
 * loss: the paper's loss after 300 evaluations, ours beside `plain_gatys` below, a plain reference with torch's L-BFGS.
+* memory: peak of one evaluation, whole and in tiles of 512 pixels.
 * texture: relative error ‖G - Ĝ‖ / ‖Ĝ‖ of the result's Gram matrices after a default run of `arf texture`.
 * inversion: PSNR of default runs of `arf invert`.
 
@@ -18,16 +19,18 @@ import math
 from pathlib import Path
 
 import torch
-from common import DEVICE, now, print_table
+from common import DEVICE, forget_peak, memory_now, now, peak_memory, print_table
 from torch.nn import functional
 
 from arf import bundled, image
 from arf import encoder as encoders
+from arf.device import free_memory
 from arf.encoder import Encoder
 from arf.errors import UserError
 from arf.radiance.metrics import psnr
 from arf.transfer.invert import invert
 from arf.transfer.lbfgs import LBFGS
+from arf.transfer.network import bytes_per_pixel
 from arf.transfer.objective import Objective
 from arf.transfer.optimize import to_picture, to_planes
 from arf.transfer.settings import InvertSettings, TextureSettings
@@ -80,9 +83,10 @@ def plain_gatys(encoder: Encoder, photo: torch.Tensor, style: torch.Tensor, eval
         return total
 
     picture = photo.clone().requires_grad_()
+    limits = {"max_iter": evaluations, "max_eval": evaluations, "tolerance_grad": 0, "tolerance_change": 0}
     optimizer = torch.optim.LBFGS(
-        [picture], max_iter=evaluations, max_eval=evaluations, tolerance_grad=0, tolerance_change=0
-    )
+        [picture], **limits, line_search_fn="strong_wolfe"
+    )  # without one it diverges on VGG-19
     seen = []
 
     def closure() -> torch.Tensor:
@@ -132,6 +136,18 @@ def step_costs(encoder: Encoder, photo: torch.Tensor, style: torch.Tensor, round
     return bare, whole
 
 
+def evaluation_peak(encoder: Encoder, size: int, tile: int) -> tuple[int, float]:
+    """Bytes above the level before, and seconds, of one evaluation of a square picture."""
+    style, picture = torch.rand(1, 3, 256, 256, device=DEVICE), torch.rand(1, 3, size, size, device=DEVICE)
+    term = GramTerm(gram_targets(encoder, style, STYLE), [1.0] * len(STYLE), 1.0)
+    objective = Objective(encoder, [term], tile=tile)
+    objective(picture[:, :, :64, :64])
+    forget_peak(DEVICE)
+    before, start = memory_now(DEVICE), now()
+    objective(picture)
+    return peak_memory(DEVICE) - before, now() - start
+
+
 def gram_errors(encoder: Encoder, picture: torch.Tensor, sample: torch.Tensor) -> list[float]:
     found, wanted = (gram_targets(encoder, to_planes(p).to(DEVICE), CHECKED) for p in (picture, sample))
     return [float((found[tap] - wanted[tap]).norm() / wanted[tap].norm()) for tap in CHECKED]
@@ -144,7 +160,7 @@ def main() -> None:
     parser.add_argument("--style", type=Path, default=bundled.style("strokes"))
     parser.add_argument("--textures", nargs="+", type=Path, default=[bundled.style(n) for n in bundled.styles()[:3]])
     parser.add_argument("--sizes", nargs="+", type=int, default=[256, 512], help="long sides for the cost of a step")
-    parser.add_argument("--only", nargs="+", default=["cost", "loss", "texture", "inversion"])
+    parser.add_argument("--only", nargs="+", default=["cost", "loss", "memory", "texture", "inversion"])
     parser.add_argument("--encoders", nargs="+", default=["compact", "vgg19"])
     options = parser.parse_args()
 
@@ -176,6 +192,16 @@ def main() -> None:
             plain, clamped = plain_gatys(network, photo, style, EVALUATIONS)
             rows.append((name, f"{mine:.5g}", f"{plain:.5g}", f"{clamped:.5g}", f"{mine / plain:.3f}"))
         print_table(f"The paper's loss after {EVALUATIONS} evaluations at 256 pixels", rows)
+
+    if "memory" in options.only:
+        rows = [("encoder", "size", "whole", "seconds", "tiles of 512", "seconds")]
+        for name, network in networks.items():
+            for size in (1024, 2048):
+                fits = size**2 * bytes_per_pixel(network, STYLE) < 0.5 * free_memory(DEVICE)
+                measured = [evaluation_peak(network, size, tile) for tile in ((0, 512) if fits else (512,))]
+                cells = [cell for peak, s in measured for cell in (f"{peak / 2**30:.2f} GiB", f"{s:.1f}")]
+                rows.append((name, f"{size}x{size}", *(["does not fit", ""] * (not fits)), *cells))
+        print_table("Peak memory of one evaluation, relu1_1 to relu5_1", rows)
 
     if "texture" in options.only:
         rows = [("encoder", "sample", *CHECKED)]
