@@ -67,7 +67,7 @@ def check_writable(path: str | Path) -> None:
 def _beside(path: str | Path) -> Path:
     """A name in the same folder that nobody else has, with the same suffix."""
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # which, unlike Path.is_dir, never raises
         raise UserError(f"cannot write {path}: it is a folder; name a file")
     return path.with_name(f".{path.stem}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
 

@@ -56,7 +56,7 @@ def read(path: str | Path, size: tuple[int, int] | None = None) -> Picture:
 
 
 def read_style(path: str | Path, size: tuple[int, int] | None = None) -> Picture:
-    """Read a picture to take a style from: as `read`, but one too small to hold brush strokes is refused.
+    """Read a picture to work with: as `read`, but one too small to hold brush strokes is refused.
 
     Raises:
         UserError: as `read`; or a side is shorter than 16 pixels.
@@ -64,17 +64,16 @@ def read_style(path: str | Path, size: tuple[int, int] | None = None) -> Picture
     picture = read(path)
     height, width = picture.shape[:2]
     if min(height, width) < SMALLEST_STYLE:
-        raise UserError(
-            f"{path} is {width}×{height} pixels; a style picture needs at least {SMALLEST_STYLE} on each side"
-        )
+        raise UserError(f"{path} is {width}×{height} pixels; it needs at least {SMALLEST_STYLE} on each side")
     return picture if size is None else resize(picture, *size)
 
 
-def read_mask(path: str | Path, size: tuple[int, int]) -> Float[Tensor, "h w"]:
+def read_mask(path: str | Path, size: tuple[int, int], native: tuple[int, int] | None = None) -> Float[Tensor, "h w"]:
     """Read a mask: 1 where the picture is white, 0 where it is black.
 
     Args:
         size: (height, width); a mask of another size is resized, with a warning.
+        native: (height, width) of the picture that was itself resized to `size`; no warning for a mask as large.
 
     Raises:
         UserError: as `read`; or it is black everywhere.
@@ -82,7 +81,7 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> Float[Tensor, "h w"]:
     mask = read(path)
     if not bool((mask > 0.5).any()):
         raise UserError(f"{path} is empty as a mask: nothing in it is white; paint white where it is to hold")
-    if tuple(mask.shape[:2]) != tuple(size):
+    if tuple(mask.shape[:2]) not in (tuple(size), native):
         log.warning("%s is %d×%d pixels; resized to %d×%d", path, *mask.shape[1::-1], *size[::-1])
     return resize(mask, *size).mean(2)
 

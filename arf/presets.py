@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -33,6 +33,8 @@ def apply_preset(settings: Settings, path: Path, section: str) -> Settings:
     for name, value in (content.get(section) or {}).items():
         if name not in known:
             raise UserError(f"{path}: {section} has no setting {name!r}; known are {', '.join(known)}")
+        if get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
+            raise UserError(f"{path}: {section}.{name} is {value!r}; it is one of {', '.join(get_args(hints[name]))}")
         default = known[name]
         if default is None:  # left out: its type says what may stand there
             default = next((kind() for kind in get_args(hints[name]) if kind in (int, float, Path)), None)

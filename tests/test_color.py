@@ -159,3 +159,38 @@ def test_luma_by_hand():
     assert color.luma(torch.full((2, 2, 3), 0.4)).shape == (2, 2)
     with pytest.raises(ValueError, match=r"got \[3, 4\]"):
         color.luma(torch.rand(3, 4))
+
+
+def test_matching_histograms_of_one_size_is_sorting():
+    picture, like = torch.rand(6, 7, 3), torch.rand(42, 3) ** 2
+    found = color.match_histogram(picture, like)
+    assert found.shape == picture.shape
+    wanted = torch.empty(42, 3)
+    for channel in range(3):
+        for rank, pixel in enumerate(sorted(range(42), key=lambda i: picture.view(42, 3)[i, channel])):
+            wanted[pixel, channel] = sorted(like[:, channel].tolist())[rank]
+    assert torch.equal(found.view(42, 3), wanted)
+    assert torch.equal(color.match_histogram(like, like), like)
+
+
+@pytest.mark.parametrize(("count", "of"), [(30, 500), (500, 30), (7, 8)])
+def test_matching_histograms_of_other_sizes_takes_quantiles(count, of):
+    picture, like = torch.rand(count, 3), torch.rand(of, 3) ** 2
+    found = color.match_histogram(picture, like)
+    levels = (torch.arange(count) + 0.5) / count
+    for channel in range(3):
+        # The j-th smallest of M values is their (j + 1/2)/M quantile, linear in between, constant beyond the ends.
+        ordered, place = like[:, channel].sort().values, (levels * of - 0.5).clamp(0, of - 1)
+        low, high = ordered[place.floor().long()], ordered[place.ceil().long()]
+        wanted = low + (place - place.floor()) * (high - low)
+        assert close(found[:, channel].sort().values, wanted, 1e-5)
+        assert (found[picture[:, channel].argsort(), channel].diff() > -1e-6).all()  # the order is kept
+        assert like[:, channel].min() <= found[:, channel].min()
+        assert found[:, channel].max() <= like[:, channel].max()
+
+
+def test_matching_histograms_spreads_equal_values():
+    """A flat picture has no order of its own: places decide, so that the histogram still comes out exactly."""
+    like = torch.rand(9, 3)
+    found = color.match_histogram(torch.full((3, 3, 3), 0.5), like)
+    assert torch.equal(found.view(9, 3), like.sort(0).values)

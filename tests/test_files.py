@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from arf.errors import UserError
-from arf.files import atomic_path, cannot_read, read_json, write_json
+from arf.files import atomic_path, cannot_read, check_writable, read_json, write_json
 
 
 def only(folder: Path) -> list[str]:
@@ -135,3 +135,34 @@ def test_unreadable_paths_are_told_apart(tmp_path):
     assert "is empty" in str(cannot_read(tmp_path / "empty", "picture"))
     assert "cannot read" in str(cannot_read(tmp_path / ("x" * 300), "picture"))
     assert cannot_read(tmp_path / "full", "picture") is None
+
+
+def test_what_can_be_written_is_left_as_it_was(tmp_path):
+    (tmp_path / "a.txt").write_text("kept")
+    check_writable(tmp_path / "a.txt")
+    check_writable(tmp_path / "new.txt")
+    check_writable(tmp_path / "deep" / "er" / "new.txt")
+    assert (tmp_path / "a.txt").read_text() == "kept"
+    assert only(tmp_path) == ["a.txt", "deep"]
+    assert only(tmp_path / "deep" / "er") == []
+
+
+def test_what_cannot_be_written_is_known_before(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("kept")
+    for path, reason in (
+        (tmp_path, "it is a folder; name a file"),
+        (tmp_path / "file" / "a.txt", "check the path"),
+        (tmp_path / ("x" * 250), "File name too long"),  # with what makes it temporary
+    ):
+        with pytest.raises(UserError, match=reason) as refusal:
+            check_writable(path)
+        assert f"cannot write {path}" in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+
+    def refuse(self, *_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(UserError, match=r"a\.txt: Permission denied; choose a folder that you may write to"):
+        check_writable(tmp_path / "a.txt")
+    assert only(tmp_path) == ["file"]

@@ -267,6 +267,50 @@ def test_a_contact_sheet_of_given_height():
             image.contact_sheet(rows)
 
 
+def test_a_mask_is_1_where_it_is_white(tmp_path, caplog):
+    values = np.array([[0, 255, 102], [255, 0, 255]], dtype=np.uint8)
+    Image.fromarray(values).save(tmp_path / "grey.png")
+    Image.fromarray(values).convert("1", dither=Image.Dither.NONE).save(tmp_path / "bits.png")
+    assert close(image.read_mask(tmp_path / "grey.png", (2, 3)), torch.tensor([[0, 1, 0.4], [1, 0, 1]]), 1e-6)
+    assert image.read_mask(tmp_path / "bits.png", (2, 3)).tolist() == [[0, 1, 0], [1, 0, 1]]
+    assert not caplog.records
+
+
+def test_a_mask_of_another_size_is_resized_with_a_warning(tmp_path, caplog):
+    half = torch.zeros(20, 40, 3)
+    half[:, 20:] = 1
+    image.write(tmp_path / "a.png", half)
+    mask = image.read_mask(tmp_path / "a.png", (30, 10))
+    assert mask.shape == (30, 10)
+    assert mask.min() >= 0
+    assert mask.max() <= 1
+    assert mask[:, :4].max() < 0.05
+    assert mask[:, 6:].min() > 0.95
+    assert caplog.messages == [f"{tmp_path / 'a.png'} is 40×20 pixels; resized to 10×30"]
+    image.read_mask(tmp_path / "a.png", (10, 20), native=(20, 40))  # the picture that it belongs to was shrunk as well
+    assert len(caplog.messages) == 1
+
+
+def test_masks_that_are_empty_or_no_pictures_are_refused(tmp_path):
+    image.write(tmp_path / "black.png", torch.full((8, 8, 3), 0.4))
+    for path, message in (
+        (tmp_path / "black.png", "black.png is empty as a mask: nothing in it is white"),
+        (tmp_path / "none.png", "no picture at"),
+        (tmp_path, "is a folder"),
+    ):
+        with pytest.raises(UserError, match=message) as refusal:
+            image.read_mask(path, (8, 8))
+        assert "\n" not in str(refusal.value)
+
+
+def test_names_of_pictures_that_can_be_written(tmp_path):
+    for name in ("a.png", "a.JPG", "b.c.jpeg"):
+        assert image.check_name(tmp_path / name) == tmp_path / name
+    for name in ("a", "a.bmp", "a.png.tif", "png"):
+        with pytest.raises(UserError, match=r"must end in \.png, \.jpg, \.jpeg"):
+            image.check_name(tmp_path / name)
+
+
 def test_real_pictures_are_read(assets):
     for path in sorted((assets / "styles").glob("*.jpg"))[:2]:
         picture = image.read_style(path)

@@ -38,6 +38,7 @@ def test_values_replace_defaults_and_keep_their_type(tmp_path):
         ("fit:\n  stepz: 7", "no setting 'stepz'"),
         ("fit:\n  steps: many", "fit.steps is 'many'; expected int"),
         ("fit:\n  distortion: [1]", "expected float"),
+        ("fit:\n  backbone: mesh", "fit.backbone is 'mesh'; it is one of auto, voxel, nerfacto"),
         ("fit: 7", "no preset"),
         ("fit: [", "not readable YAML"),
         ("fit: !!python/object/apply:os.getcwd []", "not readable YAML"),

@@ -175,7 +175,8 @@ def _gatys(command: Gatys) -> dict[str, Any]:
 
     content = _read(command.content, command.settings.size, 512, command.settings)
     styles = [image.read_style(path) for path in command.style]
-    masks = [image.read_mask(path, content.shape[:2]) for path in command.mask]
+    native = tuple(image.read(command.content).shape[:2])
+    masks = [image.read_mask(path, content.shape[:2], native) for path in command.mask]
     output = _output(command.common, command.content, "gatys")
     return _paint(
         command, output, lambda **job: gatys(content, styles, command.style_weight, masks, command.settings, **job)
@@ -210,15 +211,13 @@ def _output(common: Painting, source: Path, what: str) -> Path:
 
 def _paint(command: Any, output: Path, paint: Callable[..., Any], label: str = "") -> dict[str, Any]:
     """Make a picture with progress, previews, a trace and a state to go on from, which with a label outlives it."""
-    from arf.device import pick_device
     from arf.transfer.job import Job
     from arf.transfer.optimize import Interrupted, Moment
 
     common = command.common
     asked = {k: _inside(v) for k, v in vars(command).items() if k not in ("common", "config", "settings")}
     asked |= asdict(command.settings)
-    device = pick_device(command.settings.device)
-    job = Job(asked, output, common.preview_every, common.save_every, common.trace, common.resume, device)
+    job = Job(asked, output, common.preview_every, common.save_every, common.trace, common.resume)
     with progress(common) as bars:
 
         def watch(moment: Moment) -> None:

@@ -93,7 +93,7 @@ def features(
     photo = _fitted(photo, "photo", network, settings)
     other = None if other is None else _fitted(other, "other picture", network, settings)
     _check_memory(network, photo, settings)
-    layers = [_layer(network, tap, photo, other, settings, progress) for tap in dict.fromkeys(settings.layers)]
+    layers = [_layer(network, tap, photo, other, settings, progress) for tap in settings.layers]
     return Features(photo, other, filters(network), layers)
 
 

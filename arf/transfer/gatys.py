@@ -33,7 +33,8 @@ from arf.transfer.optimize import (
     to_planes,
 )
 from arf.transfer.settings import GatysSettings, check_weights
-from arf.transfer.terms import ContentTerm, GramTerm, gram_targets
+from arf.transfer.terms import ContentTerm, GramTerm, Term, gram_targets
+from arf.transfer.tiles import encode
 
 Mask = Float[Tensor, "h w"]
 
@@ -83,11 +84,10 @@ def gatys(
     def problem(size_now: Size) -> Objective:
         long_side = max(size_now) * settings.style_scale
         pictures = [to_planes(_fit(p, long_side, least)) for p in paintings]
-        grams = [gram_targets(encoder, p, settings.layers) for p in pictures]
-        with torch.no_grad():
-            features = encoder(resize(planes, size_now), settings.content_layers)
-        terms = [*_style_terms(encoder, grams, weights, masks, size_now, settings)]
+        grams = [gram_targets(encoder, p, settings.layers, tile=tile) for p in pictures]
+        terms: list[Term] = _style_terms(encoder, grams, weights, masks, size_now, settings)
         if settings.content_weight:
+            features = encode(encoder, resize(planes, size_now), settings.content_layers, tile)
             terms.append(ContentTerm(features, settings.content_weight))
         return Objective(encoder, terms, {"tv": lambda x: settings.tv_weight * total_variation(x)}, tile)
 
@@ -147,7 +147,7 @@ def _style_terms(
     masks: Sequence[Mask],
     size: Size,
     settings: GatysSettings,
-) -> list[GramTerm]:
+) -> list[Term]:
     """One term for all styles mixed, or with masks one for each style's region."""
     layer_weights = settings.layer_weights or [1.0] * len(settings.layers)
     if not masks:

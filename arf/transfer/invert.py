@@ -26,6 +26,7 @@ from arf.transfer.optimize import (
 )
 from arf.transfer.settings import InvertSettings
 from arf.transfer.terms import ContentTerm
+from arf.transfer.tiles import encode
 
 TV_WEIGHTS = {1: 0.1, 2: 0.3, 3: 1.0, 4: 5.0, 5: 20.0}  # λ_β by block: deeper layers leave more open
 
@@ -55,8 +56,7 @@ def invert(
     planes = to_planes(photo.to(encoder.mean.device))
     size = tuple(photo.shape[:2])
     tile = tile_side(encoder, [layer], size, settings)
-    with torch.no_grad():
-        target = encoder(planes, [layer])
+    target = encode(encoder, planes, [layer], tile)
     block = block_of(encoder.pools.get(layer, layer))
     smooth = TV_WEIGHTS.get(block, TV_WEIGHTS[5]) if settings.tv_weight is None else settings.tv_weight
     priors = {

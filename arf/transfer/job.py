@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from arf import image
 from arf.errors import UserError
 from arf.files import atomic_path, check_writable, plain
@@ -33,7 +31,6 @@ class Job:
         save_every: steps between pictures that are kept, as `<name>-<size>-<step>.png`; 0 for none.
         trace: CSV file for the terms of the loss at every step.
         resume: go on from an earlier job's state.
-        device: where the optimisation computes.
 
     Raises:
         UserError: a name that is no picture's, or nothing to go on from.
@@ -47,7 +44,6 @@ class Job:
         save_every: int = 0,
         trace: Path | None = None,
         resume: bool = False,
-        device: torch.device | str = "cpu",
     ) -> None:
         check_writable(image.check_name(output))
         if trace:
@@ -61,7 +57,7 @@ class Job:
         self.moment: Moment | None = None
         self.rows: list[dict[str, float]] = []
         self.seconds = 0.0
-        self.go_on = self._read_state(device) if resume else None
+        self.go_on = self._read_state() if resume else None
         self._began = time.monotonic() - self.seconds
 
     def watch(self, moment: Moment) -> None:
@@ -107,7 +103,7 @@ class Job:
         notes = {"scale": moment.scale, "step": moment.step, "seconds": self.seconds, "rows": self.rows}
         save_tensors(self.state_path, {"best": moment.best}, asked=self.asked, **notes)
 
-    def _read_state(self, device: torch.device | str) -> State:
+    def _read_state(self) -> State:
         if not self.state_path.is_file():
             raise UserError(f"nothing to go on from: there is no {self.state_path}; leave out --resume")
         tensors, notes = load_tensors(self.state_path, "leave out --resume")
@@ -115,7 +111,7 @@ class Job:
         if differing := sorted(k for k in {*was, *self.asked} if was.get(k) != self.asked.get(k)):
             raise UserError(f"{self.state_path} was made with another {', '.join(differing)}; leave out --resume")
         self.rows, self.seconds = notes["rows"], notes["seconds"]
-        return State(notes["scale"], notes["step"], tensors["best"].to(device))
+        return State(notes["scale"], notes["step"], tensors["best"])
 
     def _write_trace(self) -> None:
         if not self.trace or not self.rows:

@@ -51,8 +51,7 @@ Watch = Callable[[Moment], None]
 
 @dataclass(frozen=True)
 class State:
-    """From where a stopped optimisation can go on; `best` is on the device that computes. What the optimiser remembers is
-    not kept; it is soon made anew."""
+    """From where a stopped optimisation can go on. What the optimiser remembers is not kept; it is soon made anew."""
 
     scale: int
     step: int

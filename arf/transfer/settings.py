@@ -47,6 +47,7 @@ class LoopSettings(NetworkSettings):
         """Raises UserError where a value makes no sense."""
         within(self, 1, inf, "steps")
         within(self, 0, inf, "tile")
+        within(self, 0, 2**63 - 1, "seed")
 
 
 @dataclass
@@ -166,6 +167,7 @@ class DreamSettings(LoopSettings):
         within(self, 1.05, 8, "octave_scale")
         within(self, 0, 4096, "jitter")
         within(self, 0, inf, "channels")
+        within(self, 1e-9, inf, "learning_rate")
 
 
 @dataclass

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from arf.encoder import Encoder
 from arf.losses import gram
+from arf.transfer.tiles import Tiling
 
 Features = Mapping[str, Float[Tensor, "1 c h w"]]
 Place = Callable[[str], tuple[slice, slice]]  # rows and columns of a tap that a tile holds
@@ -121,17 +122,34 @@ class ActivationTerm:
 
 @torch.no_grad()
 def gram_targets(
-    encoder: Encoder, picture: Float[Tensor, "1 3 h w"], taps: Sequence[str], inner: bool = False
+    encoder: Encoder, picture: Float[Tensor, "1 3 h w"], taps: Sequence[str], inner: bool = False, tile: int = 0
 ) -> dict[str, Float[Tensor, "c c"]]:
     """Gram matrices of a picture, over positions.
 
     Args:
         inner: leave out the positions that see beyond the borders (but never all of them).
+        tile: side in pixels of the tiles to look at; 0 for the whole picture.
     """
-    found = {}
-    for tap, f in encoder(picture, taps).items():
-        margin = -(-encoder.reach(tap) // encoder.stride(tap)) if inner else 0
-        margin = min(margin, (min(f.shape[2:]) - 1) // 2)
-        f = f[:, :, margin : f.shape[2] - margin, margin : f.shape[3] - margin]
-        found[tap] = gram(f, "positions")[0]
-    return found
+    tiling = Tiling(encoder, taps, tile)
+    sums = {tap: [0.0, 0] for tap in taps}  # of products, and of positions
+    for part in tiling.tiles(*picture.shape[2:]):
+        for tap, f in tiling.features(part.cut(picture), part).items():
+            stride = encoder.stride(tap)
+            if inner:
+                lengths = [side // stride for side in picture.shape[2:]]
+                margin = min(-(-encoder.reach(tap) // stride), (min(lengths) - 1) // 2)
+                f = f[(..., *_inside(part.within_picture(stride), lengths, margin))]
+            count = f.shape[2] * f.shape[3]
+            if count:
+                sums[tap][0] += gram(f, "positions")[0] * count
+                sums[tap][1] += count
+    return {tap: products / count for tap, (products, count) in sums.items()}
+
+
+def _inside(spans: tuple[slice, slice], lengths: Sequence[int], margin: int) -> list[slice]:
+    """What of a tile's positions lies at least `margin` from the picture's borders, in the tile's own positions."""
+    kept = []
+    for span, length in zip(spans, lengths, strict=True):
+        first, last = max(span.start, margin), min(span.stop, length - margin)
+        kept.append(slice(first - span.start, max(first, last) - span.start))
+    return kept

@@ -69,7 +69,7 @@ def texture(
     def problem(size_now: Size) -> Objective:
         scale = size_now[0] / size[0]
         seen = resize(planes, tuple(max(1, round(side * scale)) for side in sample.shape[:2]))
-        targets = gram_targets(encoder, seen, settings.layers, inner=settings.tileable)
+        targets = gram_targets(encoder, seen, settings.layers, settings.tileable, tile)
         style = GramTerm(targets, settings.layer_weights or [1.0] * len(settings.layers), WEIGHT)
         priors = {"histogram": lambda x: histogram_loss(x, sample)} if settings.match_histogram else {}
         return Objective(encoder, [style], priors, tile)

@@ -52,7 +52,7 @@ def test_tiles_and_masks():
 
 def test_a_stopped_job_goes_on_on_the_gpu():
     photo, style = pictures()
-    state = State(scale=0, step=STEPS - 1, best=photo.permute(2, 0, 1)[None].contiguous().cuda())
+    state = State(scale=0, step=STEPS - 1, best=photo.permute(2, 0, 1)[None].contiguous())
     made = gatys(photo, [style], settings=GatysSettings(scales=1, steps=STEPS, device="cuda"), go_on=state)
     assert made.shape == photo.shape
 

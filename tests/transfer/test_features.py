@@ -154,7 +154,7 @@ def test_heat_runs_from_the_darkest_to_the_brightest_color():
 
 
 def test_everything_is_found_at_the_size_asked_for(photo):
-    settings = FeaturesSettings(layers=("relu2_1", "pool1", "relu2_1"), channels=3, size=32, device="cpu")
+    settings = FeaturesSettings(layers=("relu2_1", "pool1"), channels=3, size=32, device="cpu")
     seen = []
     found = features(photo, settings, photo.flip(1), lambda what, step, steps, _: seen.append((what, step == steps)))
     assert found.photo.shape == (24, 32, 3)
