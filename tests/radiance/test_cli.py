@@ -7,27 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from commands import refused, run
 from PIL import Image
 
-from arf import cli
 from arf.runs import Run
 
 TINY = ["--steps", "20", "--resolutions", "12", "--stages", "--samples", "4000", "--device", "cpu", "--json"]
-
-
-def run(capsys, *arguments) -> tuple[int, str, str]:
-    code = cli.main([str(a) for a in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def refused(capsys, *arguments) -> str:
-    code, out, err = run(capsys, *arguments)
-    assert code == 2
-    assert not out
-    assert err.startswith("arf: ")
-    assert err.count("\n") == 1
-    return err
 
 
 def test_help_imports_neither_torch_nor_nerfstudio():

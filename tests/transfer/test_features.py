@@ -11,9 +11,10 @@ from dataclasses import replace
 import matplotlib
 import pytest
 import torch
+from commands import refused, run
 from encoders import tiny_encoder
 
-from arf import cli, image, natural
+from arf import image, natural
 from arf.errors import UserError
 from arf.transfer.features import FILTER, _enlarge, features, filters, heat, sensitivity, strongest
 from arf.transfer.settings import FeaturesSettings
@@ -31,20 +32,6 @@ def files(photo, tmp_path):
     image.write(tmp_path / "photo.png", photo)
     image.write(tmp_path / "other.png", natural.pictures(2, 64)[1].permute(1, 2, 0))
     return tmp_path / "photo.png", tmp_path / "other.png"
-
-
-def run(capsys, *arguments) -> tuple[int, str, str]:
-    code = cli.main([str(a) for a in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def refused(capsys, *arguments) -> str:
-    code, out, err = run(capsys, *arguments)
-    assert (code, out) == (2, "")
-    assert err.startswith("arf: ")
-    assert err.count("\n") == 1
-    return err
 
 
 def test_the_sheet_shows_the_filters_weights():

@@ -8,11 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 import torch
 from samples import blobs, photo
 
-from arf import cli, image
+from arf import image
 from arf.transfer import network
 from arf.transfer.job import Job
 
@@ -39,9 +40,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 def run(capsys, line: str, *more: str) -> tuple[int, str, str]:
     command, *words = line.split()
-    code = cli.main([command, *FAST, *words, *more])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return commands.run(capsys, command, *FAST, *words, *more)
 
 
 def made(capsys, line: str) -> dict:
