@@ -176,6 +176,8 @@ class TextureSettings(OptimizeSettings):
 
     pooling: Literal["max", "average"] = "average"
     """The encoder's pooling: max as it was trained, average for smoother gradients."""
+    steps: int = 400
+    """Evaluations of loss and gradient, at each scale."""
     width: int | None = None
     """Width in pixels, also larger than the sample; the sample's by default."""
     height: int | None = None
