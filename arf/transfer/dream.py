@@ -44,14 +44,14 @@ def dream(
     """
     settings = settings or DreamSettings()
     settings.check()
-    encoder = open_encoder(settings, settings.layers)
-    for layer in settings.layers:
-        if settings.channels and max(settings.channels) >= encoder.width(layer):
-            raise UserError(f"no channel {max(settings.channels)} in {layer}; it has 0 to {encoder.width(layer) - 1}")
+    encoder = open_encoder(settings, settings.layer)
+    for layer in settings.layer:
+        if settings.channel and max(settings.channel) >= encoder.width(layer):
+            raise UserError(f"no channel {max(settings.channel)} in {layer}; it has 0 to {encoder.width(layer) - 1}")
     planes = to_planes(photo.to(encoder.mean.device))
     size = tuple(photo.shape[:2])
-    tile = tile_side(encoder, settings.layers, size, settings)
-    terms = [ActivationTerm(layer, settings.channels, name=layer) for layer in settings.layers]
+    tile = tile_side(encoder, settings.layer, size, settings)
+    terms = [ActivationTerm(layer, settings.channel, name=layer) for layer in settings.layer]
     objective = Objective(encoder, terms, tile=tile)
     draws = torch.Generator().manual_seed(settings.seed)
 

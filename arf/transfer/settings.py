@@ -144,10 +144,10 @@ class DreamSettings(LoopSettings):
 
     size: int | None = None
     """Long side of the result in pixels; the photograph's own when left out, but no more than 512."""
-    layers: tuple[str, ...] = ("relu4_1",)
-    """Layers that are to respond more strongly: relu2_* for strokes, relu3_* for patterns, relu5_1 for creatures."""
-    channels: tuple[int, ...] = ()
-    """Channels of the layers, from 0; all when left out."""
+    layer: tuple[str, ...] = ("relu4_1",)
+    """Layer, or several, that is to respond more strongly: relu2_* for strokes, relu3_* for patterns, relu5_1 for creatures."""
+    channel: tuple[int, ...] = ()
+    """Channel of the layer, or several, from 0; all when left out."""
     octaves: int = 4
     """Sizes from coarse to fine."""
     octave_scale: float = 1.4
@@ -166,7 +166,7 @@ class DreamSettings(LoopSettings):
         within(self, 1, 32, "octaves")
         within(self, 1.05, 8, "octave_scale")
         within(self, 0, 4096, "jitter")
-        within(self, 0, inf, "channels")
+        within(self, 0, inf, "channel")
         within(self, 1e-9, inf, "learning_rate")
 
 

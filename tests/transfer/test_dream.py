@@ -16,7 +16,7 @@ def settings(**given) -> DreamSettings:
     few = {
         "encoder": "compact",
         "device": "cpu",
-        "layers": ("relu3_1",),
+        "layer": ("relu3_1",),
         "steps": 8,
         "octaves": 1,
         "jitter": 4,
@@ -41,21 +41,21 @@ def test_all_of_a_layer_responds_more_strongly(activation):
 
 @pytest.mark.parametrize("channel", [1, 5])
 def test_the_channel_that_was_chosen_responds_most(activation, channel):
-    found = dream(photo(), settings(channels=(channel,)))
+    found = dream(photo(), settings(channel=(channel,)))
     risen = activation(found).mean((1, 2)) / activation(photo()).mean((1, 2)).clamp_min(0.05)
     assert risen[channel] > 1.6
     assert risen[channel] > 1.5 * risen.median()
 
 
 def test_several_layers_and_channels(activation):
-    found = dream(photo(), settings(layers=("relu2_1", "relu4_1"), channels=(1, 2)))
+    found = dream(photo(), settings(layer=("relu2_1", "relu4_1"), channel=(1, 2)))
     for layer in ("relu2_1", "relu4_1"):
         assert activation(found, layer)[[1, 2]].mean() > 1.05 * activation(photo(), layer)[[1, 2]].mean()
 
 
 def test_the_loss_is_minus_the_activation(activation):
     parts = []
-    dream(photo(), settings(jitter=0, channels=(3,)), lambda m: parts.append(m.parts["relu3_1"]))
+    dream(photo(), settings(jitter=0, channel=(3,)), lambda m: parts.append(m.parts["relu3_1"]))
     assert parts[0] == pytest.approx(-float(activation(photo())[3].mean()), rel=1e-4)
     assert len(parts) == 8
     assert parts[-1] < parts[0]
@@ -95,10 +95,10 @@ def test_tiles_give_the_same_picture():
 
 def test_what_makes_no_sense_is_refused():
     for given, message in (
-        ({"layers": ("relu9_1",)}, "no layer relu9_1; compact has relu1_1, "),
-        ({"layers": ()}, "no layer given"),
-        ({"channels": (9999,)}, r"no channel 9999 in relu3_1; it has 0 to \d+$"),
-        ({"channels": (0, -1)}, "channels is -1"),
+        ({"layer": ("relu9_1",)}, "no layer relu9_1; compact has relu1_1, "),
+        ({"layer": ()}, "no layer given"),
+        ({"channel": (9999,)}, r"no channel 9999 in relu3_1; it has 0 to \d+$"),
+        ({"channel": (0, -1)}, "channel is -1"),
         ({"octave_scale": 1.0}, "octave_scale is 1"),
         ({"octaves": 0}, "octaves is 0"),
         ({"jitter": -1}, "jitter is -1"),
@@ -108,6 +108,6 @@ def test_what_makes_no_sense_is_refused():
             dream(photo(), settings(**given))
     encoder = encoders.load("compact")
     last = encoder.width("relu3_1") - 1
-    assert dream(photo(), settings(channels=(last,), steps=1)).shape == photo().shape
+    assert dream(photo(), settings(channel=(last,), steps=1)).shape == photo().shape
     with pytest.raises(UserError, match=f"no channel {last + 1} in relu3_1; it has 0 to {last}$"):
-        dream(photo(), settings(channels=(last + 1,)))
+        dream(photo(), settings(channel=(last + 1,)))

@@ -107,8 +107,8 @@ def steps(trace: Path) -> list[int]:
         ("invert photo.png --steps 3 --layer pool2 --size 32", "photo-invert-pool2.png", {"features"}, (24, 32)),
         ("gatys photo.png --style spots.png --steps 3", "photo-gatys.png", {"style", "content", "tv"}, (48, 64)),
         ("gatys photo.png --style spots.png --steps 2 --size 80", "photo-gatys.png", {"style"}, (60, 80)),
-        ("dream photo.png --steps 3 --layers relu4_1", "photo-dream.png", {"relu4_1"}, (48, 64)),
-        ("dream photo.png --steps 3 --layers relu3_1 relu2_1", "photo-dream.png", {"relu3_1", "relu2_1"}, (48, 64)),
+        ("dream photo.png --steps 3 --layer relu4_1", "photo-dream.png", {"relu4_1"}, (48, 64)),
+        ("dream photo.png --steps 3 --layer relu3_1 relu2_1", "photo-dream.png", {"relu3_1", "relu2_1"}, (48, 64)),
     ],
 )
 def test_every_command_end_to_end(folder, capsys, line, picture, terms, size):
@@ -315,9 +315,9 @@ def test_outputs_that_cannot_be_written(folder, capsys, command):
         ("invert photo.png --size 3", "size is 3"),
         ("invert photo.png --size -7", "size is -7"),
         ("invert photo.png --tv-weight -1", "tv_weight is -1"),
-        ("dream photo.png --layers relu9_9", "no layer relu9_9; compact has relu1_1, relu1_2, "),
-        ("dream photo.png --layers relu4_1 --channels 9999", "no channel 9999 in relu4_1; it has 0 to "),
-        ("dream photo.png --channels -1", "channels is -1"),
+        ("dream photo.png --layer relu9_9", "no layer relu9_9; compact has relu1_1, relu1_2, "),
+        ("dream photo.png --layer relu4_1 --channel 9999", "no channel 9999 in relu4_1; it has 0 to "),
+        ("dream photo.png --channel -1", "channel is -1"),
         ("dream photo.png --octaves 0", "octaves is 0"),
         ("dream photo.png --octave-scale 1", "octave_scale is 1"),
         ("dream photo.png --steps 0", "steps is 0"),
