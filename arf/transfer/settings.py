@@ -145,7 +145,8 @@ class DreamSettings(LoopSettings):
     size: int | None = None
     """Long side of the result in pixels; the photograph's own when left out, but no more than 512."""
     layer: tuple[str, ...] = ("relu4_1",)
-    """Layer, or several, that is to respond more strongly: relu2_* for strokes, relu3_* for patterns, relu5_1 for creatures."""
+    """Layer, or several, that is to respond more strongly: relu2_* for strokes, relu3_* for patterns, relu5_1 of vgg19
+    for creatures."""
     channel: tuple[int, ...] = ()
     """Channel of the layer, or several, from 0; all when left out."""
     octaves: int = 4
