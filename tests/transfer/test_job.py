@@ -265,7 +265,7 @@ def test_every_method_goes_on_from_a_state_as_it_was_read(device):
         lambda **o: invert(photo(), "relu2_1", InvertSettings(**asked), **o),
         lambda **o: texture(photo(), TextureSettings(**one, layers=deep), **o),
         lambda **o: gatys(photo(), [photo(40, 40)], settings=GatysSettings(**one, layers=deep), **o),
-        lambda **o: dream(photo(), DreamSettings(**asked, octaves=1, layers=deep), **o),
+        lambda **o: dream(photo(), DreamSettings(**asked, octaves=1, layer=deep), **o),
     ):
         found = method(watch=lambda m: steps.append(m.step), go_on=State(0, 1, best))
         assert found.device.type == device
