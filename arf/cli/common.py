@@ -11,11 +11,9 @@ from typing import Any
 
 
 @dataclass
-class Output:
-    """What every command that writes has in common."""
+class Talk:
+    """What a command says."""
 
-    output: Path = Path("outputs")
-    """Runs are written below this folder."""
     quiet: bool = False
     """No progress, only warnings and errors."""
     json: bool = False
@@ -23,7 +21,7 @@ class Output:
 
 
 @contextmanager
-def progress(common: Any) -> Iterator[Any]:
+def progress(common: Talk) -> Iterator[Any]:
     """Progress bars of rich on the terminal's error stream: one per phase, with the latest figures."""
     from rich.console import Console
     from rich.progress import (

@@ -10,13 +10,13 @@ from typing import Any
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import progress
+from arf.cli.common import Talk, progress
 from arf.settings import within
 from arf.transfer.settings import DreamSettings, FeaturesSettings, GatysSettings, InvertSettings, TextureSettings
 
 
 @dataclass
-class Painting:
+class Painting(Talk):
     """What every command that optimises a picture has in common."""
 
     output: Path | None = None
@@ -29,10 +29,6 @@ class Painting:
     """CSV file for the terms of the loss at every step."""
     resume: bool = False
     """Go on where the same command was stopped or killed."""
-    quiet: bool = False
-    """No progress, only warnings and errors."""
-    json: bool = False
-    """Print the result as one JSON object, for scripts."""
 
 
 @dataclass
@@ -106,10 +102,7 @@ class Features:
     settings: OmitArgPrefixes[FeaturesSettings] = field(default_factory=FeaturesSettings)
     output: Path | None = None
     """Folder for the pictures and report.html. By default outputs/<name of the photo>-features."""
-    quiet: bool = False
-    """No progress, only warnings and errors."""
-    json: bool = False
-    """Print the result as one JSON object, for scripts."""
+    common: OmitArgPrefixes[Talk] = field(default_factory=Talk)
 
 
 def _features(command: Features) -> dict[str, Any]:
@@ -119,7 +112,7 @@ def _features(command: Features) -> dict[str, Any]:
     photo = image.read(command.photo)
     other = image.read_style(command.other) if command.other else None
     folder = command.output or Path("outputs") / f"{command.photo.stem}-features"
-    with progress(command) as bars:
+    with progress(command.common) as bars:
         found = features(photo, command.settings, other, bars)
     report = write(found, folder, [path.name for path in (command.photo, command.other) if path])
     layers, said = {}, ""

@@ -9,9 +9,17 @@ from typing import Any
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import Output, progress
+from arf.cli.common import Talk, progress
 from arf.errors import UserError
 from arf.settings import DemoSettings, ExportSettings, FitSettings, RenderSettings, StylizeSettings
+
+
+@dataclass
+class Output(Talk):
+    """What every command that makes a run has in common."""
+
+    output: Path = Path("outputs")
+    """Runs are written below this folder."""
 
 
 @dataclass
@@ -55,10 +63,7 @@ class Render:
     settings: OmitArgPrefixes[RenderSettings] = field(default_factory=RenderSettings)
     output: Path | None = None
     """Video to write (.mp4); frames go into a folder of the same name. By default renders/<path>.mp4 in the run."""
-    quiet: bool = False
-    """No progress, only warnings and errors."""
-    json: bool = False
-    """Print the result as one JSON object, for scripts."""
+    common: OmitArgPrefixes[Talk] = field(default_factory=Talk)
 
 
 @dataclass
@@ -72,10 +77,7 @@ class Export:
     settings: OmitArgPrefixes[ExportSettings] = field(default_factory=ExportSettings)
     output: Path | None = None
     """Point cloud to write (.ply). By default cloud.ply in the run."""
-    quiet: bool = False
-    """No progress, only warnings and errors."""
-    json: bool = False
-    """Print the result as one JSON object, for scripts."""
+    common: OmitArgPrefixes[Talk] = field(default_factory=Talk)
 
 
 @dataclass
@@ -87,10 +89,7 @@ class Demo:
     settings: OmitArgPrefixes[DemoSettings] = field(default_factory=DemoSettings)
     output: Path = Path("outputs/demo")
     """Report, film and runs are written into this folder; what it already holds is used again."""
-    quiet: bool = False
-    """No progress, only warnings and errors."""
-    json: bool = False
-    """Print the result as one JSON object, for scripts."""
+    common: OmitArgPrefixes[Talk] = field(default_factory=Talk)
 
 
 @dataclass
@@ -120,7 +119,7 @@ class View:
 def _demo(command: Demo) -> dict[str, Any]:
     from arf.radiance.demo import demo
 
-    with progress(command) as bars:
+    with progress(command.common) as bars:
         made = demo(list(command.style), command.settings, command.output, bars)
     return {
         "report": made.report, "film": made.film, "sheet": made.sheet, "fit": made.fitted.path,
@@ -185,7 +184,7 @@ def _render(command: Render) -> dict[str, Any]:
     output = command.output or run.path / "renders" / f"{Path(command.settings.path).stem}.mp4"
     if output.suffix.lower() != ".mp4":
         raise UserError(f"cannot write {output}: the name of a video must end in .mp4")
-    with progress(command) as bars:
+    with progress(command.common) as bars:
         video, frames = render(run, command.settings, output.with_suffix(""), lambda i, n: bars("render", i, n, {}))
     return {"video": video, "frames": frames, "say": f"{video} ({frames} frames)"}
 
@@ -196,7 +195,7 @@ def _export(command: Export) -> dict[str, Any]:
 
     run = open_run(command.run)
     output = command.output or run.path / "cloud.ply"
-    with progress(command) as bars:
+    with progress(command.common) as bars:
         points = export(run, command.settings, output, lambda i, n: bars("export", i, n, {}))
     return {"cloud": output, "points": points, "say": f"{output} ({points:,} points)"}
 

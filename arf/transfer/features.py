@@ -24,7 +24,7 @@ from arf.image import Picture
 from arf.report import Gallery, Section, Table, write_report
 from arf.report import Picture as Shown
 from arf.transfer.matches import Matches, draw, match, recompose
-from arf.transfer.network import SHARE, bytes_per_pixel, open_encoder
+from arf.transfer.network import SHARE, bytes_per_pixel, check_pixels, open_encoder
 from arf.transfer.settings import FeaturesSettings
 
 COLORS = "magma"  # of heat maps; perceptually uniform
@@ -244,13 +244,7 @@ def _check_memory(network: Encoder, photo: Picture, settings: FeaturesSettings) 
 def _fitted(picture: Picture, name: str, network: Encoder, settings: FeaturesSettings) -> Picture:
     """The picture at the size asked for, where the network computes; refused where that is too small for a layer."""
     picture = image.fit_long_side(picture, settings.size)
-    height, width = picture.shape[:2]
-    deepest = max(settings.layers, key=network.stride)
-    if min(height, width) < network.stride(deepest):
-        raise UserError(
-            f"the {name} is {width}×{height} pixels at --size {settings.size}; {deepest} needs "
-            f"{network.stride(deepest)} on each side: take a larger --size or a layer of an earlier block"
-        )
+    check_pixels(network, settings.layers, picture.shape[:2], f"the {name} at --size {settings.size}: ")
     return picture.to(network.mean.device)
 
 

@@ -41,12 +41,12 @@ def check_layers(encoder: Encoder, layers: Sequence[str]) -> None:
         raise UserError(f"layer {twice} is given twice; name each layer once")
 
 
-def check_pixels(encoder: Encoder, layers: Sequence[str], size: tuple[int, int]) -> None:
-    """Raises UserError where a picture of this height and width does not reach a layer."""
+def check_pixels(encoder: Encoder, layers: Sequence[str], size: tuple[int, int], whose: str = "") -> None:
+    """Raises UserError, which begins with `whose` they are, where a height and width are too few for a layer."""
     deepest = max(layers, key=encoder.stride)
     if min(size) < encoder.stride(deepest):
         needed = f"{deepest}, which needs {encoder.stride(deepest)} a side"
-        raise UserError(f"{size[1]}×{size[0]} pixels are too few for {needed}; take a larger picture")
+        raise UserError(f"{whose}{size[1]}×{size[0]} pixels are too few for {needed}; take a larger picture")
 
 
 def check_room(size: tuple[int, int], settings: LoopSettings) -> None:

@@ -109,30 +109,24 @@ def ours(objective: Objective, photo: torch.Tensor, low: float, high: float, his
     return search.value
 
 
-def step_costs(encoder: Encoder, photo: torch.Tensor, style: torch.Tensor, rounds: int) -> tuple[float, float]:
-    """Seconds of a bare pass and of a step with full history, measured in turn."""
+def step_costs(encoder: Encoder, photo: torch.Tensor, style: torch.Tensor, history: int, rounds: int) -> list[float]:
+    """Seconds of a bare pass, and of a step with full history: evaluation and bookkeeping. All measured in turn."""
     objective = our_objective(encoder, photo, style)
     deepest = max(objective.taps, key=encoder.reach)
     leaf = photo.clone().requires_grad_()
     with torch.no_grad():
         pull = torch.randn_like(encoder(photo, [deepest])[deepest])
-    search = LBFGS(photo, 0.0, 1.0)
-
-    def step() -> None:
-        found = objective(search.point)
-        search.tell(found.total, found.gradient)
-
-    for _ in range(25):
-        step()
+    search = LBFGS(photo, 0.0, 1.0, history)
     times = []
-    for _ in range(rounds):
+    for _ in range(history + 5 + rounds):
         start = now()
         torch.autograd.grad(encoder(leaf, [deepest])[deepest], leaf, pull)
-        middle = now()
-        step()
-        times.append((middle - start, now() - middle))
-    bare, whole = torch.tensor(times).median(0).values.tolist()
-    return bare, whole
+        passed = now()
+        found = objective(search.point)
+        evaluated = now()
+        search.tell(found.total, found.gradient)
+        times.append((passed - start, evaluated - passed, now() - evaluated))
+    return torch.tensor(times[-rounds:]).median(0).values.tolist()
 
 
 def evaluation_peak(encoder: Encoder, size: int, tile: int) -> tuple[int, float]:
@@ -159,6 +153,7 @@ def main() -> None:
     parser.add_argument("--style", type=Path, default=bundled.style("strokes"))
     parser.add_argument("--textures", nargs="+", type=Path, default=[bundled.style(n) for n in bundled.styles()[:3]])
     parser.add_argument("--sizes", nargs="+", type=int, default=[256, 512], help="long sides for the cost of a step")
+    parser.add_argument("--history", type=int, default=20, help="steps that L-BFGS remembers")
     parser.add_argument("--only", nargs="+", default=["cost", "loss", "memory", "texture", "inversion"])
     parser.add_argument("--encoders", nargs="+", default=["compact", "vgg19"])
     options = parser.parse_args()
@@ -174,13 +169,15 @@ def main() -> None:
         return to_planes(image.fit_long_side(image.read(path), size)).to(DEVICE)
 
     if "cost" in options.only:
-        rows = [("encoder", "size", "bare forward + backward", "L-BFGS step", "ratio")]
+        rows = [("encoder", "size", "bare forward + backward", "loss and gradient", "L-BFGS", "ratio")]
         for name, network in networks.items():
             for size in options.sizes:
                 photo = planes(options.photo, size)
-                bare, whole = step_costs(network, photo, planes(options.style, size), 12 if size > 256 else 30)
+                style = planes(options.style, size)
+                costs = step_costs(network, photo, style, options.history, 12 if size > 256 else 30)
+                ratio = (costs[1] + costs[2]) / costs[0]
                 shape = f"{photo.shape[3]}x{photo.shape[2]}"
-                rows.append((name, shape, f"{bare * 1e3:.0f} ms", f"{whole * 1e3:.0f} ms", f"{whole / bare:.3f}"))
+                rows.append((name, shape, *(f"{cost * 1e3:.1f} ms" for cost in costs), f"{ratio:.3f}"))
         print_table("A step of Gatys' method beside the bare encoder at relu5_1", rows)
 
     if "loss" in options.only:
@@ -191,7 +188,7 @@ def main() -> None:
             plain, clamped = plain_gatys(network, photo, style)
             within = "[0, 1]; the reference's picture is clamped"
             for bounds, low, high, reference in (("none", -math.inf, math.inf, plain), (within, 0.0, 1.0, clamped)):
-                for history in (20, 100):
+                for history in (options.history, 100):
                     mine = ours(objective, photo, low, high, history)
                     figures = (f"{mine:.5g}", f"{reference:.5g}", f"{mine / reference:.3f}")
                     rows.append((name, bounds, str(history), *figures))

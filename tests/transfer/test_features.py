@@ -228,7 +228,7 @@ def test_what_is_wrong_is_said_in_one_line(files, tmp_path, capsys):
     assert "relu1_1 has no channel 16; its 16 channels are 0 to 15" in wrong
     image.write(tmp_path / "line.png", torch.rand(3, 90, 3))
     small = refused(capsys, "features", tmp_path / "line.png", "--size", 60, *where)
-    assert "the photo is 60×2 pixels at --size 60; relu4_1 needs 8 on each side" in small
+    assert "the photo at --size 60: 60×2 pixels are too few for relu4_1, which needs 8 a side" in small
     assert "no picture at" in refused(capsys, "features", tmp_path / "none.jpg", *where)
     assert "no picture at" in refused(capsys, "features", photo, "--other", tmp_path / "none.jpg", *where)
     (tmp_path / "text.jpg").write_text("not a picture")
