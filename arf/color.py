@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -143,6 +143,28 @@ def keep_color(result: Colors, content: Colors) -> Colors:
     Y_content): linear in both, so that on vertex colours it commutes with rendering. Not clamped.
     """
     return content + (luma(result) - luma(content))[..., None]
+
+
+def recolored(content: Colors, styles: Sequence[Colors], preserve_color: str) -> tuple[Colors, list[Colors]]:
+    """Content and styles as they are compared, so that the result has the content's colours (Gatys et al., Preserving
+    Color in Neural Artistic Style Transfer, 2016).
+
+    "affine" gives every style the content's mean and covariance of colour. "luminance" compares grey pictures, the
+    style's brightness with the content's mean and deviation; the content's chroma is put back at the end.
+    """
+    if preserve_color == "none":
+        return content, list(styles)
+    if preserve_color == "affine":
+        return content, [recolor(style, Moments.of([content])) for style in styles]
+    grey = luma(content)
+    deviation, mean = torch.std_mean(grey)
+    greys = []
+    for style in styles:
+        lightness = luma(style)
+        own_deviation, own_mean = torch.std_mean(lightness)
+        matched = (lightness - own_mean) * (deviation / own_deviation.clamp_min(1e-4)) + mean
+        greys.append(matched.clamp(0, 1)[..., None].expand_as(style).contiguous())
+    return grey[..., None].expand_as(content).contiguous(), greys
 
 
 def _power(covariance: Float[Tensor, "3 3"], exponent: float) -> Float[Tensor, "3 3"]:

@@ -24,7 +24,7 @@ from arf import compact, natural, pretrained
 from arf.pretrained import block_of
 
 Pooling = Literal["max", "average"]
-Padding = Literal["zeros", "circular"]
+Padding = Literal["zeros", "circular", "reflect"]
 POOLS = {"max": functional.max_pool2d, "average": functional.avg_pool2d}
 
 
@@ -37,7 +37,8 @@ class Encoder(nn.Module):
     cost and leaves the function otherwise the same. It also keeps activations within half precision.
 
     Args:
-        padding: what lies beyond the borders: zeros, as in training, or the opposite border: a picture whose
+        padding: what lies beyond the borders: zeros, as in training; "reflect", the picture mirrored, which leaves no
+            mark along the borders of what is decoded from features; or "circular", the opposite border: a picture whose
             sides are multiples of the deepest stride is then seen as one that tiles the plane
 
     Attributes:
@@ -157,7 +158,7 @@ class Encoder(nn.Module):
         if pictures.ndim != 4 or pictures.shape[1] != 3:
             raise ValueError(f"the encoder takes [B, 3, H, W], got {list(pictures.shape)}")
         self._check_taps(taps)
-        smallest = max(self.stride(tap) for tap in taps)
+        smallest = max(self.stride(tap) for tap in taps) * (2 if self.padding == "reflect" else 1)
         if min(pictures.shape[2:]) < smallest:
             raise ValueError(f"{list(pictures.shape)} is too small: {', '.join(taps)} need {smallest} pixels a side")
 

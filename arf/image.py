@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 Picture = Float[Tensor, "h w 3"]
 
 
-def read(path: str | Path, size: tuple[int, int] | None = None) -> Picture:
+def read(path: str | Path, size: tuple[int, int] | None = None, short_side: int | None = None) -> Picture:
     """Read a picture as RGB, upright.
 
     Grey, palette, 16-bit and CMYK pictures are converted, transparency is laid on white, the EXIF rotation is applied.
@@ -33,6 +33,8 @@ def read(path: str | Path, size: tuple[int, int] | None = None) -> Picture:
     Args:
         path: the file.
         size: (height, width) to resize to; the aspect is not kept.
+        short_side: pixels that the shorter side needs to have; a larger JPEG may then be decoded at a half, a quarter
+            or an eighth of its size, which is several times faster.
 
     Raises:
         UserError: no such file, a folder, not a picture, or a corrupt, truncated or absurdly large one.
@@ -41,6 +43,8 @@ def read(path: str | Path, size: tuple[int, int] | None = None) -> Picture:
         raise refusal
     try:
         with Image.open(path) as file:
+            if short_side:
+                file.draft(None, (short_side, short_side))
             pixels = _to_rgb(ImageOps.exif_transpose(file))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
@@ -53,6 +57,21 @@ def read(path: str | Path, size: tuple[int, int] | None = None) -> Picture:
         raise UserError(f"{path} is corrupt or cut short ({reason}); replace it") from error
     picture = torch.from_numpy(pixels)
     return picture if size is None else resize(picture, *size)
+
+
+def pictures_in(folder: str | Path) -> list[Path]:
+    """The pictures anywhere below a folder, by name.
+
+    Raises:
+        UserError: there is no such folder, or no picture in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"no folder at {folder}; name one that holds pictures")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in FORMATS and not p.name.startswith("."))
+    if not found:
+        raise UserError(f"{folder} holds no picture ({', '.join(FORMATS)}); name a folder that does")
+    return found
 
 
 def read_style(path: str | Path, size: tuple[int, int] | None = None) -> Picture:

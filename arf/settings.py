@@ -257,3 +257,10 @@ def within(settings: Any, low: float, high: float, *names: str) -> None:
             if number is not None and not (isfinite(number) and low <= number <= high):
                 bound = f"between {low:g} and {high:g}" if high < inf else f"{low:g} or more"
                 raise UserError(f"{name} is {number:g}; it must be {bound}")
+
+
+def check_weights(name: str, weights: tuple[float, ...], of: str, what: tuple) -> None:
+    """Raises UserError where weights do not belong to what they weigh: one for each, none below 0, not all 0."""
+    if weights and (len(weights) != len(what) or not all(0 <= w < inf for w in weights) or not sum(weights)):
+        given = " ".join(f"{w:g}" for w in weights)
+        raise UserError(f"{name} is {given}; it needs {len(what)} values of 0 or more, one for each of the {of}")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from arf import color
+from arf import color, natural
 
 
 def colors(count: int = 500, seed: int = 0) -> torch.Tensor:
@@ -194,3 +194,20 @@ def test_matching_histograms_spreads_equal_values():
     like = torch.rand(9, 3)
     found = color.match_histogram(torch.full((3, 3, 3), 0.5), like)
     assert torch.equal(found.view(9, 3), like.sort(0).values)
+
+
+def test_recolored_pictures_have_the_contents_statistics():
+    content, *styles = (p.permute(1, 2, 0) for p in natural.pictures(3, 64))
+    assert color.recolored(content, styles, "none")[1][0] is styles[0]
+    seen, (first, _) = color.recolored(content, styles, "luminance")
+    for picture in (seen, first):
+        assert torch.equal(picture, picture[..., :1].expand_as(picture))
+    lightness = color.luma(content)
+    torch.testing.assert_close(seen[..., 0], lightness)
+    assert float(first[..., 0].mean()) == pytest.approx(float(lightness.mean()), abs=0.02)
+    assert float(first[..., 0].std()) == pytest.approx(float(lightness.std()), abs=0.03)
+    seen, (first, _) = color.recolored(content, styles, "affine")
+    assert seen is content
+    torch.testing.assert_close(first.mean((0, 1)), content.mean((0, 1)), atol=0.02, rtol=0)
+    flat = color.recolored(content, [torch.full((20, 20, 3), 0.3)], "luminance")[1][0]  # no deviation to divide by
+    assert torch.isfinite(flat).all()

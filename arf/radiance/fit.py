@@ -19,6 +19,7 @@ from torch import Tensor
 
 from arf.device import pick_device
 from arf.errors import UserError
+from arf.optimizers import optimizer_tensors, restore_optimizer
 from arf.radiance.backbone import Backbone
 from arf.radiance.backbones import build, fit_config, plain
 from arf.radiance.capture import CaptureDataParserConfig, Views, load_capture
@@ -169,8 +170,7 @@ class FitState:
     def save(self, run: Run) -> None:
         """Write resume.safetensors."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        for i, parameter in enumerate(self._parameters()):
-            tensors |= {f"adam.{i}.{k}": v for k, v in self.optimizer.state.get(parameter, {}).items()}
+        tensors |= optimizer_tensors(self.optimizer, "adam")
         tensors["random"] = torch.get_rng_state()
         if self.model.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.model.device)
@@ -186,11 +186,7 @@ class FitState:
             self.model.schedule = notes["schedule"]
         self.scaler.load_state_dict(notes["scaler"])
         self.optimizer = self._adam()
-        for i, parameter in enumerate(self._parameters()):
-            start = f"adam.{i}."
-            moments = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-            if moments:
-                self.optimizer.state[parameter] = {k: v.to(self.model.device) for k, v in moments.items()}
+        restore_optimizer(self.optimizer, tensors, "adam")
         torch.set_rng_state(tensors["random"])
         if "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.model.device)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
@@ -17,6 +16,7 @@ from arf import color, image
 from arf.encoder import Encoder
 from arf.errors import UserError
 from arf.losses import total_variation
+from arf.settings import check_weights
 from arf.transfer.network import check_layers, open_encoder, tile_side
 from arf.transfer.objective import Objective, Planes
 from arf.transfer.optimize import (
@@ -32,7 +32,7 @@ from arf.transfer.optimize import (
     to_picture,
     to_planes,
 )
-from arf.transfer.settings import GatysSettings, check_weights
+from arf.transfer.settings import GatysSettings
 from arf.transfer.terms import ContentTerm, GramTerm, Term, gram_targets
 from arf.transfer.tiles import encode
 
@@ -76,7 +76,7 @@ def gatys(
     size = tuple(content.shape[:2])
     tile = tile_side(encoder, layers, size, settings)
     photo = content.to(device)
-    seen, paintings = recolored(photo, [style.to(device) for style in styles], settings.preserve_color)
+    seen, paintings = color.recolored(photo, [style.to(device) for style in styles], settings.preserve_color)
     planes = to_planes(seen)
     weights = list(style_weights) or [1.0] * len(styles)
     least = max(encoder.stride(layer) for layer in settings.layers)
@@ -110,28 +110,6 @@ def gatys(
         watch,
         go_on,
     )
-
-
-def recolored(content: Picture, styles: Sequence[Picture], preserve_color: str) -> tuple[Picture, list[Picture]]:
-    """Content and styles as they are compared, so that the result has the content's colours (Gatys et al., Preserving
-    Color in Neural Artistic Style Transfer, 2016).
-
-    "affine" gives every style the content's mean and covariance of colour. "luminance" compares grey pictures, the
-    style's brightness with the content's mean and deviation; the content's chroma is put back at the end.
-    """
-    if preserve_color == "none":
-        return content, list(styles)
-    if preserve_color == "affine":
-        return content, [color.recolor(style, color.Moments.of([content])) for style in styles]
-    grey = color.luma(content)
-    deviation, mean = torch.std_mean(grey)
-    greys = []
-    for style in styles:
-        lightness = color.luma(style)
-        own_deviation, own_mean = torch.std_mean(lightness)
-        matched = (lightness - own_mean) * (deviation / own_deviation.clamp_min(1e-4)) + mean
-        greys.append(matched.clamp(0, 1)[..., None].expand_as(style).contiguous())
-    return grey[..., None].expand_as(content).contiguous(), greys
 
 
 def _fit(style: Picture, long_side: float, least: int) -> Picture:

@@ -7,8 +7,7 @@ from math import inf
 from pathlib import Path
 from typing import Literal
 
-from arf.errors import UserError
-from arf.settings import within
+from arf.settings import check_weights, within
 
 
 @dataclass
@@ -200,13 +199,6 @@ class TextureSettings(OptimizeSettings):
         within(self, 16, 65536, "width", "height")
         within(self, 1, 32, "scales")
         check_weights("layer_weights", self.layer_weights, "layers", self.layers)
-
-
-def check_weights(name: str, weights: tuple[float, ...], of: str, what: tuple) -> None:
-    """Raises UserError where weights do not belong to what they weigh: one for each, none below 0, not all 0."""
-    if weights and (len(weights) != len(what) or not all(0 <= w < inf for w in weights) or not sum(weights)):
-        given = " ".join(f"{w:g}" for w in weights)
-        raise UserError(f"{name} is {given}; it needs {len(what)} values of 0 or more, one for each of the {of}")
 
 
 @dataclass

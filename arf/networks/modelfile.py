@@ -1,0 +1,125 @@
+"""Files of trained networks: safetensors in float16 whose notes say what they are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from arf import encoder as encoders
+from arf.encoder import Encoder
+from arf.errors import UserError
+from arf.files import cannot_read
+from arf.networks import published
+from arf.networks.adain import AdainNetwork, Decoder
+from arf.networks.fast import Architecture, FastNetwork
+from arf.tensors import load_tensors, save_tensors
+
+KINDS = {"adain": "arf train adain", "fast": "arf train fast", "many": "arf train many", "cast": "arf train cast"}
+
+
+BUNDLED = Path(__file__).with_name("models")  # trained by us (scripts/train_models.sh)
+MODEL = "model.safetensors"  # of a run of `arf train`
+
+
+def find(model: str | Path, kind: str) -> Path:
+    """The file that a model's name stands for: one that comes with arf, a file, or a run of `arf train`.
+
+    Args:
+        kind: the prefix under which models of a kind come with arf.
+
+    Raises:
+        UserError: there is none.
+    """
+    own = BUNDLED / f"{kind}{model}.safetensors"
+    path = Path(model)
+    if own.is_file():
+        return own
+    if (path / MODEL).is_file():
+        return path / MODEL
+    if not path.exists() and not path.suffix:
+        names = ", ".join(sorted(p.stem.removeprefix(kind) for p in BUNDLED.glob(f"{kind}*.safetensors")))
+        raise UserError(f"no model {model!r}: there is no such file, and with arf come {names}")
+    if refusal := cannot_read(path, "model file"):
+        raise refusal
+    return path
+
+
+def save_adain(path: Path, network: AdainNetwork) -> None:
+    """Write AdaIN's decoder, with the name of the encoder that it belongs to."""
+    encoder = network.encoder
+    notes = {"encoder": encoder.name, "fingerprint": encoder.fingerprint, "widths": network.decoder.widths}
+    _save(path, network.decoder, "adain", **notes)
+
+
+def open_adain(model: str | Path, weights: Path | None = None) -> AdainNetwork:
+    """AdaIN's network from a file of its decoder, ours or a published one.
+
+    Args:
+        model: see `find`.
+        weights: file of the encoder's weights; see `encoder.load`.
+
+    Raises:
+        UserError: it cannot be read, is of another kind, or was trained on other weights of the encoder.
+    """
+    path = find(model, "adain-")
+    if path.suffix != ".safetensors":
+        if weights is None:
+            raise UserError(f"{path} is a published decoder; give its normalised VGG-19 with --encoder-weights FILE")
+        return published.adain_network(path, weights)
+    tensors, notes = _open(path, "adain")
+    encoder: Encoder = encoders.load(notes["encoder"], weights, padding="reflect")
+    if encoder.fingerprint != notes["fingerprint"]:
+        raise UserError(
+            f"{path} was trained on other weights of {encoder.name} ({notes['fingerprint']}, these are "
+            f"{encoder.fingerprint}); give --encoder-weights FILE with its own"
+        )
+    return AdainNetwork(encoder, _fill(Decoder(notes["widths"]), tensors, path))
+
+
+def save_fast(path: Path, network: FastNetwork) -> None:
+    """Write a fast network with the names of its styles."""
+    kind = "many" if network.architecture.styles > 1 else "fast"
+    _save(path, network, kind, architecture=asdict(network.architecture), names=network.names)
+
+
+def open_fast(model: str | Path) -> FastNetwork:
+    """A fast network of one style or many, ours or a published one.
+
+    Args:
+        model: see `find`.
+
+    Raises:
+        UserError: it cannot be read, or is of another kind.
+    """
+    path = find(model, "fast-")
+    if path.suffix != ".safetensors":
+        return published.fast_network(path)
+    tensors, notes = _open(path, "fast", "many")
+    return _fill(FastNetwork(Architecture(**notes["architecture"]), notes["names"]), tensors, path)
+
+
+def _save(path: Path, network: nn.Module, kind: str, **notes: Any) -> None:
+    half = {name: t.half() if t.is_floating_point() else t for name, t in network.state_dict().items()}
+    save_tensors(path, half, arf_network=kind, **notes)
+
+
+def _open(path: Path, *kinds: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors, notes = load_tensors(path, "train it again, or get it again")
+    kind = notes.get("arf_network")
+    if kind not in kinds:
+        what = f"is a model of {KINDS[kind]}" if kind in KINDS else "is no model that arf wrote"
+        raise UserError(f"{path} {what}; one of {' or '.join(KINDS[k] for k in kinds)} is needed")
+    return tensors, notes
+
+
+def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> Any:
+    """The network with the tensors of its file, for inference."""
+    try:
+        network.load_state_dict({name: t.float() if t.dtype == torch.half else t for name, t in tensors.items()})
+    except RuntimeError as error:
+        raise UserError(f"{path} does not hold what its notes say; train it again, or get it again") from error
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,208 @@
+"""Pictures through a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from arf import color, image
+from arf.device import free_memory, pick_device
+from arf.errors import UserError
+from arf.image import Picture
+from arf.networks import modelfile
+from arf.networks.adain import AdainNetwork
+from arf.networks.fast import FastNetwork
+from arf.networks.layers import Pictures
+from arf.networks.settings import AdainSettings, FastSettings
+from arf.settings import check_weights
+
+Stylizer = Callable[[Pictures], Pictures]  # pictures [B, 3, H, W] in [0, 1] to pictures of that size
+Mask = Float[Tensor, "h w"]
+SHARE = 0.8  # of the free memory that a picture may take
+
+
+@dataclass(frozen=True)
+class AdainPainter:
+    """AdaIN with the styles that it is to paint in.
+
+    Args:
+        styles: pictures [H, W, 3] of any size.
+        weights: one for each style; equal when left out.
+    """
+
+    network: AdainNetwork
+    styles: Sequence[Picture]
+    weights: Sequence[float]
+    settings: AdainSettings
+
+    @classmethod
+    def open(
+        cls, styles: Sequence[Picture], weights: Sequence[float] = (), settings: AdainSettings | None = None
+    ) -> AdainPainter:
+        """Load the network.
+
+        Raises:
+            UserError: settings or weights that make no sense, no style, or a model that cannot be had.
+        """
+        settings = settings or AdainSettings()
+        settings.check()
+        if not styles:
+            raise UserError("no style picture: give at least one with --style PICTURE")
+        check_weights("style_weight", tuple(weights), "styles", tuple(styles))
+        network = modelfile.open_adain(settings.model, settings.encoder_weights).to(pick_device(settings.device))
+        fitted = [image.fit_long_side(style, _style_side(style, settings.style_size)) for style in styles]
+        return cls(network, fitted, list(weights) or [1.0] * len(styles), settings)
+
+    @torch.no_grad()
+    def __call__(self, content: Picture, masks: Sequence[Mask] = ()) -> Picture:
+        """Paint a picture [H, W, 3].
+
+        Args:
+            masks: one for each style, [H, W] in [0, 1] of the content's size: where it goes.
+
+        Raises:
+            UserError: another number of masks than styles, or a picture that does not fit into memory.
+        """
+        if masks and len(masks) != len(self.styles):
+            raise UserError(f"{len(masks)} masks for {len(self.styles)} styles; give one --mask for each --style")
+        device = self.network.encoder.mean.device
+        check_room(content.shape[:2], self.network, device)
+        seen, styles = color.recolored(content, self.styles, self.settings.preserve_color)
+        known = [self.network.style(to_planes(style, device)) for style in styles]
+        masks = [mask.to(device) for mask in masks]
+        painted = self.network(to_planes(seen, device), known, self.weights, masks, self.settings.alpha)
+        return _finish(painted, content, self.settings.preserve_color)
+
+    def stylizer(self) -> Stylizer:
+        """The same for batches of frames; the colours of a style are its own, or with "affine" refused.
+
+        Raises:
+            UserError: "affine", which would make every frame another style.
+        """
+        keep = self.settings.preserve_color
+        if keep == "affine":
+            raise UserError("--preserve-color affine recolours the style like each frame; use luminance for a video")
+        known = [self.network.style(to_planes(style, self.network.encoder.mean.device)) for style in self.styles]
+        alpha = self.settings.alpha
+        return lambda frames: _in_color(self.network(frames, known, self.weights, (), alpha), frames, keep)
+
+
+@dataclass(frozen=True)
+class FastPainter:
+    """A fast network with the mix of its styles that it is to paint in."""
+
+    network: FastNetwork
+    mix: Float[Tensor, "1 s"]
+    settings: FastSettings
+
+    @classmethod
+    def open(
+        cls, styles: Sequence[str] = (), weights: Sequence[float] = (), settings: FastSettings | None = None
+    ) -> FastPainter:
+        """Load the network.
+
+        Args:
+            styles: names of its styles, or their numbers from 0; may be left out where it has one.
+            weights: one for each of them; equal when left out.
+
+        Raises:
+            UserError: a style that it does not have, none where it has several, or a model that cannot be had.
+        """
+        settings = settings or FastSettings()
+        settings.check()
+        network = modelfile.open_fast(settings.model).to(pick_device(settings.device))
+        known = ", ".join(f"{number} {name}" for number, name in enumerate(network.names))
+        if not styles and len(network.names) > 1:
+            raise UserError(f"{settings.model} has several styles; choose with --style: {known}")
+        names = [_named(style, network, settings.model) for style in styles] or network.names
+        check_weights("style_weight", tuple(weights), "styles", tuple(names))
+        shares: dict[str, float] = {}
+        for name, weight in zip(names, weights or [1.0] * len(names), strict=True):
+            shares[name] = shares.get(name, 0.0) + weight
+        return cls(network, network.mix(shares), settings)
+
+    @torch.no_grad()
+    def __call__(self, content: Picture) -> Picture:
+        """Paint a picture [H, W, 3].
+
+        Raises:
+            UserError: it does not fit into memory.
+        """
+        check_room(content.shape[:2], self.network, self.mix.device)
+        return _finish(
+            self.network(to_planes(content, self.mix.device), self.mix), content, self.settings.preserve_color
+        )
+
+    def stylizer(self) -> Stylizer:
+        """The same for batches of frames."""
+        keep = self.settings.preserve_color
+        return lambda x: _in_color(self.network(x, self.mix.expand(len(x), -1)), x, keep)
+
+
+def check_room(size: Sequence[int], network: AdainNetwork | FastNetwork, device: torch.device) -> None:
+    """Raises UserError where a picture's features do not fit into memory."""
+    needed, free = size[0] * size[1] * network.bytes_per_pixel, SHARE * free_memory(device)
+    if needed > free:
+        fits = int(max(size) * sqrt(free / needed))
+        raise UserError(
+            f"{size[1]}×{size[0]} pixels take {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} can be used; "
+            f"--size {fits} fits"
+        )
+
+
+def to_planes(picture: Picture, device: torch.device) -> Float[Tensor, "1 3 h w"]:
+    return picture.permute(2, 0, 1)[None].to(device)
+
+
+def _finish(painted: Float[Tensor, "1 3 h w"], content: Picture, preserve_color: str) -> Picture:
+    return _in_color(painted, to_planes(content, painted.device), preserve_color)[0].permute(1, 2, 0).cpu().contiguous()
+
+
+def _in_color(painted: Pictures, content: Pictures, preserve_color: str) -> Pictures:
+    """Within the range of colours, and with "luminance" with the content's chroma."""
+    if preserve_color == "luminance":
+        planes = color.keep_color(painted.permute(0, 2, 3, 1), content.permute(0, 2, 3, 1))
+        painted = planes.permute(0, 3, 1, 2)
+    return painted.clamp(0, 1)
+
+
+def _style_side(style: Picture, size: int) -> int:
+    """The long side at which a style is looked at, so that its short side has at least 16 pixels."""
+    height, width = style.shape[:2]
+    return max(size, -(-image.SMALLEST_STYLE * max(height, width) // min(height, width)))
+
+
+def _named(style: str, network: FastNetwork, model: str) -> str:
+    """A style's name, from its name or number."""
+    if style in network.names:
+        return style
+    if style.isdecimal() and int(style) < len(network.names):
+        return network.names[int(style)]
+    known = ", ".join(f"{number} {name}" for number, name in enumerate(network.names))
+    raise UserError(f"{model} has no style {style!r}; it has: {known}")
+
+
+def adain(
+    content: Picture,
+    styles: Sequence[Picture],
+    style_weights: Sequence[float] = (),
+    masks: Sequence[Mask] = (),
+    settings: AdainSettings | None = None,
+) -> Picture:
+    """A picture [H, W, 3] in one or more styles (Huang & Belongie, ICCV 2017). For several, keep an `AdainPainter`."""
+    return AdainPainter.open(styles, style_weights, settings)(content, masks)
+
+
+def fast(
+    content: Picture,
+    styles: Sequence[str] = (),
+    style_weights: Sequence[float] = (),
+    settings: FastSettings | None = None,
+) -> Picture:
+    """A picture [H, W, 3] by a fast network (Johnson et al., ECCV 2016). For several, keep a `FastPainter`."""
+    return FastPainter.open(styles, style_weights, settings)(content)

@@ -1,0 +1,1 @@
+"""Training of the networks in `arf.networks` on folders of pictures."""

@@ -1,0 +1,113 @@
+"""Crops from folders of pictures, read while training goes on.
+
+Every draw follows from the seed and the number of the sample, so that a run that was stopped, or that is spread over
+several processes, sees what an uninterrupted one in a single process does. A file that cannot be read is skipped,
+another is taken in its place, and its name travels with the sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from arf import image
+from arf.errors import UserError
+
+TRIES = 32  # files that may be broken in a row
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder to draw from.
+
+    Attributes:
+        files: its pictures.
+        load: short side in pixels that a picture is scaled to.
+        crops: so many crops are made of each picture that is drawn, each at a place and scale of its own.
+        zoom: smallest area of a crop relative to the largest; 1 for no change of scale. Crops are squares.
+    """
+
+    files: Sequence[Path]
+    load: int
+    crops: int = 1
+    zoom: float = 1.0
+
+
+@dataclass
+class Batch:
+    """What the processes of a step see, or one of them.
+
+    Attributes:
+        pictures: one tensor [B, 3, size, size] for each source and crop.
+        samples: numbers of the samples, from 0 on over the whole training.
+        broken: files that could not be read.
+    """
+
+    pictures: list[Float[Tensor, "b 3 h w"]]
+    samples: list[int]
+    broken: list[str] = field(default_factory=list)
+
+    def to(self, device: torch.device) -> Batch:
+        moved = [p.to(device, non_blocking=True, memory_format=torch.channels_last) for p in self.pictures]
+        return Batch(moved, self.samples, self.broken)
+
+
+class Samples(Dataset):
+    """The endless sequence of samples, by number: every file of a source once before any comes again."""
+
+    def __init__(self, sources: Sequence[Source], size: int, seed: int) -> None:
+        self.sources, self.size, self.seed = list(sources), size, seed
+
+    def __getitem__(self, number: int) -> Batch:
+        pictures, broken = [], []
+        for index, source in enumerate(self.sources):
+            rng = np.random.default_rng([self.seed, index, number])
+            picture = self._read(source, index, number, rng, broken)
+            pictures += [self._crop(picture, source, rng) for _ in range(source.crops)]
+        return Batch(pictures, [number], broken)
+
+    def _read(self, source: Source, index: int, number: int, rng: np.random.Generator, broken: list[str]) -> Tensor:
+        turn, place = divmod(number, len(source.files))
+        choice = _order(len(source.files), self.seed, index, turn)[place]
+        for _ in range(TRIES):
+            try:
+                return image.read(source.files[choice], short_side=source.load)
+            except UserError:
+                broken.append(str(source.files[choice]))
+                choice = rng.integers(len(source.files))
+        raise UserError(f"{TRIES} pictures in a row cannot be read, {broken[-1]} the last; look at the folder")
+
+    def _crop(self, picture: Tensor, source: Source, rng: np.random.Generator) -> Tensor:
+        """A square [3, size, size] of a picture, as if scaled to `load` first, flipped in every other sample."""
+        side = min(picture.shape[:2]) * min(1.0, self.size / source.load) * np.sqrt(rng.uniform(source.zoom, 1.0))
+        side = max(1, round(side))
+        top, left = (int(rng.integers(length - side + 1)) for length in picture.shape[:2])
+        crop = image.resize(picture[top : top + side, left : left + side], self.size, self.size)
+        return (crop.flip(1) if rng.random() < 0.5 else crop).permute(2, 0, 1)
+
+
+@lru_cache(maxsize=8)
+def _order(count: int, seed: int, index: int, turn: int) -> np.ndarray:
+    return np.random.default_rng([seed, index, turn, count]).permutation(count)
+
+
+def stream(
+    samples: Samples, first: int, steps: int, batch: int, rank: int = 0, ranks: int = 1, workers: int = 0
+) -> Iterator[Batch]:
+    """The batches of steps first … steps - 1 for one of several processes: every `ranks`-th sample of each."""
+    numbers = [list(range(step * batch + rank, (step + 1) * batch, ranks)) for step in range(first, steps)]
+    kept = {"persistent_workers": True, "prefetch_factor": 4} if workers else {}
+    return iter(DataLoader(samples, batch_sampler=numbers, num_workers=workers, collate_fn=_stack, **kept))
+
+
+def _stack(samples: list[Batch]) -> Batch:
+    pictures = [torch.stack(group) for group in zip(*(s.pictures for s in samples), strict=True)]
+    return Batch(pictures, [n for s in samples for n in s.samples], [b for s in samples for b in s.broken])

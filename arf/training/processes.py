@@ -1,0 +1,74 @@
+"""Training on one device or, started by torchrun, on several: one process for each (DistributedDataParallel)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from arf.device import pick_device
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes that train one network.
+
+    Attributes:
+        rank: the number of this process; 0 writes the files and talks.
+        ranks: how many there are.
+        device: of this one.
+    """
+
+    rank: int
+    ranks: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def share(self, objective: nn.Module) -> nn.Module:
+        """The objective with gradients that are the mean over all processes. Running statistics stay each process's
+        own, and those of rank 0 are kept."""
+        if self.ranks == 1 or not any(p.requires_grad for p in objective.parameters()):
+            return objective
+        return DistributedDataParallel(objective, broadcast_buffers=False)
+
+    def gather(self, value: Any) -> list[Any]:
+        """What every process has."""
+        if self.ranks == 1:
+            return [value]
+        values = [None] * self.ranks
+        distributed.all_gather_object(values, value)
+        return values
+
+
+@contextmanager
+def team(device: str) -> Iterator[Team]:
+    """The team that torchrun's environment describes, or this process alone.
+
+    Args:
+        device: cpu, cuda or auto; of several GPUs each process takes one.
+
+    Raises:
+        UserError: no such device.
+    """
+    chosen = pick_device(device)
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    if ranks == 1:
+        yield Team(0, 1, chosen)
+        return
+    if chosen.type == "cuda":
+        chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(chosen)
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield Team(distributed.get_rank(), ranks, chosen)
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,87 @@
+"""`arf train`: from folders of pictures to a trained network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from arf.errors import UserError
+from arf.image import pictures_in
+from arf.networks import modelfile
+from arf.runs import Run
+from arf.training.adain import AdainTrainee
+from arf.training.fast import FastTrainee
+from arf.training.loop import Loop, Progress, finish, folder_of
+from arf.training.processes import Team, team
+from arf.training.settings import Method, TrainSettings
+from arf.training.trainee import Trainee
+
+
+def train(
+    method: Method,
+    content: Path,
+    style: tuple[Path, ...],
+    settings: TrainSettings,
+    output: Path = Path("outputs"),
+    start: Path | None = None,
+    progress: Progress | None = None,
+    resume: Run | None = None,
+) -> Run | None:
+    """Train a network on the pictures of folders and write a run with `model.safetensors`.
+
+    Started by torchrun, it is one of several processes; only the first returns the run.
+
+    Args:
+        content: folder of photographs.
+        style: adain, cast: folders of paintings. fast: the picture. many: pictures, or folders of them.
+        start: a model to begin with. adain, fast: it is trained further. many: the styles are added to it, and those
+            that it has stay as they are.
+        progress: called every few steps.
+        resume: an unfinished run to go on with; its own inputs and settings must be the ones given.
+
+    Raises:
+        UserError: bad input, or a loss that is not finite.
+        KeyboardInterrupt: passed on after the state has been saved.
+    """
+    settings.check()
+    settings = settings.for_method(method)
+    contents = pictures_in(content)
+    if not style:
+        raise UserError("no style: give --style, a picture or a folder of them")
+    styles = [file for path in style for file in ([path] if path.is_file() else pictures_in(path))]
+    with team(settings.device) as processes:
+        torch.manual_seed(settings.seed)
+        trainee = _trainee(method, contents, styles, settings, start, processes)
+        asked = {"method": method, "content": content, "style": style, "start": start}
+        scene = folder_of(styles)
+        if resume:
+            run = resume
+        elif processes.leads:
+            run = Run.create(output, scene, method, kind="training", asked=asked, settings=settings)
+        else:
+            run = Run.at(output, scene, method)
+        loop = Loop(trainee, settings, run, processes)
+        loop.train(progress)
+        return finish(loop)
+
+
+def _trainee(
+    method: Method, contents: list[Path], styles: list[Path], settings: TrainSettings, start: Path | None, team: Team
+) -> Trainee:
+    if method == "adain":
+        begun = modelfile.open_adain(start, settings.encoder_weights) if start else None
+        return AdainTrainee(contents, styles, settings, team.device, begun)
+    if method == "fast" and len(styles) > 1:
+        raise UserError(f"{len(styles)} style pictures; a fast network has one: name it, or use arf train many")
+    if len({path.stem for path in styles}) < len(styles):
+        raise UserError("two style pictures have one name; styles are chosen by name: rename one")
+    if method == "many" and settings.norm == "batch":
+        raise UserError("many styles need --norm instance; batch norm has one set of statistics")
+    network = modelfile.open_fast(start) if start else None
+    if network and (method == "many") != (network.architecture.styles > 1):
+        kind = "many" if method == "fast" else "fast"
+        raise UserError(f"{start} is a model of arf train {kind}; arf train {method} cannot begin with it")
+    if network and (twice := sorted({path.stem for path in styles} & set(network.names))) and method == "many":
+        raise UserError(f"{start} has a style {twice[0]!r} already; styles are chosen by name: rename the picture")
+    return FastTrainee(contents, styles, settings, team.device, network)

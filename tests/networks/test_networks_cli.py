@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+import torch
+from commands import refused, run
+from trained import adain_file, fast_file
+
+from arf import image, natural
+from arf.networks import paint
+from arf.networks.settings import AdainSettings, FastSettings
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for i, picture in enumerate(natural.pictures(3, 48, seed=5).permute(0, 2, 3, 1)):
+        image.write(tmp_path / "photos" / f"p{i}.png", picture[:40])
+    return tmp_path / "photos"
+
+
+def test_fast_paints_a_picture(tmp_path, photos, capsys):
+    model, output = fast_file(tmp_path), tmp_path / "out.png"
+    code, out, err = run(
+        capsys, "fast", photos / "p0.png", "--model", model, "--style", "wave", "--style", "0", "--style-weight", 3,
+        "--style-weight", 1, "--output", output,
+    )  # fmt: skip
+    assert (code, out, err) == (0, f"{output}\n", "")
+    expected = paint.fast(image.read(photos / "p0.png"), ["wave", "night"], [3, 1], FastSettings(model=str(model)))
+    assert torch.equal(image.to_bytes(image.read(output)), image.to_bytes(expected))
+
+
+def test_adain_paints_a_folder(tmp_path, photos, capsys):
+    model = adain_file(tmp_path)
+    flags = "--style", photos / "p1.png", "--alpha", 0.5, "--size", 32, "--model", model, "--json"
+    code, out, _ = run(capsys, "adain", photos, *flags, "--output", tmp_path / "painted")
+    written = [tmp_path / "painted" / f"p{i}-adain.png" for i in range(3)]
+    assert (code, json.loads(out)) == (0, {"pictures": [str(p) for p in written]})
+    content = image.fit_long_side(image.read(photos / "p2.png"), 32)
+    settings = AdainSettings(model=str(model), alpha=0.5)
+    expected = paint.adain(content, [image.read(photos / "p1.png")], settings=settings)
+    assert torch.equal(image.to_bytes(image.read(written[2])), image.to_bytes(expected))
+
+
+def test_adain_takes_masks(tmp_path, photos, capsys, caplog):
+    mask = torch.zeros(40, 48, 3)
+    mask[:, 24:] = 1
+    image.write(tmp_path / "mask.png", mask)
+    flags = "--style", photos / "p1.png", "--mask", tmp_path / "mask.png", "--model", adain_file(tmp_path)
+    output = tmp_path / "masked.png"
+    assert run(capsys, "adain", photos / "p0.png", *flags, "--size", 32, "--output", output)[0] == 0
+    assert image.read(output).shape == (27, 32, 3)
+    assert not caplog.records  # the mask has the size of the picture's file
+
+
+def test_one_broken_picture_does_not_keep_the_others(tmp_path, photos, capsys, caplog):
+    (photos / "p1.png").write_bytes(b"no picture")
+    with caplog.at_level(logging.WARNING):
+        said = refused(capsys, "fast", photos, "--model", fast_file(tmp_path), "--style", 0, "--output", tmp_path / "o")
+    assert "1 of 3 pictures could not be painted" in said
+    assert "p1.png is not a picture" in caplog.text
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["p0-fast.png", "p2-fast.png"]
+
+
+def test_bad_input_is_refused_in_one_line(tmp_path, photos, capsys):
+    empty, one = tmp_path / "empty", photos / "p0.png"
+    empty.mkdir()
+    model = fast_file(tmp_path)
+    for words, message in (
+        (("fast", tmp_path / "no.png", "--model", model, "--style", 0), "no picture at"),
+        (("fast", empty, "--model", model, "--style", 0), "holds no picture"),
+        (("fast", one, "--model", model, "--style", 7), "has no style '7'"),
+        (("fast", one, "--model", adain_file(tmp_path)), "is a model of arf train adain"),
+        (("fast", one, "--model", "nothing"), "no model 'nothing'"),
+        (("fast", photos, "--model", model, "--style", 0, "--output", tmp_path / "x.png"), "name a folder"),
+        (("fast", one, one, "--model", model, "--style", 0), "two of the pictures would both be written"),
+        (("adain", one), "no style picture"),
+        (("adain", one, "--style", one, "--model", model), "is a model of arf train many"),
+        (("train",), "say what to train"),
+        (("train", "fast", "--style", one), "no photographs"),
+        (("train", "fast", "--style", one, "--content", empty), "holds no picture"),
+        (("train", "--resume", empty), "is no run and holds none"),
+    ):
+        assert message in refused(capsys, *words)
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_finished_training_is_not_resumed(tmp_path, photos, capsys):
+    flags = (
+        "--steps",
+        2,
+        "--batch",
+        1,
+        "--crop",
+        32,
+        "--width",
+        4,
+        "--style-size",
+        48,
+        "--workers",
+        1,
+        "--device",
+        "cpu",
+    )
+    words = "train", "fast", "--content", photos, "--style", photos / "p0.png", *flags
+    code, out, _ = run(capsys, *words, "--output", tmp_path / "runs")
+    assert code == 0
+    model = out.splitlines()[0]
+    assert run(capsys, "fast", photos / "p1.png", "--model", model, "--output", tmp_path / "x.png")[0] == 0
+    assert "has finished; begin a new run" in refused(capsys, "train", "--resume", tmp_path / "runs")

@@ -1,0 +1,22 @@
+"""Folders to train on, and a training that takes seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from arf import image, natural
+from arf.training.settings import TrainSettings
+
+
+def folders(at: Path) -> tuple[Path, Path]:
+    """Four made photographs, and two made paintings."""
+    pictures = natural.pictures(6, 64, seed=3).permute(0, 2, 3, 1)
+    for i, picture in enumerate(pictures):
+        image.write(at / ("photos" if i < 4 else "paintings") / f"p{i}.png", picture)
+    return at / "photos", at / "paintings"
+
+
+def small(**options) -> TrainSettings:
+    """Six steps on tiny crops."""
+    shared = {"steps": 6, "batch": 2, "crop": 32, "load": 48, "width": 4, "style_size": 48, "workers": 0}
+    return TrainSettings(**{**shared, "device": "cpu", "save_every": 2, "sample_every": 4, **options})

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from folders import folders, small
+
+from arf.errors import UserError
+from arf.networks import modelfile
+from arf.runs import Run
+from arf.tensors import load_tensors
+from arf.training.loop import Loop
+from arf.training.train import train
+
+
+class Killed(BaseException):
+    """What a kill is to the code."""
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return load_tensors(run.path / "model.safetensors", "")[0]
+
+
+def equal(one: Run, other: Run, tolerance: float = 0.0) -> bool:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    return all((first[k].float() - second[k].float()).abs().max() <= tolerance for k in first)
+
+
+def begin(tmp_path, method="fast", progress=None, **options) -> Run:
+    photos, paintings = folders(tmp_path)
+    style = paintings if method == "many" else paintings / "p4.png"
+    return train(method, photos, (style,), small(**options), tmp_path / "runs", progress=progress)
+
+
+def stop_at(step):
+    def progress(phase, now, steps, figures):
+        if now == step:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.mark.parametrize("method", ["adain", "fast", "many"])
+def test_training_learns_and_writes_what_it_promises(tmp_path, method):
+    seen, rarely = [], {"save_every": 100, "sample_every": 100}
+    run = begin(tmp_path, method, lambda *figures: seen.append(figures), steps=20, learning_rate=3e-3, **rarely)
+    assert [(phase, step, steps) for phase, step, steps, _ in seen] == [("training", s, 20) for s in (10, 20)]
+    curves = run.curves()
+    assert [row["step"] for row in curves] == [10, 20]
+    assert curves[1]["style"] < curves[0]["style"]
+    assert {p.name for p in run.path.iterdir() if "tfevents" not in p.name} == {
+        "arf.json", "losses.csv", "losses.png", "model.safetensors", "preview.png",
+    }  # fmt: skip
+    opened = modelfile.open_adain(run.path) if method == "adain" else modelfile.open_fast(run.path)
+    assert method == "adain" or opened.names == (["p4"] if method == "fast" else ["p4", "p5"])
+    assert Run.open(run.path, "training").info["metrics"]["skipped"] == 0
+
+
+@pytest.mark.parametrize("method", ["adain", "fast", "many"])
+def test_a_killed_training_goes_on_to_the_same_network(tmp_path, method):
+    options = {"batch": 2, "precision": "half" if method == "fast" else "full"}
+    if method == "fast":
+        options["norm"] = "batch"  # which has running statistics
+    whole = begin(tmp_path, method, **options)
+    photos, paintings = folders(tmp_path)
+    style = (paintings if method == "many" else paintings / "p4.png",)
+
+    save = Loop.save
+
+    def save_and_die(loop):
+        save(loop)
+        if loop.step == 4:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "save", save_and_die)
+        with pytest.raises(Killed):
+            train(method, photos, style, small(**options), tmp_path / "killed")
+    killed = Run.open(tmp_path / "killed", "training", finished=False)
+    assert not killed.info["finished"]
+    resumed = train(method, photos, style, small(**options), resume=killed)
+    assert equal(whole, resumed)
+    assert [row["step"] for row in resumed.curves()] == [row["step"] for row in whole.curves()]
+    assert not resumed.has("resume")
+
+
+def test_ctrl_c_saves(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        begin(tmp_path, progress=stop_at(10), steps=12)
+    run = Run.open(tmp_path / "runs", "training", finished=False)
+    assert run.load("resume")[1]["step"] == 10
+    modelfile.open_fast(run.path)
+
+
+def test_broken_files_are_skipped_and_counted(tmp_path, caplog):
+    photos, paintings = folders(tmp_path)
+    (photos / "p1.png").write_bytes(b"no picture")
+    run = train("fast", photos, (paintings / "p4.png",), small(), tmp_path / "runs")
+    assert run.info["skipped"] == [str(photos / "p1.png")]
+    assert run.info["metrics"]["skipped"] == 1
+    assert caplog.text.count("p1.png cannot be read as a picture") == 1
+
+
+def test_a_new_style_leaves_the_others_as_they_are(tmp_path):
+    old = begin(tmp_path, "many")
+    photos, _ = folders(tmp_path)
+    os.rename(tmp_path / "paintings" / "p4.png", tmp_path / "new.png")
+    new = train("many", photos, (tmp_path / "new.png",), small(), tmp_path / "more", start=old.path)
+    before, after = modelfile.open_fast(old.path), modelfile.open_fast(new.path)
+    assert after.names == ["p4", "p5", "new"]
+    x = torch.rand(1, 3, 32, 32)
+    for name in before.names:
+        assert torch.equal(before(x, before.mix({name: 1})), after(x, after.mix({name: 1})))
+    mean = before(x, before.mix({"p4": 1, "p5": 1}))
+    assert not torch.allclose(after(x, after.mix({"new": 1})), mean, atol=1e-3)
+    with pytest.raises(UserError, match="has a style 'new' already"):
+        train("many", photos, (tmp_path / "new.png",), small(), tmp_path / "more", start=new.path)
+
+
+def test_training_further_begins_with_the_model(tmp_path):
+    old = begin(tmp_path, "fast")
+    photos, paintings = folders(tmp_path)
+    settings = small(steps=1, learning_rate=1e-9)
+    further = train("fast", photos, (paintings / "p5.png",), settings, tmp_path / "more", start=old.path)
+    assert equal(old, further, 1e-4)
+    assert modelfile.open_fast(further.path).names == ["p5"]
+    with pytest.raises(UserError, match="is a model of arf train fast; arf train many cannot begin with it"):
+        train("many", photos, (paintings,), settings, tmp_path / "more", start=old.path)
+
+
+def test_two_processes_train_what_one_does(tmp_path):
+    photos, paintings = folders(tmp_path)
+    options = {"steps": 3, "batch": 4, "crop": 32, "load": 48, "width": 4, "style_size": 48, "workers": 0}
+    one = train("many", photos, (paintings,), small(**options), tmp_path / "one")
+    other = train("many", photos, (paintings,), small(**options, seed=1), tmp_path / "other")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "arf"]
+    command += ["train", "many", "--content", photos, "--style", paintings, "--output", tmp_path / "two"]
+    flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    done = subprocess.run(
+        [str(word) for word in (*command, *flags, "--device", "cpu", "--json")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(said) == 1  # by rank 0 alone
+    two = Run.open(json.loads(said[0])["run"], "training")
+    assert len(list((tmp_path / "two").glob("*/*/*"))) == 1
+    first, second, third = (torch.cat([t.float().flatten() for t in weights(r).values()]) for r in (one, two, other))
+    assert (first - second).abs().quantile(0.99) < 1e-4  # where a gradient is almost 0, rounding decides Adam's step
+    assert (first - third).abs().quantile(0.5) > 1e-3
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, monkeypatch):
+    from arf.training import fast
+
+    monkeypatch.setattr(fast, "content_loss", lambda a, b: (a - b).square().mean() * float("nan"))
+    with pytest.raises(UserError, match=r"the loss \(content\) became nan at step 2; .* lower --learning-rate"):
+        begin(tmp_path)
+
+
+def test_bad_input_is_refused_in_one_line(tmp_path):
+    photos, paintings = folders(tmp_path)
+    one, empty = paintings / "p4.png", tmp_path / "empty"
+    empty.mkdir()
+    for method, content, style, options, message in (
+        ("fast", empty, (one,), {}, "holds no picture"),
+        ("fast", tmp_path / "nowhere", (one,), {}, "no folder at .*nowhere"),
+        ("fast", one, (one,), {}, "no folder at"),
+        ("fast", photos, (), {}, "no style: give --style"),
+        ("fast", photos, (empty,), {}, "holds no picture"),
+        ("fast", photos, (paintings,), {}, "2 style pictures; a fast network has one"),
+        ("many", photos, (one, one), {}, "two style pictures have one name"),
+        ("adain", photos, (paintings,), {"steps": 0}, "steps is 0"),
+        ("adain", photos, (paintings,), {"load": 16}, "load is 16; it must be between 32"),
+        ("many", photos, (paintings,), {"norm": "batch"}, "many styles need --norm instance"),
+    ):
+        with pytest.raises(UserError, match=message):
+            train(method, content, style, small(**options), tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
