@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
@@ -105,6 +106,15 @@ def cannot_read(path: str | Path, kind: str) -> UserError | None:
             return None
     except OSError as error:
         return UserError(f"cannot read {kind} {path}: {error.strerror or error}; check the path and its permissions")
+
+
+def fingerprint(path: Path) -> str:
+    """Eight hexadecimal digits that tell whether a file holds the same as before."""
+    digits = 0
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digits = zlib.crc32(block, digits)
+    return f"{digits:08x}"
 
 
 def write_json(path: str | Path, value: Any) -> None:

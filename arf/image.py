@@ -51,6 +51,10 @@ def read(path: str | Path, size: tuple[int, int] | None = None, short_side: int 
     except Image.DecompressionBombError as error:
         raise UserError(f"{path} has more pixels than a picture should; scale it down first") from error
     except Image.UnidentifiedImageError as error:
+        from arf.footage import is_video  # which imports this module
+
+        if is_video(path):
+            raise UserError(f"{path} is a video; arf video paints videos") from error
         raise UserError(f"{path} is not a picture that can be read; convert it to PNG or JPEG") from error
     except Exception as error:  # decoders fail in many ways: OSError, SyntaxError, struct.error, EOFError, IndexError
         reason = (str(error) or type(error).__name__).splitlines()[0]

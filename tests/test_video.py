@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import math
+import re
+import subprocess
+from fractions import Fraction
+from itertools import islice
 
 import imageio_ffmpeg
 import numpy as np
@@ -9,6 +13,7 @@ import torch
 
 from arf import video
 from arf.errors import UserError
+from arf.footage import probe
 
 
 def decode(path) -> tuple[dict, np.ndarray]:
@@ -135,4 +140,88 @@ def test_bad_options_are_refused_before_anything_is_written(tmp_path):
     for options in ({"fps": 0}, {"fps": float("nan")}, {"quality": 0}, {"quality": 11}):
         with pytest.raises(UserError, match="fps must be positive"):
             video.Writer(tmp_path / "a.mp4", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def timing(path) -> tuple[Fraction, list[Fraction]]:
+    """The rate that a file states, and the times of its frames in seconds."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-map", "0:v", "-c", "copy"]
+    done = subprocess.run([*command, "-f", "framecrc", "-"], check=True, capture_output=True, text=True)
+    (tick,) = re.findall(r"#tb 0: (\S+)", done.stdout)
+    packets = [line.split(",") for line in done.stdout.splitlines() if not line.startswith("#")]
+    return probe(path).fps, sorted(int(packet[2]) * Fraction(tick) for packet in packets)
+
+
+@pytest.mark.parametrize("fps", [Fraction(30000, 1001), Fraction(24000, 1001), Fraction(55, 3), 12.5, 30000 / 1001])
+def test_rates_are_kept_exactly(tmp_path, fps):
+    with video.Writer(tmp_path / "a.mp4", fps) as writer:
+        for frame in clip(9):
+            writer.write(frame)
+    rate = Fraction(fps).limit_denominator(2000)
+    assert timing(tmp_path / "a.mp4") == (rate, [n / rate for n in range(9)])
+
+
+def write_parts(folder, fps, lengths) -> list:
+    frames, parts = iter(clip(sum(lengths))), []
+    for i, length in enumerate(lengths):
+        parts.append(folder / f"part {i}.mp4")
+        with video.Writer(parts[-1], fps, quality=9, joinable=True) as writer:
+            for frame in islice(frames, length):
+                writer.write(frame)
+    return parts
+
+
+@pytest.mark.parametrize("fps", [Fraction(30000, 1001), Fraction(30)])
+def test_joined_parts_are_the_same_frames_at_exact_times(tmp_path, fps):
+    parts = write_parts(tmp_path, fps, [7, 7, 7, 1])
+    before = np.concatenate([decode(part)[1] for part in parts])
+    assert video.join(parts, tmp_path / "out" / "a.mp4", fps) == "none"
+    assert timing(tmp_path / "out" / "a.mp4") == (fps, [n / fps for n in range(22)])
+    assert np.array_equal(decode(tmp_path / "out" / "a.mp4")[1], before)
+    data = (tmp_path / "out" / "a.mp4").read_bytes()
+    assert 0 < data.find(b"moov") < data.find(b"mdat")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.mp4"]
+    assert sorted(tmp_path.glob("*.txt")) == []
+
+
+def sound(path, *options: str):
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", "-f", "lavfi", "-i", "sine=440:d=1"]
+    subprocess.run([*command, *options, str(path)], check=True)
+    return path
+
+
+def packets(path) -> list[str]:
+    """Checksums of the sound as it is stored."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-map", "0:a", "-c", "copy"]
+    done = subprocess.run([*command, "-f", "framecrc", "-"], check=True, capture_output=True, text=True)
+    return [line.split(",")[-1] for line in done.stdout.splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize(("name", "codec", "way"), [
+    ("a.m4a", "aac", "copied"), ("a.mp3", "mp3", "copied"), ("a.opus", "opus", "copied"), ("a.wav", "pcm_s16le", "aac"),
+])  # fmt: skip
+def test_sound_is_copied_where_mp4_holds_it(tmp_path, name, codec, way):
+    parts = write_parts(tmp_path, Fraction(10), [5, 5])
+    track = sound(tmp_path / name)
+    assert video.join(parts, tmp_path / "out.mp4", Fraction(10), track, codec) == way
+    footage = probe(tmp_path / "out.mp4")
+    assert footage.sound == ("aac" if way == "aac" else codec)
+    assert footage.frames == pytest.approx(10, abs=1)
+    if way == "copied":
+        assert packets(tmp_path / "out.mp4")[:-1] == packets(track)[:-1]  # Ogg pads the last one of Opus
+
+
+def test_a_broken_sound_is_left_out_with_a_warning(tmp_path, caplog):
+    parts = write_parts(tmp_path, Fraction(10), [3])
+    (tmp_path / "a.wav").write_bytes(b"no sound" * 100)
+    assert video.join(parts, tmp_path / "out.mp4", Fraction(10), tmp_path / "a.wav", "aac") == "none"
+    assert "a.wav cannot be decoded" in caplog.text
+    assert probe(tmp_path / "out.mp4").sound is None
+
+
+def test_parts_that_are_missing_leave_nothing(tmp_path):
+    with pytest.raises(UserError, match="ffmpeg stopped early"):
+        video.join([tmp_path / "none.mp4"], tmp_path / "out.mp4", Fraction(10))
+    with pytest.raises(UserError, match=r"must end in \.mp4"):
+        video.join([tmp_path / "none.mp4"], tmp_path / "out.mkv", Fraction(10))
     assert list(tmp_path.iterdir()) == []

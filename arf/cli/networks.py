@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
@@ -14,6 +14,7 @@ from arf.cli.common import Talk, progress
 from arf.cli.scene import Output
 from arf.errors import UserError
 from arf.networks.settings import AdainSettings, FastSettings
+from arf.networks.video_settings import VideoSettings
 from arf.training.settings import Method, TrainSettings
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,40 @@ class Fast:
     """Preset; flags win over it."""
     settings: OmitArgPrefixes[FastSettings] = field(default_factory=FastSettings)
     common: OmitArgPrefixes[Painted] = field(default_factory=Painted)
+
+
+@dataclass
+class Video:
+    """Paint a video frame by frame with a network; its rate, size and sound stay."""
+
+    video: Positional[Path]
+    """The video."""
+    method: Literal["adain", "fast", "many"] = "many"
+    """adain: any style. fast, many: a style that a network was trained for."""
+    style: UseAppendAction[tuple[str, ...]] = ()
+    """adain: style picture. many: a style's name or number. Give it several times to mix styles."""
+    style_weight: UseAppendAction[tuple[float, ...]] = ()
+    """Weight of a style, once for each --style and in their order; equal when left out."""
+    model: str | None = None
+    """The network, as in `arf adain` and `arf fast`; one that comes with arf when left out."""
+    encoder_weights: Path | None = None
+    """adain: weights file of the encoder, as in `arf adain`."""
+    alpha: float = 1.0
+    """adain: how much of the style."""
+    style_size: int = 512
+    """adain: long side in pixels at which the style pictures are looked at; smaller brings finer strokes."""
+    preserve_color: Literal["none", "luminance"] = "none"
+    """Keep the video's colours: change its brightness alone."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    config: Path | None = None
+    """Preset; flags win over it."""
+    settings: OmitArgPrefixes[VideoSettings] = field(default_factory=VideoSettings)
+    output: Path | None = None
+    """Video to write (.mp4). By default outputs/<name>-<method>.mp4."""
+    resume: bool = False
+    """Go on where the same command was stopped or killed."""
+    common: OmitArgPrefixes[Talk] = field(default_factory=Talk)
 
 
 @dataclass
@@ -127,6 +162,59 @@ def _paint(command: Any, what: str, paint: Callable[[Any, tuple[int, int]], Any]
     return {"pictures": [str(output) for output in outputs], "say": "\n".join(str(output) for output in outputs)}
 
 
+def _video(command: Video) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from arf.device import pick_device
+    from arf.files import fingerprint
+    from arf.footage import probe
+    from arf.networks.film import film, parts_folder
+    from arf.networks.paint import check_room
+
+    footage = probe(command.video)  # before the network is loaded
+    output = command.output or Path("outputs") / f"{command.video.stem}-{command.method}.mp4"
+    command.settings.check()
+    painter = _painter(command)
+    check_room(footage.fitted(command.settings.size), painter.network, pick_device(command.device))
+    not_asked = ("common", "config", "settings", "output", "resume")
+    asked = {name: value for name, value in vars(command).items() if name not in not_asked}
+    asked["video"] = fingerprint(command.video)
+    if command.method == "adain":
+        asked["style"] = [fingerprint(Path(path)) for path in command.style]
+    with progress(command.common) as bars:
+        try:
+            told = film(
+                command.video, output, painter.stylizer(), command.settings, bars, command.resume, asked,
+                pick_device(command.device),
+            )  # fmt: skip
+        except KeyboardInterrupt as stop:
+            more = "; go on with the same command and --resume" if parts_folder(output).exists() else ""
+            raise KeyboardInterrupt(more) from stop
+    errors = "".join(f"\ntemporal error, {name}: {value:.4f}" for name, value in told.temporal_error.items())
+    return {
+        "video": output, **asdict(told), "fps": float(told.fps),
+        "say": f"{output}  {told.frames} frames, {told.width}×{told.height}, {float(told.fps):.4g} per second, "
+        f"sound: {told.sound}{errors}",
+    }  # fmt: skip
+
+
+def _painter(command: Video) -> Any:
+    """What paints the frames."""
+    from arf import image
+    from arf.networks.paint import AdainPainter, FastPainter
+
+    shared = {"device": command.device, "preserve_color": command.preserve_color}
+    if command.method == "adain":
+        own = {"encoder_weights": command.encoder_weights, "alpha": command.alpha, "style_size": command.style_size}
+        settings = AdainSettings(model=command.model or AdainSettings.model, **own, **shared)
+        styles = [image.read_style(Path(path)) for path in command.style]
+        return AdainPainter.open(styles, command.style_weight, settings)
+    if command.method == "fast" and command.model is None:
+        raise UserError("--method fast needs a --model; --method many has one that comes with arf")
+    settings = FastSettings(model=command.model or FastSettings.model, **shared)
+    return FastPainter.open(command.style, command.style_weight, settings)
+
+
 def _outputs(files: Sequence[Path], output: Path | None, what: str) -> list[Path]:
     """Where each picture goes.
 
@@ -182,4 +270,4 @@ def _train(command: Train) -> dict[str, Any]:
     }  # fmt: skip
 
 
-COMMANDS = {"adain": (Adain, _adain), "fast": (Fast, _fast), "train": (Train, _train)}
+COMMANDS = {"adain": (Adain, _adain), "fast": (Fast, _fast), "video": (Video, _video), "train": (Train, _train)}

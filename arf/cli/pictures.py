@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
 from arf.cli.common import Talk, progress
+from arf.files import fingerprint
 from arf.settings import within
 from arf.transfer.settings import DreamSettings, FeaturesSettings, GatysSettings, InvertSettings, TextureSettings
 
@@ -233,7 +233,7 @@ def _inside(value: Any) -> Any:
     """What an input holds: a picture's file may be another under the same name, or the same under another."""
     if isinstance(value, tuple):
         return [_inside(v) for v in value]
-    return f"{zlib.crc32(value.read_bytes()):08x}" if isinstance(value, Path) else value
+    return fingerprint(value) if isinstance(value, Path) else value
 
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

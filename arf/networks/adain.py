@@ -132,9 +132,9 @@ class AdainNetwork(nn.Module):
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Memory that painting takes for each pixel: the widest features at full size, their padded copies and the
-        convolution's own. Measured on a CPU: PLACEHOLDER."""
-        return 4 * 6 * max(self.decoder.widths["relu1_1"], 12)
+        """Memory that painting takes for each pixel: some copies of the widest features. Measured on a CPU: 368 bytes
+        for the compact encoder, where this says 384, and 1026 for VGG-19, where it says 1536."""
+        return 24 * self.decoder.widths["relu1_1"]
 
     def encode(self, pictures: Pictures) -> Features:
         """Features that the decoder understands."""

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 Padding = Literal["reflect", "zeros"]
 Pictures = Float[Tensor, "b 3 h w"]
+Stylizer = Callable[[Pictures], Pictures]  # in [0, 1] and of any size, which stays
 
 
 class Convolution(nn.Module):
@@ -68,7 +69,7 @@ def double(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 2h 2w"]:
     return functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
-def at_any_size(network: Callable[[Pictures], Pictures], pictures: Pictures, multiple: int) -> Pictures:
+def at_any_size(network: Stylizer, pictures: Pictures, multiple: int) -> Pictures:
     """Pictures through a network whose sides must be multiples of a number: grown by reflection, and cropped after.
 
     Raises:

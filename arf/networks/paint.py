@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -17,11 +17,10 @@ from arf.image import Picture
 from arf.networks import modelfile
 from arf.networks.adain import AdainNetwork
 from arf.networks.fast import FastNetwork
-from arf.networks.layers import Pictures
+from arf.networks.layers import Pictures, Stylizer
 from arf.networks.settings import AdainSettings, FastSettings
 from arf.settings import check_weights
 
-Stylizer = Callable[[Pictures], Pictures]  # pictures [B, 3, H, W] in [0, 1] to pictures of that size
 Mask = Float[Tensor, "h w"]
 SHARE = 0.8  # of the free memory that a picture may take
 

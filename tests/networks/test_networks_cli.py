@@ -8,8 +8,9 @@ import torch
 from commands import refused, run
 from trained import adain_file, fast_file
 
-from arf import image, natural
+from arf import footage, image, natural, video
 from arf.networks import paint
+from arf.networks.adain import AdainNetwork
 from arf.networks.settings import AdainSettings, FastSettings
 
 
@@ -84,6 +85,37 @@ def test_bad_input_is_refused_in_one_line(tmp_path, photos, capsys):
     ):
         assert message in refused(capsys, *words)
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_video_is_painted_and_gone_on_with(tmp_path, photos, capsys, monkeypatch):
+    pictures = natural.pictures(6, 48, seed=5).permute(0, 2, 3, 1)
+    with video.Writer(tmp_path / "in.mp4", fps=12) as writer:
+        for picture in pictures:
+            writer.write(picture)
+    flags = "--method", "adain", "--style", photos / "p1.png", "--model", adain_file(tmp_path), "--save-every", 2
+    words = "video", tmp_path / "in.mp4", *flags, "--batch", 2, "--output", tmp_path / "out.mp4"
+    calls, paint_frames = [], AdainNetwork.forward
+
+    def stop(network, frames, *more):
+        calls.append(len(frames))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return paint_frames(network, frames, *more)
+
+    monkeypatch.setattr(AdainNetwork, "forward", stop)
+    code, _, err = run(capsys, *words)
+    assert (code, err) == (130, "arf: stopped; go on with the same command and --resume\n")
+    assert not (tmp_path / "out.mp4").exists()
+    code, out, _ = run(capsys, *words, "--resume", "--json")
+    said = json.loads(out)
+    assert (code, said["frames"], said["fps"], said["sound"]) == (0, 6, 12.0, "none")
+    assert calls == [2, 2, 2, 2]  # the first part was not painted again
+    assert footage.probe(tmp_path / "out.mp4").frames == 6
+    assert "is a video; arf video paints videos" in refused(capsys, "adain", tmp_path / "in.mp4", *flags[2:-2])
+    fast = "--method", "many", "--model", fast_file(tmp_path), "--style"
+    assert "has no style '3'" in refused(capsys, "video", tmp_path / "in.mp4", *fast, 3)
+    assert "is a picture, not a video" in refused(capsys, "video", photos / "p0.png", *fast, 0)
+    assert "needs a --model" in refused(capsys, "video", tmp_path / "in.mp4", "--method", "fast")
 
 
 def test_a_finished_training_is_not_resumed(tmp_path, photos, capsys):
