@@ -84,6 +84,19 @@ def test_circular_padding_sees_the_picture_repeated(name, pooling):
         assert relative(plain(x, [tap], scaled=False)[tap], f) > 0.01
 
 
+def test_reflecting_padding_mirrors_the_features_of_every_layer():
+    vgg, x = tiny_encoder(padding="reflect"), pictures(16, 20)
+    expected, block = x - vgg.mean, 1
+    for tap, layer in vgg.convolutions.items():
+        if pretrained.block_of(tap) != block:
+            expected, block = functional.max_pool2d(expected, 2), pretrained.block_of(tap)
+        padded = functional.pad(expected, (1, 1, 1, 1), "reflect")
+        expected = functional.conv2d(padded, layer.weight, layer.bias).relu()
+        torch.testing.assert_close(vgg(x, [tap])[tap], expected, atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="relu3_1 need 8 pixels"):  # one position has nothing to mirror
+        vgg(pictures(4, 20), ["relu3_1"])
+
+
 @pytest.mark.parametrize("name", ["tiny", "compact"])
 def test_with_circular_padding_rolling_the_picture_rolls_the_features(name):
     vgg = network(name, "max", "circular")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from arf.errors import UserError
-from arf.files import atomic_path, cannot_read, check_writable, read_json, write_json
+from arf.files import atomic_path, cannot_read, check_writable, fingerprint, read_json, write_json
 
 
 def only(folder: Path) -> list[str]:
@@ -166,3 +166,11 @@ def test_what_cannot_be_written_is_known_before(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"a\.txt: Permission denied; choose a folder that you may write to"):
         check_writable(tmp_path / "a.txt")
     assert only(tmp_path) == ["file"]
+
+
+def test_a_fingerprint_is_of_what_a_file_holds(tmp_path):
+    for name, content in (("a", b"one" * 10**6), ("b", b"one" * 10**6), ("c", b"one" * 10**6 + b"!")):
+        (tmp_path / name).write_bytes(content)
+    assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "b") != fingerprint(tmp_path / "c")
+    (tmp_path / "a").write_bytes(b"123456789")
+    assert fingerprint(tmp_path / "a") == "cbf43926"  # the CRC-32's own check value

@@ -317,3 +317,23 @@ def test_real_pictures_are_read(assets):
         assert min(picture.shape[:2]) >= 450
         assert 0 <= picture.min() < 0.2
         assert 0.8 < picture.max() <= 1
+
+
+def test_pictures_are_found_in_folders(tmp_path):
+    for name in ("b.png", "a.JPG", "sub/c.jpeg", "notes.txt", ".hidden.png"):
+        path = tmp_path / "all" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = [str(p.relative_to(tmp_path / "all")) for p in image.pictures_in(tmp_path / "all")]
+    assert found == ["a.JPG", "b.png", "sub/c.jpeg"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty holds no picture \(\.png, "):
+        image.pictures_in(tmp_path / "empty")
+    with pytest.raises(UserError, match=r"no folder at .*nowhere"):
+        image.pictures_in(tmp_path / "nowhere")
+
+
+def test_a_video_is_told_from_a_broken_picture(tmp_path):
+    (tmp_path / "holiday.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(64))
+    with pytest.raises(UserError, match=r"holiday\.mp4 is a video; arf video paints videos"):
+        image.read(tmp_path / "holiday.mp4")

@@ -15,13 +15,15 @@ from typing import Annotated, Any, Union
 import tyro
 
 from arf.allocator import keep_freed_memory
-from arf.cli import networks, pictures, scene
+from arf.cli import film, networks, pictures, scene, training
 from arf.cli.common import report
 from arf.errors import UserError
 from arf.files import cannot_write
 from arf.presets import apply_preset
 
-COMMANDS = {**scene.COMMANDS, **pictures.COMMANDS, **networks.COMMANDS}
+COMMANDS = {
+    name: command for group in (scene, pictures, networks, film, training) for name, command in group.COMMANDS.items()
+}
 Command = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, (kind, _) in COMMANDS.items())]  # noqa: UP007
 HANDLERS = dict(COMMANDS.values())
 

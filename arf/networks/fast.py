@@ -136,9 +136,9 @@ class FastNetwork(nn.Module):
         """
         if mix is None:
             mix = pictures.new_ones(len(pictures), 1)
-        return at_any_size(lambda x: self._paint(x, mix), pictures, STRIDE)
+        return at_any_size(lambda x: self.paint(x, mix), pictures, STRIDE)
 
-    def _paint(self, x: Tensor, mix: Tensor) -> Tensor:
+    def paint(self, x: Tensor, mix: Tensor) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         for layer in (*self.down, *self.residuals, *self.up):
             x = layer(x, mix)

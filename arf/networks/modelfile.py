@@ -15,6 +15,7 @@ from arf.errors import UserError
 from arf.files import cannot_read
 from arf.networks import published
 from arf.networks.adain import AdainNetwork, Decoder
+from arf.networks.cast import CastNetwork
 from arf.networks.fast import Architecture, FastNetwork
 from arf.tensors import load_tensors, save_tensors
 
@@ -50,9 +51,7 @@ def find(model: str | Path, kind: str) -> Path:
 
 def save_adain(path: Path, network: AdainNetwork) -> None:
     """Write AdaIN's decoder, with the name of the encoder that it belongs to."""
-    encoder = network.encoder
-    notes = {"encoder": encoder.name, "fingerprint": encoder.fingerprint, "widths": network.decoder.widths}
-    _save(path, network.decoder, "adain", **notes)
+    _save(path, network.decoder, "adain", **_belongings(network.encoder, network.decoder))
 
 
 def open_adain(model: str | Path, weights: Path | None = None) -> AdainNetwork:
@@ -71,13 +70,29 @@ def open_adain(model: str | Path, weights: Path | None = None) -> AdainNetwork:
             raise UserError(f"{path} is a published decoder; give its normalised VGG-19 with --encoder-weights FILE")
         return published.adain_network(path, weights)
     tensors, notes = _open(path, "adain")
-    encoder: Encoder = encoders.load(notes["encoder"], weights, padding="reflect")
-    if encoder.fingerprint != notes["fingerprint"]:
-        raise UserError(
-            f"{path} was trained on other weights of {encoder.name} ({notes['fingerprint']}, these are "
-            f"{encoder.fingerprint}); give --encoder-weights FILE with its own"
-        )
-    return AdainNetwork(encoder, _fill(Decoder(notes["widths"]), tensors, path))
+    return AdainNetwork(_encoder(notes, weights, path), _fill(Decoder(notes["widths"]), tensors, path))
+
+
+def save_cast(path: Path, network: CastNetwork) -> None:
+    """Write CAST's two decoders, with the name of the encoder that they belong to."""
+    _save(path, network.decoders, "cast", **_belongings(network.encoder, network.decoders["painting"]))
+
+
+def open_cast(model: str | Path, weights: Path | None = None) -> CastNetwork:
+    """CAST's network from a file of its decoders.
+
+    Args:
+        model: see `find`.
+        weights: file of the encoder's weights; see `encoder.load`.
+
+    Raises:
+        UserError: as `open_adain`.
+    """
+    path = find(model, "cast-")
+    tensors, notes = _open(path, "cast")
+    network = CastNetwork(_encoder(notes, weights, path), Decoder(notes["widths"]))
+    _fill(network.decoders, tensors, path)
+    return network
 
 
 def save_fast(path: Path, network: FastNetwork) -> None:
@@ -105,6 +120,26 @@ def open_fast(model: str | Path) -> FastNetwork:
 def _save(path: Path, network: nn.Module, kind: str, **notes: Any) -> None:
     half = {name: t.half() if t.is_floating_point() else t for name, t in network.state_dict().items()}
     save_tensors(path, half, arf_network=kind, **notes)
+
+
+def kind_of(path: Path) -> str | None:
+    """Which of `KINDS` a file of ours holds; None for what arf did not write."""
+    return load_tensors(path, "train it again, or get it again")[1].get("arf_network")
+
+
+def _belongings(encoder: Encoder, decoder: Decoder) -> dict[str, Any]:
+    return {"encoder": encoder.name, "fingerprint": encoder.fingerprint, "widths": decoder.widths}
+
+
+def _encoder(notes: dict[str, Any], weights: Path | None, path: Path) -> Encoder:
+    """The encoder that a decoder belongs to."""
+    encoder = encoders.load(notes["encoder"], weights, padding="reflect")
+    if encoder.fingerprint != notes["fingerprint"]:
+        raise UserError(
+            f"{path} was trained on other weights of {encoder.name} ({notes['fingerprint']}, these are "
+            f"{encoder.fingerprint}); give --encoder-weights FILE with its own"
+        )
+    return encoder
 
 
 def _open(path: Path, *kinds: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -18,7 +18,7 @@ from arf.networks import modelfile
 from arf.networks.adain import AdainNetwork
 from arf.networks.fast import FastNetwork
 from arf.networks.layers import Pictures, Stylizer
-from arf.networks.settings import AdainSettings, FastSettings
+from arf.networks.settings import AdainSettings, CastSettings, FastSettings
 from arf.settings import check_weights
 
 Mask = Float[Tensor, "h w"]
@@ -27,7 +27,7 @@ SHARE = 0.8  # of the free memory that a picture may take
 
 @dataclass(frozen=True)
 class AdainPainter:
-    """AdaIN with the styles that it is to paint in.
+    """AdaIN, trained as in its paper or as in CAST, with the styles that it is to paint in.
 
     Args:
         styles: pictures [H, W, 3] of any size.
@@ -53,7 +53,7 @@ class AdainPainter:
         if not styles:
             raise UserError("no style picture: give at least one with --style PICTURE")
         check_weights("style_weight", tuple(weights), "styles", tuple(styles))
-        network = modelfile.open_adain(settings.model, settings.encoder_weights).to(pick_device(settings.device))
+        network = _open(settings).to(pick_device(settings.device))
         fitted = [image.fit_long_side(style, _style_side(style, settings.style_size)) for style in styles]
         return cls(network, fitted, list(weights) or [1.0] * len(styles), settings)
 
@@ -170,6 +170,12 @@ def _in_color(painted: Pictures, content: Pictures, preserve_color: str) -> Pict
     return painted.clamp(0, 1)
 
 
+def _open(settings: AdainSettings) -> AdainNetwork:
+    if isinstance(settings, CastSettings):
+        return modelfile.open_cast(settings.model, settings.encoder_weights).to_domain(settings.to)
+    return modelfile.open_adain(settings.model, settings.encoder_weights)
+
+
 def _style_side(style: Picture, size: int) -> int:
     """The long side at which a style is looked at, so that its short side has at least 16 pixels."""
     height, width = style.shape[:2]
@@ -195,6 +201,18 @@ def adain(
 ) -> Picture:
     """A picture [H, W, 3] in one or more styles (Huang & Belongie, ICCV 2017). For several, keep an `AdainPainter`."""
     return AdainPainter.open(styles, style_weights, settings)(content, masks)
+
+
+def cast(
+    content: Picture,
+    styles: Sequence[Picture],
+    style_weights: Sequence[float] = (),
+    masks: Sequence[Mask] = (),
+    settings: CastSettings | None = None,
+) -> Picture:
+    """A picture [H, W, 3] in one or more styles (CAST; Zhang et al., SIGGRAPH 2022). For several, keep an
+    `AdainPainter` with `CastSettings`."""
+    return AdainPainter.open(styles, style_weights, settings or CastSettings())(content, masks)
 
 
 def fast(

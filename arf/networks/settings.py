@@ -46,6 +46,16 @@ class AdainSettings(PaintSettings):
 
 
 @dataclass
+class CastSettings(AdainSettings):
+    """Any style, by statistics and a decoder that was trained by contrast."""
+
+    model: str = "compact"
+    """The decoders: compact, which comes with arf; or a file or run of `arf train cast`."""
+    to: Literal["painting", "photograph"] = "painting"
+    """Paint a photograph like a painting, or make a painting look like a photograph (the style is one then)."""
+
+
+@dataclass
 class FastSettings(PaintSettings):
     """One of the styles that a network was trained for."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from arf import encoder as encoders
 from arf.image import Picture
@@ -27,8 +27,8 @@ class Objective(nn.Module):
         super().__init__()
         self.network, self.settings = network, settings
 
-    def forward(self, pictures: list[Tensor], samples: list[int]) -> Terms:
-        content, style = pictures
+    def forward(self, batch: Batch) -> Terms:
+        content, style = batch.pictures
         encoder, s = self.network.encoder, self.settings
         with torch.no_grad():
             styles = {tap: f.float() for tap, f in encoder(style, STYLE_TAPS).items()}

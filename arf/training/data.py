@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -49,15 +49,21 @@ class Batch:
         pictures: one tensor [B, 3, size, size] for each source and crop.
         samples: numbers of the samples, from 0 on over the whole training.
         broken: files that could not be read.
+        files: for each sample, which file of each source was drawn.
     """
 
     pictures: list[Float[Tensor, "b 3 h w"]]
     samples: list[int]
     broken: list[str] = field(default_factory=list)
+    files: list[list[int]] = field(default_factory=list)
 
     def to(self, device: torch.device) -> Batch:
         moved = [p.to(device, non_blocking=True, memory_format=torch.channels_last) for p in self.pictures]
-        return Batch(moved, self.samples, self.broken)
+        return Batch(moved, self.samples, self.broken, self.files)
+
+    def drawn(self, source: int) -> Int[Tensor, " b"]:
+        """Which file of a source each sample is of, on the pictures' device."""
+        return torch.tensor([files[source] for files in self.files], device=self.pictures[0].device)
 
 
 class Samples(Dataset):
@@ -67,22 +73,26 @@ class Samples(Dataset):
         self.sources, self.size, self.seed = list(sources), size, seed
 
     def __getitem__(self, number: int) -> Batch:
-        pictures, broken = [], []
+        pictures, broken, files = [], [], []
         for index, source in enumerate(self.sources):
             rng = np.random.default_rng([self.seed, index, number])
-            picture = self._read(source, index, number, rng, broken)
+            picture, file = self._read(source, index, number, rng, broken)
+            files.append(file)
             pictures += [self._crop(picture, source, rng) for _ in range(source.crops)]
-        return Batch(pictures, [number], broken)
+        return Batch(pictures, [number], broken, [files])
 
-    def _read(self, source: Source, index: int, number: int, rng: np.random.Generator, broken: list[str]) -> Tensor:
+    def _read(
+        self, source: Source, index: int, number: int, rng: np.random.Generator, broken: list[str]
+    ) -> tuple[Tensor, int]:
+        """The picture of a sample, and the number of its file."""
         turn, place = divmod(number, len(source.files))
-        choice = _order(len(source.files), self.seed, index, turn)[place]
+        choice = int(_order(len(source.files), self.seed, index, turn)[place])
         for _ in range(TRIES):
             try:
-                return image.read(source.files[choice], short_side=source.load)
+                return image.read(source.files[choice], short_side=source.load), choice
             except UserError:
                 broken.append(str(source.files[choice]))
-                choice = rng.integers(len(source.files))
+                choice = int(rng.integers(len(source.files)))
         raise UserError(f"{TRIES} pictures in a row cannot be read, {broken[-1]} the last; look at the folder")
 
     def _crop(self, picture: Tensor, source: Source, rng: np.random.Generator) -> Tensor:
@@ -110,4 +120,5 @@ def stream(
 
 def _stack(samples: list[Batch]) -> Batch:
     pictures = [torch.stack(group) for group in zip(*(s.pictures for s in samples), strict=True)]
-    return Batch(pictures, [n for s in samples for n in s.samples], [b for s in samples for b in s.broken])
+    numbers = [n for s in samples for n in s.samples]
+    return Batch(pictures, numbers, [b for s in samples for b in s.broken], [f for s in samples for f in s.files])

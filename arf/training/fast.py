@@ -30,10 +30,12 @@ class Objective(nn.Module):
     Every tap counts alike, on the encoder's common scale.
 
     Args:
-        styles: rows of the network's styles that are trained, each with its pictures' Gram matrices.
+        grams: the network's rows that are trained, each with the Gram matrices of its style.
     """
 
-    def __init__(self, network: FastNetwork, encoder: Encoder, grams: dict[int, dict[str, Tensor]], settings) -> None:
+    def __init__(
+        self, network: FastNetwork, encoder: Encoder, grams: dict[int, dict[str, Tensor]], settings: TrainSettings
+    ) -> None:
         super().__init__()
         self.network, self.encoder, self.settings = network, encoder, settings
         self.rows = list(grams)
@@ -46,10 +48,10 @@ class Objective(nn.Module):
         rows = torch.tensor(self.rows, device=device)[chosen]
         return chosen, nn.functional.one_hot(rows, self.network.architecture.styles).float()
 
-    def forward(self, pictures: list[Tensor], samples: list[int]) -> Terms:
-        (photos,) = pictures
+    def forward(self, batch: Batch) -> Terms:
+        (photos,) = batch.pictures
         s = self.settings
-        chosen, mix = self.mix(samples)
+        chosen, mix = self.mix(batch.samples)
         with torch.no_grad():
             content = self.encoder(photos, [CONTENT_TAP])[CONTENT_TAP].float()
         painted = self.network(photos, mix).float()

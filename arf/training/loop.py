@@ -141,7 +141,7 @@ class Loop:
             group["lr"] = phase.rate(self.step)
         phase.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.team.device.type, kind, enabled=self.half):
-            terms = objective(batch.pictures, batch.samples)
+            terms = objective(batch)
         scaler.scale(sum(terms.values())).backward()
         scaler.step(phase.optimizer)
         scaler.update()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from arf.device import pick_device
@@ -39,6 +39,14 @@ class Team:
         if self.ranks == 1 or not any(p.requires_grad for p in objective.parameters()):
             return objective
         return DistributedDataParallel(objective, broadcast_buffers=False)
+
+    def stack(self, value: Tensor) -> Tensor:
+        """Rows of all processes, in the order in which one process would have had them (see `data.stream`)."""
+        if self.ranks == 1:
+            return value
+        parts = [torch.empty_like(value) for _ in range(self.ranks)]
+        distributed.all_gather(parts, value.contiguous())
+        return torch.stack(parts, 1).flatten(0, 1)
 
     def gather(self, value: Any) -> list[Any]:
         """What every process has."""

@@ -30,10 +30,13 @@ class TrainSettings:
     schedule: Literal["paper", "cosine"] = "paper"
     """How the learning rate falls: as in the method's paper, or along a cosine to 0, which gives better networks when
     there are few steps."""
-    content_weight: float = 1.0
-    """Weight of the content loss."""
+    content_weight: float | None = None
+    """Weight of the content loss, 1; with cast of how well the photograph can be made again, 4."""
     style_weight: float | None = None
-    """Weight of the style loss, at the encoder's common scale; adain 10, fast and many 30."""
+    """Weight of the style loss, at the encoder's common scale; adain 10, fast and many 30. With cast of the contrast,
+    0.05."""
+    adversarial_weight: float = 0.1
+    """cast: weight of looking like a painting, or a photograph."""
     tv_weight: float = 0.0
     """fast, many: weight of total variation; more is smoother."""
     style_size: int = 384
@@ -41,7 +44,8 @@ class TrainSettings:
     norm: Literal["instance", "batch"] = "instance"
     """fast: normalisation of the network's layers."""
     width: int = 32
-    """fast, many: channels of the network at full size; 16 is four times faster, and a quarter as large."""
+    """fast, many: channels of the network at full size; 16 is four times faster, and a quarter as large. cast: half of
+    those of the discriminators' first layer."""
     encoder: Literal["compact", "vgg19", "vgg16"] = "compact"
     """The network that judges, and with adain and cast also the one that looks at the pictures."""
     encoder_weights: Path | None = None
@@ -65,7 +69,7 @@ class TrainSettings:
         within(self, 32, 4096, "crop")
         within(self, self.crop, 16384, "load")
         within(self, 1e-9, 1, "learning_rate")
-        within(self, 0, inf, "content_weight", "style_weight", "tv_weight")
+        within(self, 0, inf, "content_weight", "style_weight", "adversarial_weight", "tv_weight")
         within(self, 32, 8192, "style_size")
         within(self, 4, 256, "width")
         within(self, 0, 64, "workers")
@@ -73,7 +77,7 @@ class TrainSettings:
 
     def for_method(self, method: Method) -> TrainSettings:
         """These settings with what was left out filled in."""
-        defaults: dict[str, Any] = {"load": self.crop, **BY_METHOD[method]}
+        defaults: dict[str, Any] = {"load": self.crop, "content_weight": 1.0, **BY_METHOD[method]}
         defaults["load"] = max(defaults["load"], self.crop)
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
 
@@ -89,5 +93,12 @@ BY_METHOD: dict[str, dict[str, Any]] = {
     "adain": {"steps": 160_000, "batch": 8, "load": 512, "learning_rate": 1e-4, "style_weight": 10.0},
     "fast": {"steps": 40_000, "batch": 4, "learning_rate": 1e-3, "style_weight": 30.0},
     "many": {"steps": 40_000, "batch": 16, "learning_rate": 1e-3, "style_weight": 30.0},
-    "cast": {"steps": 200_000, "batch": 1, "load": 286, "learning_rate": 1e-4, "style_weight": 1.0},
+    "cast": {
+        "steps": 200_000,
+        "batch": 1,
+        "load": 286,
+        "learning_rate": 1e-4,
+        "content_weight": 4.0,
+        "style_weight": 0.05,
+    },
 }

@@ -9,8 +9,10 @@ import torch
 from arf.errors import UserError
 from arf.image import pictures_in
 from arf.networks import modelfile
+from arf.networks.cast import CastNetwork
 from arf.runs import Run
 from arf.training.adain import AdainTrainee
+from arf.training.cast import CastTrainee
 from arf.training.fast import FastTrainee
 from arf.training.loop import Loop, Progress, finish, folder_of
 from arf.training.processes import Team, team
@@ -35,8 +37,8 @@ def train(
     Args:
         content: folder of photographs.
         style: adain, cast: folders of paintings. fast: the picture. many: pictures, or folders of them.
-        start: a model to begin with. adain, fast: it is trained further. many: the styles are added to it, and those
-            that it has stay as they are.
+        start: a model to begin with. adain, fast, cast: it is trained further; cast may also begin with one of adain.
+            many: the styles are added to it, and those that it has stay as they are.
         progress: called every few steps.
         resume: an unfinished run to go on with; its own inputs and settings must be the ones given.
 
@@ -72,6 +74,8 @@ def _trainee(
     if method == "adain":
         begun = modelfile.open_adain(start, settings.encoder_weights) if start else None
         return AdainTrainee(contents, styles, settings, team.device, begun)
+    if method == "cast":
+        return CastTrainee(contents, styles, settings, team, _cast_start(start, settings) if start else None)
     if method == "fast" and len(styles) > 1:
         raise UserError(f"{len(styles)} style pictures; a fast network has one: name it, or use arf train many")
     if len({path.stem for path in styles}) < len(styles):
@@ -85,3 +89,12 @@ def _trainee(
     if network and (twice := sorted({path.stem for path in styles} & set(network.names))) and method == "many":
         raise UserError(f"{start} has a style {twice[0]!r} already; styles are chosen by name: rename the picture")
     return FastTrainee(contents, styles, settings, team.device, network)
+
+
+def _cast_start(start: Path, settings: TrainSettings) -> CastNetwork:
+    """CAST's network, or one that begins with AdaIN's decoder in both directions."""
+    path = modelfile.find(start, "adain-")
+    if modelfile.kind_of(path) == "adain":
+        begun = modelfile.open_adain(path, settings.encoder_weights)
+        return CastNetwork(begun.encoder, begun.decoder)
+    return modelfile.open_cast(start, settings.encoder_weights)

@@ -23,8 +23,8 @@ class Phase:
 
     Attributes:
         name: a short word.
-        objective: called with the batch's pictures and the numbers of its samples; returns the terms, which are
-            summed. Its parameters are those that learn in this phase, and frozen ones.
+        objective: called with the batch; returns the terms, which are summed. Its parameters are those that learn in
+            this phase, and frozen ones.
         optimizer: over those that learn.
         rate: learning rate at a step.
     """

@@ -6,12 +6,12 @@ import logging
 import pytest
 import torch
 from commands import refused, run
-from trained import adain_file, fast_file
+from trained import adain_file, cast_file, fast_file
 
 from arf import footage, image, natural, video
 from arf.networks import paint
 from arf.networks.adain import AdainNetwork
-from arf.networks.settings import AdainSettings, FastSettings
+from arf.networks.settings import AdainSettings, CastSettings, FastSettings
 
 
 @pytest.fixture
@@ -42,6 +42,20 @@ def test_adain_paints_a_folder(tmp_path, photos, capsys):
     settings = AdainSettings(model=str(model), alpha=0.5)
     expected = paint.adain(content, [image.read(photos / "p1.png")], settings=settings)
     assert torch.equal(image.to_bytes(image.read(written[2])), image.to_bytes(expected))
+
+
+def test_cast_paints_in_both_directions(tmp_path, photos, capsys):
+    model, content = cast_file(tmp_path), image.read(photos / "p0.png")
+    style, painted = image.read(photos / "p1.png"), {}
+    for domain in ("painting", "photograph"):
+        output = tmp_path / f"{domain}.png"
+        flags = "--style", photos / "p1.png", "--model", model, "--to", domain, "--output", output
+        assert run(capsys, "cast", photos / "p0.png", *flags) == (0, f"{output}\n", "")
+        painted[domain] = image.to_bytes(image.read(output))
+    expected = paint.cast(content, [style], settings=CastSettings(model=str(model), to="photograph"))
+    assert torch.equal(painted["photograph"], image.to_bytes(expected))
+    same = paint.adain(content, [style], settings=AdainSettings(model=str(adain_file(tmp_path))))
+    assert torch.equal(painted["painting"], image.to_bytes(same))  # the decoder that this one began with
 
 
 def test_adain_takes_masks(tmp_path, photos, capsys, caplog):
@@ -78,6 +92,8 @@ def test_bad_input_is_refused_in_one_line(tmp_path, photos, capsys):
         (("fast", one, one, "--model", model, "--style", 0), "two of the pictures would both be written"),
         (("adain", one), "no style picture"),
         (("adain", one, "--style", one, "--model", model), "is a model of arf train many"),
+        (("cast", one, "--style", one, "--model", model), "is a model of arf train many; one of arf train cast"),
+        (("adain", one, "--style", one, "--model", cast_file(tmp_path)), "is a model of arf train cast"),
         (("train",), "say what to train"),
         (("train", "fast", "--style", one), "no photographs"),
         (("train", "fast", "--style", one, "--content", empty), "holds no picture"),
@@ -87,12 +103,13 @@ def test_bad_input_is_refused_in_one_line(tmp_path, photos, capsys):
     assert not (tmp_path / "outputs").exists()
 
 
-def test_a_video_is_painted_and_gone_on_with(tmp_path, photos, capsys, monkeypatch):
+@pytest.mark.parametrize(("method", "made"), [("adain", adain_file), ("cast", cast_file)])
+def test_a_video_is_painted_and_gone_on_with(tmp_path, photos, capsys, monkeypatch, method, made):
     pictures = natural.pictures(6, 48, seed=5).permute(0, 2, 3, 1)
     with video.Writer(tmp_path / "in.mp4", fps=12) as writer:
         for picture in pictures:
             writer.write(picture)
-    flags = "--method", "adain", "--style", photos / "p1.png", "--model", adain_file(tmp_path), "--save-every", 2
+    flags = "--method", method, "--style", photos / "p1.png", "--model", made(tmp_path), "--save-every", 2
     words = "video", tmp_path / "in.mp4", *flags, "--batch", 2, "--output", tmp_path / "out.mp4"
     calls, paint_frames = [], AdainNetwork.forward
 
@@ -111,7 +128,7 @@ def test_a_video_is_painted_and_gone_on_with(tmp_path, photos, capsys, monkeypat
     assert (code, said["frames"], said["fps"], said["sound"]) == (0, 6, 12.0, "none")
     assert calls == [2, 2, 2, 2]  # the first part was not painted again
     assert footage.probe(tmp_path / "out.mp4").frames == 6
-    assert "is a video; arf video paints videos" in refused(capsys, "adain", tmp_path / "in.mp4", *flags[2:-2])
+    assert "is a video; arf video paints videos" in refused(capsys, method, tmp_path / "in.mp4", *flags[2:-2])
     fast = "--method", "many", "--model", fast_file(tmp_path), "--style"
     assert "has no style '3'" in refused(capsys, "video", tmp_path / "in.mp4", *fast, 3)
     assert "is a picture, not a video" in refused(capsys, "video", photos / "p0.png", *fast, 0)
@@ -120,21 +137,8 @@ def test_a_video_is_painted_and_gone_on_with(tmp_path, photos, capsys, monkeypat
 
 def test_a_finished_training_is_not_resumed(tmp_path, photos, capsys):
     flags = (
-        "--steps",
-        2,
-        "--batch",
-        1,
-        "--crop",
-        32,
-        "--width",
-        4,
-        "--style-size",
-        48,
-        "--workers",
-        1,
-        "--device",
-        "cpu",
-    )
+        "--steps", 2, "--batch", 1, "--crop", 32, "--width", 4, "--style-size", 48, "--workers", 1, "--device", "cpu",
+    )  # fmt: skip
     words = "train", "fast", "--content", photos, "--style", photos / "p0.png", *flags
     code, out, _ = run(capsys, *words, "--output", tmp_path / "runs")
     assert code == 0

@@ -9,6 +9,7 @@ import torch
 from arf import encoder as encoders
 from arf.networks import modelfile
 from arf.networks.adain import AdainNetwork, Decoder
+from arf.networks.cast import CastNetwork
 from arf.networks.fast import Architecture, FastNetwork
 from arf.networks.layers import InstanceNorm
 
@@ -24,6 +25,16 @@ def adain_file(folder: Path) -> Path:
     decoder.convolutions["relu1_1"].conv.weight.data.mul_(0.1)
     decoder.convolutions["relu1_1"].conv.bias.data.fill_(0.5)
     modelfile.save_adain(path, AdainNetwork(encoder, decoder))
+    return path
+
+
+def cast_file(folder: Path) -> Path:
+    """Decoders of the compact encoder that differ."""
+    begun = modelfile.open_adain(adain_file(folder))
+    network = CastNetwork(begun.encoder, begun.decoder)
+    network.decoders["photograph"].convolutions["relu1_1"].conv.bias.data.fill_(0.25)
+    path = folder / "decoders.safetensors"
+    modelfile.save_cast(path, network)
     return path
 
 

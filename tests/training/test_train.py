@@ -33,7 +33,7 @@ def equal(one: Run, other: Run, tolerance: float = 0.0) -> bool:
 
 def begin(tmp_path, method="fast", progress=None, **options) -> Run:
     photos, paintings = folders(tmp_path)
-    style = paintings if method == "many" else paintings / "p4.png"
+    style = paintings if method in ("many", "cast") else paintings / "p4.png"
     return train(method, photos, (style,), small(**options), tmp_path / "runs", progress=progress)
 
 
@@ -61,14 +61,14 @@ def test_training_learns_and_writes_what_it_promises(tmp_path, method):
     assert Run.open(run.path, "training").info["metrics"]["skipped"] == 0
 
 
-@pytest.mark.parametrize("method", ["adain", "fast", "many"])
+@pytest.mark.parametrize("method", ["adain", "fast", "many", "cast"])
 def test_a_killed_training_goes_on_to_the_same_network(tmp_path, method):
     options = {"batch": 2, "precision": "half" if method == "fast" else "full"}
     if method == "fast":
         options["norm"] = "batch"  # which has running statistics
     whole = begin(tmp_path, method, **options)
     photos, paintings = folders(tmp_path)
-    style = (paintings if method == "many" else paintings / "p4.png",)
+    style = (paintings if method in ("many", "cast") else paintings / "p4.png",)
 
     save = Loop.save
 

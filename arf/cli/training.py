@@ -1,0 +1,109 @@
+"""The commands that train networks, and hand them on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
+
+from arf.cli.common import Talk, progress
+from arf.cli.scene import Output
+from arf.errors import UserError
+from arf.networks.settings import AdainSettings, CastSettings, FastSettings
+from arf.training.settings import Method, TrainSettings
+
+
+@dataclass
+class Train:
+    """Train a network on folders of pictures; several GPUs by: torchrun --nproc-per-node=N -m arf train ..."""
+
+    method: Positional[Method | None] = None
+    """adain: any style. fast: one style. many: several in one network. cast: any style, by contrast."""
+    content: Path | None = None
+    """Folder of photographs."""
+    style: UseAppendAction[tuple[Path, ...]] = ()
+    """adain, cast: folder of paintings. fast: the picture. many: pictures, each with --style, or a folder."""
+    start: Path | None = None
+    """A model to begin with. adain, fast, cast: it is trained further; cast may also begin with one of adain. many: the
+    styles are added to it by training their own rows alone, and those that it has stay as they are."""
+    config: Path | None = None
+    """Preset; flags win over it."""
+    resume: Path | None = None
+    """An unfinished run to go on with, in place of everything else."""
+    settings: OmitArgPrefixes[TrainSettings] = field(default_factory=TrainSettings)
+    common: OmitArgPrefixes[Output] = field(default_factory=Output)
+
+
+@dataclass
+class Onnx:
+    """Write a network as an ONNX file, and check it against PyTorch with onnxruntime."""
+
+    method: Positional[Literal["adain", "cast", "fast", "many"]]
+    """adain, cast: encoder and decoder. fast, many: a network of one style or many."""
+    model: str | None = None
+    """The network, as in `arf adain`, `arf cast` and `arf fast`; one that comes with arf when left out."""
+    encoder_weights: Path | None = None
+    """adain, cast: weights file of the encoder, as in `arf adain`."""
+    output: Path | None = None
+    """File to write (.onnx). By default outputs/<method>.onnx."""
+    common: OmitArgPrefixes[Talk] = field(default_factory=Talk)
+
+
+def _train(command: Train) -> dict[str, Any]:
+    from arf.runs import Run, settings_from
+    from arf.training.train import train
+
+    if command.resume:
+        run = Run.open(command.resume, "training", finished=False)
+        if run.info["finished"]:
+            raise UserError(f"{run.path} has finished; begin a new run, or train it further with --start {run.path}")
+        asked, settings = run.info["asked"], settings_from(TrainSettings, run.info["settings"])
+        method, content, start = asked["method"], Path(asked["content"]), asked["start"] and Path(asked["start"])
+        style = tuple(Path(path) for path in asked["style"])
+    else:
+        run, method, content, style, start = None, command.method, command.content, command.style, command.start
+        settings = command.settings
+        if method is None:
+            raise UserError("say what to train: arf train adain, fast, many or cast")
+        if content is None:
+            raise UserError("no photographs: give a folder of them with --content")
+    with progress(command.common) as bars:
+        run = train(method, content, style, settings, command.common.output, start, bars, run)
+    if run is None:  # the first process has said it
+        return {}
+    metrics = run.info["metrics"]
+    skipped = f"\n{metrics['skipped']} files could not be read" if metrics["skipped"] else ""
+    model = run.path / "model.safetensors"
+    return {
+        "run": run.path, "model": model, **metrics,
+        "say": f"{model}{skipped}\nlook at {run.path / 'preview.png'}",
+    }  # fmt: skip
+
+
+def _onnx(command: Onnx) -> dict[str, Any]:
+    from arf.networks import modelfile
+    from arf.networks.onnx_file import export
+
+    if command.method == "adain":
+        network = modelfile.open_adain(command.model or AdainSettings.model, command.encoder_weights)
+    elif command.method == "cast":
+        network = modelfile.open_cast(command.model or CastSettings.model, command.encoder_weights).to_domain(
+            "painting"
+        )
+    else:
+        network = modelfile.open_fast(command.model or FastSettings.model)
+    told = export(network, command.output or Path("outputs") / f"{command.method}.onnx")
+    styles = f"; mix: weights of {', '.join(network.names)}" if "mix" in told.inputs else ""
+    checked = "not checked: onnxruntime is not installed"
+    if told.difference is not None:
+        checked = f"at most {told.difference:.1g} from PyTorch's"
+    inputs = ", ".join(told.inputs)
+    return {
+        **vars(told),
+        "say": f"{told.path}  inputs: {inputs}; sides are multiples of {told.multiple}{styles}; {checked}",
+    }
+
+
+COMMANDS = {"train": (Train, _train), "onnx": (Onnx, _onnx)}
