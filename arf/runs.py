@@ -72,7 +72,7 @@ class Run:
         if wanted:
             return wanted[-1]
         if not runs:
-            raise UserError(f"{path} is no run and holds none: it has no {INFO}; give a folder that `arf fit` wrote")
+            raise UserError(f"{path} is no run and holds none: it has no {INFO}; give the folder of a run")
         if any(kind in (None, r.info["kind"]) for r in runs):
             raise UserError(f"{runs[-1].path} has not finished; continue it with --resume {runs[-1].path}")
         raise UserError(f"{path} holds a {runs[-1].info['kind']} run, but a {kind} run is needed")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+GO_ON = "; what was done is saved, go on with --resume RUN"  # after a job was stopped
+
 
 @dataclass
 class Talk:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import Talk, progress
+from arf.cli.common import GO_ON, Talk, progress
 from arf.errors import UserError
 from arf.settings import DemoSettings, ExportSettings, FitSettings, RenderSettings, StylizeSettings
 
@@ -228,7 +228,6 @@ def _refuse_finished(run) -> None:
         raise UserError(f"{run.path} has finished; there is nothing to resume")
 
 
-GO_ON = "; what was done is saved, go on with --resume RUN"
 AFTER_A_STOP = {"demo": "; what was done is saved, call it again to go on", "fit": GO_ON, "stylize": GO_ON}
 COMMANDS = {
     "demo": (Demo, _demo),

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import Talk, progress
+from arf.cli.common import GO_ON, Talk, progress
 from arf.cli.scene import Output
 from arf.errors import UserError
 from arf.networks.settings import AdainSettings, CastSettings, FastSettings
@@ -70,7 +70,10 @@ def _train(command: Train) -> dict[str, Any]:
         if content is None:
             raise UserError("no photographs: give a folder of them with --content")
     with progress(command.common) as bars:
-        run = train(method, content, style, settings, command.common.output, start, bars, run)
+        try:
+            run = train(method, content, style, settings, command.common.output, start, bars, run)
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(GO_ON) from stop
     if run is None:  # the first process has said it
         return {}
     metrics = run.info["metrics"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,13 @@ from arf import footage, image, natural, video
 from arf.networks import paint
 from arf.networks.adain import AdainNetwork
 from arf.networks.settings import AdainSettings, CastSettings, FastSettings
+from arf.runs import Run
+from arf.tensors import load_tensors
+from arf.training.loop import Loop
+
+TINY = (
+    "--steps", 2, "--batch", 1, "--crop", 32, "--width", 4, "--style-size", 48, "--workers", 1, "--device", "cpu",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -135,11 +143,28 @@ def test_a_video_is_painted_and_gone_on_with(tmp_path, photos, capsys, monkeypat
     assert "needs a --model" in refused(capsys, "video", tmp_path / "in.mp4", "--method", "fast")
 
 
+def test_a_stopped_training_is_gone_on_with(tmp_path, photos, capsys, monkeypatch):
+    words = "train", "cast", "--content", photos, "--style", photos, *TINY, "--output", tmp_path / "runs"
+    update = Loop._update
+
+    def stop(loop, *more):
+        update(loop, *more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_update", stop)
+        code, _, err = run(capsys, *words)
+    assert (code, err) == (130, "arf: stopped; what was done is saved, go on with --resume RUN\n")
+    code, out, _ = run(capsys, "train", "--resume", tmp_path / "runs", "--json")
+    assert code == 0
+    assert Run.open(json.loads(out)["run"], "training").info["steps"] == 2
+    whole = run(capsys, *words, "--json")[1]
+    first, second = (load_tensors(Path(json.loads(said)["model"]), "")[0] for said in (out, whole))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 def test_a_finished_training_is_not_resumed(tmp_path, photos, capsys):
-    flags = (
-        "--steps", 2, "--batch", 1, "--crop", 32, "--width", 4, "--style-size", 48, "--workers", 1, "--device", "cpu",
-    )  # fmt: skip
-    words = "train", "fast", "--content", photos, "--style", photos / "p0.png", *flags
+    words = "train", "fast", "--content", photos, "--style", photos / "p0.png", *TINY
     code, out, _ = run(capsys, *words, "--output", tmp_path / "runs")
     assert code == 0
     model = out.splitlines()[0]

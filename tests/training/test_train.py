@@ -133,13 +133,15 @@ def test_training_further_begins_with_the_model(tmp_path):
         train("many", photos, (paintings,), settings, tmp_path / "more", start=old.path)
 
 
-def test_two_processes_train_what_one_does(tmp_path):
+@pytest.mark.parametrize("method", ["many", "cast"])
+def test_two_processes_train_what_one_does(tmp_path, method):
     photos, paintings = folders(tmp_path)
     options = {"steps": 3, "batch": 4, "crop": 32, "load": 48, "width": 4, "style_size": 48, "workers": 0}
-    one = train("many", photos, (paintings,), small(**options), tmp_path / "one")
-    other = train("many", photos, (paintings,), small(**options, seed=1), tmp_path / "other")
+    options["learning_rate"] = 1e-3
+    one = train(method, photos, (paintings,), small(**options), tmp_path / "one")
+    other = train(method, photos, (paintings,), small(**options, seed=1), tmp_path / "other")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "arf"]
-    command += ["train", "many", "--content", photos, "--style", paintings, "--output", tmp_path / "two"]
+    command += ["train", method, "--content", photos, "--style", paintings, "--output", tmp_path / "two"]
     flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
     done = subprocess.run(
         [str(word) for word in (*command, *flags, "--device", "cpu", "--json")],
