@@ -25,21 +25,8 @@ from arf.video import ffmpeg_command, no_ffmpeg
 Frame = UInt8[Tensor, "h w 3"]
 
 SUFFIXES = {
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".mts",
-    ".m2ts",
-    ".wmv",
-    ".flv",
-    ".3gp",
-}
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp",
+}  # fmt: skip
 PICTURE_BRANDS = {b"heic", b"heix", b"heif", b"mif1", b"msf1", b"avif", b"avis"}  # pictures in the boxes of an mp4
 LISTS = {"concat", "hls", "dash", "tty", "lavfi"}  # demuxers that read other files, or text
 MATRICES = r"\b(bt709|bt470bg|smpte170m|smpte240m|bt2020\w*|fcc|ycgco\w*|gbr)\b"

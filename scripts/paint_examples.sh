@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The pictures of docs/adain.md and docs/fast.md, of our own still life: scripts/paint_examples.sh
+# The pictures of docs/adain.md, cast.md, fast.md and video.md, of our own still life: scripts/paint_examples.sh
+# The film is one through the scene that `arf demo` has fitted: run that first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=outputs/examples
@@ -23,20 +24,33 @@ arf adain $still --style $styles/strokes.jpg --preserve-color luminance --output
 arf adain $still --style $styles/woodcut.jpg --mask $work/left.png --style $styles/geometric.jpg \
     --mask $work/right.png --output $work/adain-masks.png
 arf adain $still --style $styles/woodcut.jpg --alpha 0.6 --output $work/adain-alpha.png
+for style in geometric strokes stained_glass woodcut; do
+    arf cast $still --style $styles/$style.jpg --output $work/cast-$style.png
+done
+arf adain $still --style $styles/woodcut.jpg --output $work/adain-woodcut.png
 for style in geometric mosaic pointillism stained_glass strokes woodcut; do
     arf fast $still --style $style --output $work/fast-$style.png
 done
 arf fast $still --model stained_glass --output $work/fast-single-1.png
 arf fast $still --model strokes --output $work/fast-single-2.png
+arf render outputs/demo/still-life/arf-voxel --frames 48 --width 480 --height 360 --fps 24 --output $work/path.mp4
+arf video $work/path.mp4 --style strokes --smooth --output $work/video-strokes.mp4
+arf video $work/path.mp4 --method fast --model stained_glass --smooth --output $work/video-stained_glass.mp4
 python - $work docs/pictures <<'PY'
 import sys
 from pathlib import Path
+import torch
 from arf import image
+from arf.footage import probe
 work, docs = map(Path, sys.argv[1:])
-def sheet(name, *rows):
-    pictures = [[image.read(work / f"{part}.png") for part in row] for row in rows]
-    image.write(docs / f"{name}.jpg", image.contact_sheet(pictures, 240), quality=88)
+def sheet(name, *rows, height=240):
+    pictures = [[p if torch.is_tensor(p) else image.read(work / f"{p}.png") for p in row] for row in rows]
+    image.write(docs / f"{name}.jpg", image.contact_sheet(pictures, height), quality=88)
 sheet("adain", [f"adain-{part}" for part in ("geometric", "strokes", "stained_glass")], ["adain-alpha", "adain-luminance", "adain-masks"])
+four = "geometric", "strokes", "stained_glass", "woodcut"
+sheet("cast", *[[f"{method}-{style}" for style in four] for method in ("adain", "cast")])
 sheet("fast", *[[f"fast-{part}" for part in row] for row in (
     ("geometric", "mosaic", "pointillism", "stained_glass"), ("strokes", "woodcut", "single-1", "single-2"))])
+frames = [list(probe(work / f"{part}.mp4").read()) for part in ("path", "video-strokes", "video-stained_glass")]
+sheet("video", *[[film[i].float() / 255 for i in (4, 20, 21, 40)] for film in frames], height=180)
 PY

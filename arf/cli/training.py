@@ -26,8 +26,9 @@ class Train:
     style: UseAppendAction[tuple[Path, ...]] = ()
     """adain, cast: folder of paintings. fast: the picture. many: pictures, each with --style, or a folder."""
     start: Path | None = None
-    """A model to begin with. adain, fast, cast: it is trained further; cast may also begin with one of adain. many: the
-    styles are added to it by training their own rows alone, and those that it has stay as they are."""
+    """A model to begin with. adain, fast, cast: it is trained further; cast may also begin with one of adain. many:
+    with just the styles that it has it is trained further; others are added to it by training their own rows alone,
+    and those that it has stay as they are."""
     config: Path | None = None
     """Preset; flags win over it."""
     resume: Path | None = None

@@ -116,7 +116,7 @@ class TemporalError:
 class Smoother:
     """Frame after frame: measures the flicker of a film, of its painting, and, with a strength, of that smoothed.
 
-    All it remembers is in `state` and can be set again.
+    All it remembers is in `errors` and `last`, and can be set again.
 
     Args:
         strength: of the frame before; 0 only measures.

@@ -71,8 +71,9 @@ class FastTrainee(Trainee):
     Args:
         contents: photographs.
         styles: one picture, or one for each row of a network of many styles.
-        start: a network to begin with. One of a single style is trained further. To one of many the styles are added:
-            their rows γ and β are trained, from the mean of the rows that it has, and everything else stays as it is.
+        start: a network to begin with. One of a single style, or of the same styles, is trained further. To one of
+            others the styles are added: their rows γ and β are trained, from the mean of the rows that it has, and
+            everything else stays as it is.
     """
 
     def __init__(
@@ -88,10 +89,10 @@ class FastTrainee(Trainee):
             shape = Architecture(settings.norm, len(styles), settings.width)
             self.network = FastNetwork(shape, names).to(device)
             rows, learning = range(len(styles)), list(self.network.parameters())
-        elif start.architecture.styles == 1:
+        elif start.architecture.styles == 1 or set(names) == set(start.names):
             self.network = start.to(device).train().requires_grad_(True)
-            self.network.names = names
-            rows, learning = range(1), list(self.network.parameters())
+            self.network.names = names if len(names) == 1 else start.names
+            rows, learning = [self.network.names.index(name) for name in names], list(self.network.parameters())
         else:
             self.network = start.with_more(names).to(device)
             rows = range(len(start.names), len(self.network.names))

@@ -38,7 +38,8 @@ def train(
         content: folder of photographs.
         style: adain, cast: folders of paintings. fast: the picture. many: pictures, or folders of them.
         start: a model to begin with. adain, fast, cast: it is trained further; cast may also begin with one of adain.
-            many: the styles are added to it, and those that it has stay as they are.
+            many: with just the styles that it has it is trained further; others are added to it, and those that it
+            has stay as they are.
         progress: called every few steps.
         resume: an unfinished run to go on with; its own inputs and settings must be the ones given.
 
@@ -86,8 +87,13 @@ def _trainee(
     if network and (method == "many") != (network.architecture.styles > 1):
         kind = "many" if method == "fast" else "fast"
         raise UserError(f"{start} is a model of arf train {kind}; arf train {method} cannot begin with it")
-    if network and (twice := sorted({path.stem for path in styles} & set(network.names))) and method == "many":
-        raise UserError(f"{start} has a style {twice[0]!r} already; styles are chosen by name: rename the picture")
+    if method == "many" and network:
+        names = {path.stem for path in styles}
+        if names != set(network.names) and (twice := sorted(names & set(network.names))):
+            raise UserError(
+                f"{start} has a style {twice[0]!r} already; name new styles alone, to add them, or exactly those that "
+                "it has, to train it further"
+            )
     return FastTrainee(contents, styles, settings, team.device, network)
 
 

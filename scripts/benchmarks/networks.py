@@ -1,12 +1,12 @@
-"""The networks: how fast AdaIN is, what a norm does to learning, and how much of a style AdaIN brings.
+"""The networks: how fast AdaIN is, what a norm does to learning, and how much of a style AdaIN or CAST brings.
 
     python scripts/benchmarks/networks.py [--only speed norms quality] [--photos FOLDER] [--paintings FOLDER]
 
 Speed: AdaIN's frames per second at 512x512 with the compact encoder and with VGG-19, measured in turn. Norms: a fast
 network's loss under instance and under batch norm at equal steps, everything else alike (Ulyanov et al., 2016);
-training pictures from --train, or made ones. Quality: the style loss of AdaIN's results, which is the moments of VGG-19
-at relu1_1 to relu4_1, in proportion to that of the photograph itself. VGG-19's weights are needed for speed (any
-weights take as long) and quality; see the README.
+training pictures from --train, or made ones. Quality: the style loss of the results of --method, which is the moments
+of VGG-19 at relu1_1 to relu4_1, in proportion to that of the photograph itself. VGG-19's weights are needed for speed
+(any weights take as long) and quality; see the README.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from arf import encoder as encoders
 from arf.losses import moment_loss
 from arf.networks.adain import AdainNetwork, Decoder
 from arf.networks.paint import AdainPainter, to_planes
-from arf.networks.settings import AdainSettings
+from arf.networks.settings import AdainSettings, CastSettings
 from arf.training.adain import STYLE_TAPS
 from arf.training.settings import TrainSettings
 from arf.training.train import train
 
 SIZE = 512
+METHODS = {"adain": AdainSettings, "cast": CastSettings}
 
 
 @torch.no_grad()
@@ -75,7 +76,7 @@ def norms(photos: Path | None, work: Path, steps: int) -> None:
 
 
 def draw(curves: dict[str, list[float]], path: Path) -> None:
-    """The curves, as moving means over ten points."""
+    """The curves: each point is the mean of the hundred steps before it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -83,16 +84,17 @@ def draw(curves: dict[str, list[float]], path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for norm, values in curves.items():
-        smooth = torch.tensor(values).unfold(0, min(10, len(values)), 1).mean(1)
-        axes.plot([10 * (i + 1) for i in range(len(smooth))], smooth, label=norm)
-    axes.set(xlabel="step", ylabel="loss", yscale="log")
+        width = min(10, len(values))
+        smooth = torch.tensor(values).unfold(0, width, 1).mean(1)
+        axes.plot([10 * (i + width) for i in range(len(smooth))], smooth, label=f"{norm} norm")
+    axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
     axes.legend()
     figure.savefig(path, dpi=110)
     print(path)
 
 
 @torch.no_grad()
-def quality(photos: Path, paintings: Path, model: str, sheet: Path) -> None:
+def quality(photos: Path, paintings: Path, settings: AdainSettings, sheet: Path) -> None:
     """Style loss by VGG-19 for every pair of a photograph and a painting."""
     judge, device = encoders.load("vgg19"), torch.device("cpu")
 
@@ -106,7 +108,7 @@ def quality(photos: Path, paintings: Path, model: str, sheet: Path) -> None:
     for path in image.pictures_in(paintings):
         style = image.fit_long_side(image.read(path), SIZE)
         wanted = features(style)
-        painter = AdainPainter.open([style], settings=AdainSettings(model=model))
+        painter = AdainPainter.open([style], settings=settings)
         shares, row = [], [style]
         for name, content in contents.items():
             painted = painter(content)
@@ -118,7 +120,7 @@ def quality(photos: Path, paintings: Path, model: str, sheet: Path) -> None:
         rows.append((path.stem, *(f"{share:.2f}" for share in shares), f"{sum(shares) / len(shares):.2f}"))
         grid.append(row)
     rows.append(("mean of all", *[""] * len(contents), f"{sum(every) / len(every):.2f}"))
-    print_table("AdaIN's style loss in proportion to the photograph's own (moments of VGG-19)", rows)
+    print_table("Style loss in proportion to the photograph's own (moments of VGG-19)", rows)
     image.write(sheet, image.contact_sheet(grid, 200))
     print(sheet)
 
@@ -130,7 +132,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600, help="of training, for each norm")
     parser.add_argument("--photos", type=Path, help="folder of photographs to paint, for quality")
     parser.add_argument("--paintings", type=Path, default=ROOT / "data/styles")
-    parser.add_argument("--model", default="compact", help="AdaIN's decoder")
+    parser.add_argument("--method", choices=METHODS, default="adain", help="whose quality")
+    parser.add_argument("--model", default="compact", help="its decoder")
     parser.add_argument("--work", type=Path, default=Path("outputs/benchmarks/networks"))
     asked = parser.parse_args()
     if "speed" in asked.only:
@@ -141,8 +144,8 @@ def main() -> None:
         quality(
             asked.photos or parser.error("quality needs --photos"),
             asked.paintings,
-            asked.model,
-            asked.work / "adain.png",
+            METHODS[asked.method](model=asked.model),
+            asked.work / f"{asked.method}.png",
         )
 
 

@@ -118,8 +118,20 @@ def test_a_new_style_leaves_the_others_as_they_are(tmp_path):
         assert torch.equal(before(x, before.mix({name: 1})), after(x, after.mix({name: 1})))
     mean = before(x, before.mix({"p4": 1, "p5": 1}))
     assert not torch.allclose(after(x, after.mix({"new": 1})), mean, atol=1e-3)
-    with pytest.raises(UserError, match="has a style 'new' already"):
+    with pytest.raises(UserError, match="has a style 'new' already; name new styles alone"):
         train("many", photos, (tmp_path / "new.png",), small(), tmp_path / "more", start=new.path)
+
+
+def test_many_styles_are_trained_further(tmp_path):
+    old = begin(tmp_path, "many")
+    photos, paintings = folders(tmp_path)
+    other_order = paintings / "p5.png", paintings / "p4.png"
+    still = train("many", photos, other_order, small(steps=1, learning_rate=1e-9), tmp_path / "more", start=old.path)
+    assert modelfile.open_fast(still.path).names == ["p4", "p5"]
+    assert equal(old, still, 1e-4)
+    further = train("many", photos, other_order, small(steps=2), tmp_path / "more", start=old.path)
+    before, after = weights(old), weights(further)
+    assert all(not torch.equal(before[name], after[name]) for name in before)  # the convolutions too
 
 
 def test_training_further_begins_with_the_model(tmp_path):
