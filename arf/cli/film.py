@@ -10,10 +10,8 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
 from arf.cli.common import Talk, progress
 from arf.errors import UserError
-from arf.networks.settings import AdainSettings, CastSettings, FastSettings
+from arf.networks.settings import ANY_STYLE, FastSettings
 from arf.networks.video_settings import VideoSettings
-
-ANY_STYLE = {"adain": AdainSettings, "cast": CastSettings}  # the methods that take style pictures
 
 
 @dataclass

@@ -11,7 +11,7 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 from arf.cli.common import GO_ON, Talk, progress
 from arf.cli.scene import Output
 from arf.errors import UserError
-from arf.networks.settings import AdainSettings, CastSettings, FastSettings
+from arf.networks.settings import ANY_STYLE, FastSettings
 from arf.training.settings import Method, TrainSettings
 
 
@@ -89,13 +89,13 @@ def _train(command: Train) -> dict[str, Any]:
 def _onnx(command: Onnx) -> dict[str, Any]:
     from arf.networks import modelfile
     from arf.networks.onnx_file import export
+    from arf.networks.paint import open_any_style
 
-    if command.method == "adain":
-        network = modelfile.open_adain(command.model or AdainSettings.model, command.encoder_weights)
-    elif command.method == "cast":
-        network = modelfile.open_cast(command.model or CastSettings.model, command.encoder_weights).to_domain(
-            "painting"
-        )
+    if command.method == "fast" and command.model is None:
+        raise UserError("arf onnx fast needs a --model; arf onnx many has one that comes with arf")
+    if settings_of := ANY_STYLE.get(command.method):
+        model = command.model or settings_of.model
+        network = open_any_style(settings_of(model=model, encoder_weights=command.encoder_weights))
     else:
         network = modelfile.open_fast(command.model or FastSettings.model)
     told = export(network, command.output or Path("outputs") / f"{command.method}.onnx")

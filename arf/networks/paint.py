@@ -53,7 +53,7 @@ class AdainPainter:
         if not styles:
             raise UserError("no style picture: give at least one with --style PICTURE")
         check_weights("style_weight", tuple(weights), "styles", tuple(styles))
-        network = _open(settings).to(pick_device(settings.device))
+        network = open_any_style(settings).to(pick_device(settings.device))
         fitted = [image.fit_long_side(style, _style_side(style, settings.style_size)) for style in styles]
         return cls(network, fitted, list(weights) or [1.0] * len(styles), settings)
 
@@ -170,7 +170,12 @@ def _in_color(painted: Pictures, content: Pictures, preserve_color: str) -> Pict
     return painted.clamp(0, 1)
 
 
-def _open(settings: AdainSettings) -> AdainNetwork:
+def open_any_style(settings: AdainSettings) -> AdainNetwork:
+    """The network that settings of AdaIN or CAST name.
+
+    Raises:
+        UserError: it cannot be had.
+    """
     if isinstance(settings, CastSettings):
         return modelfile.open_cast(settings.model, settings.encoder_weights).to_domain(settings.to)
     return modelfile.open_adain(settings.model, settings.encoder_weights)

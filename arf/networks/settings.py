@@ -63,3 +63,6 @@ class FastSettings(PaintSettings):
     """A model that comes with arf, a file or run of `arf train fast` or `many`, or a published fast network (.pth)."""
     preserve_color: Literal["none", "luminance"] = "none"
     """Keep the photograph's colours: change its brightness alone."""
+
+
+ANY_STYLE = {"adain": AdainSettings, "cast": CastSettings}  # the methods that take style pictures

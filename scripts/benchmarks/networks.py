@@ -22,13 +22,12 @@ from arf import encoder as encoders
 from arf.losses import moment_loss
 from arf.networks.adain import AdainNetwork, Decoder
 from arf.networks.paint import AdainPainter, to_planes
-from arf.networks.settings import AdainSettings, CastSettings
+from arf.networks.settings import ANY_STYLE, AdainSettings
 from arf.training.adain import STYLE_TAPS
 from arf.training.settings import TrainSettings
 from arf.training.train import train
 
 SIZE = 512
-METHODS = {"adain": AdainSettings, "cast": CastSettings}
 
 
 @torch.no_grad()
@@ -132,7 +131,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600, help="of training, for each norm")
     parser.add_argument("--photos", type=Path, help="folder of photographs to paint, for quality")
     parser.add_argument("--paintings", type=Path, default=ROOT / "data/styles")
-    parser.add_argument("--method", choices=METHODS, default="adain", help="whose quality")
+    parser.add_argument("--method", choices=ANY_STYLE, default="adain", help="whose quality")
     parser.add_argument("--model", default="compact", help="its decoder")
     parser.add_argument("--work", type=Path, default=Path("outputs/benchmarks/networks"))
     asked = parser.parse_args()
@@ -144,7 +143,7 @@ def main() -> None:
         quality(
             asked.photos or parser.error("quality needs --photos"),
             asked.paintings,
-            METHODS[asked.method](model=asked.model),
+            ANY_STYLE[asked.method](model=asked.model),
             asked.work / f"{asked.method}.png",
         )
 

@@ -72,3 +72,4 @@ def test_the_command(tmp_path, capsys):
     assert code == 0
     assert out.startswith(f"{tmp_path / 'x.onnx'}  inputs: picture, mix; sides are multiples of 4")
     assert "is a model of arf train many" in refused(capsys, "onnx", "adain", "--model", model)
+    assert "arf onnx fast needs a --model" in refused(capsys, "onnx", "fast")

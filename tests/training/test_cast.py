@@ -69,7 +69,7 @@ def test_codes_are_scored_before_they_join_the_queue(tmp_path):
     made, batches = trainee(tmp_path)
     telling = made.phases[2].objective
     (first,) = telling(batches[0]).values()
-    assert float(first) == 0.0  # nothing to be told apart from
+    assert first.item() == 0.0  # nothing to be told apart from
     queue = made.judges.queues["relu4_3"]
     assert int((queue.owners >= 0).sum()) == 2
     assert queue.owners[:2].tolist() == batches[0].drawn(1).tolist()
