@@ -18,11 +18,15 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], prefix: str) -> None:
     """Give an optimiser what `optimizer_tensors` took from one over the same parameters."""
+    everything = optimizer.param_groups[0].get("fused") or optimizer.param_groups[0].get("capturable")
     for number, parameter in enumerate(_parameters(optimizer)):
         start = f"{prefix}.{number}."
         moments = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
         if moments:
-            optimizer.state[parameter] = {name: value.to(parameter.device) for name, value in moments.items()}
+            optimizer.state[parameter] = {
+                name: value.to(parameter.device) if everything or name != "step" else value.cpu()  # as Adam begins it
+                for name, value in moments.items()
+            }
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:

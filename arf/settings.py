@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -257,6 +258,17 @@ def within(settings: Any, low: float, high: float, *names: str) -> None:
             if number is not None and not (isfinite(number) and low <= number <= high):
                 bound = f"between {low:g} and {high:g}" if high < inf else f"{low:g} or more"
                 raise UserError(f"{name} is {number:g}; it must be {bound}")
+
+
+def check_unused(settings: Any, names: Iterable[str], where: str) -> None:
+    """Raises UserError where one of these was set, though nothing uses it."""
+    if idle := changed(settings) & set(names):
+        raise UserError(f"--{min(idle).replace('_', '-')} has no use {where}; leave it out")
+
+
+def changed(settings: Any) -> set[str]:
+    """The names of the values that are not the defaults."""
+    return {field.name for field in fields(settings) if getattr(settings, field.name) != field.default}
 
 
 def check_weights(name: str, weights: tuple[float, ...], of: str, what: tuple) -> None:

@@ -11,13 +11,13 @@ train() {  # name, then the words after `arf train`
     cp "$run/model.safetensors" "arf/networks/models/$name.safetensors"
 }
 train fast-stained_glass fast --style data/styles/stained_glass.jpg
-train fast-strokes fast --style data/styles/strokes.jpg --start arf/networks/models/fast-stained_glass.safetensors --steps 700
+train fast-strokes fast --style data/styles/strokes.jpg --init arf/networks/models/fast-stained_glass.safetensors --steps 700
 train fast-many many --style data/styles --steps 2600 --crop 160 --batch 6
-train fast-many many --style data/styles --start arf/networks/models/fast-many.safetensors --steps 700 --batch 6 \
+train fast-many many --style data/styles --init arf/networks/models/fast-many.safetensors --steps 700 --batch 6 \
     --learning-rate 1e-3 --style-weight 3
 coarse=(--crop 128 --batch 8 --steps 7000 --learning-rate 1e-3)
 train adain-compact adain --style "$paintings" "${coarse[@]}" --style-weight 10
-train adain-compact adain --style "$paintings" --start arf/networks/models/adain-compact.safetensors \
+train adain-compact adain --style "$paintings" --init arf/networks/models/adain-compact.safetensors \
     --load 288 --batch 4 --steps 5000 --learning-rate 1e-3 --style-weight 3
-train cast-compact cast --style "$paintings" --start compact --steps 2200 --crop 160 --load 192 --batch 4 \
+train cast-compact cast --style "$paintings" --init compact --steps 2200 --crop 160 --load 192 --batch 4 \
     --learning-rate 3e-4 --content-weight 4 --style-weight 0.05

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ ASSETS = Path(os.environ.get("ARF_ASSETS") or Path(__file__).resolve().parents[2
 
 if (ASSETS / "weights").is_dir():
     os.environ["ARF_WEIGHTS"] = str(ASSETS / "weights")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started deaf to Ctrl-C
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from arf.optimizers import optimizer_tensors, restore_optimizer
@@ -29,6 +30,16 @@ def test_an_optimiser_goes_on_as_if_it_had_not_stopped():
     step(parameters, optimizer)
     step(others, fresh)
     assert all(torch.equal(p, q) for p, q in zip(parameters, others, strict=True))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_step_lies_where_adam_looks_for_it(fused):
+    parameter = torch.nn.Parameter(torch.ones(2, device="cuda"))
+    optimizer, fresh = (torch.optim.Adam([parameter], fused=fused) for _ in range(2))
+    step([parameter], optimizer)
+    restore_optimizer(fresh, optimizer_tensors(optimizer, "adam"), "adam")
+    assert fresh.state[parameter]["step"].device == optimizer.state[parameter]["step"].device
 
 
 def test_one_that_has_not_begun_has_nothing_to_remember():

@@ -12,6 +12,7 @@ from arf.cli.common import Talk, progress
 from arf.errors import UserError
 from arf.networks.settings import ANY_STYLE, FastSettings
 from arf.networks.video_settings import VideoSettings
+from arf.settings import check_unused
 
 
 @dataclass
@@ -54,24 +55,32 @@ def _video(command: Video) -> dict[str, Any]:
     from arf.device import pick_device
     from arf.files import fingerprint
     from arf.footage import probe
+    from arf.networks import modelfile
     from arf.networks.film import film, parts_folder
     from arf.networks.paint import check_room
 
+    if command.method not in ANY_STYLE:
+        check_unused(command, ("encoder_weights", "alpha", "style_size"), f"with --method {command.method}")
+    if not command.settings.smooth:
+        check_unused(command.settings, ("smooth_strength",), "without --smooth")
     footage = probe(command.video)  # before the network is loaded
     output = command.output or Path("outputs") / f"{command.video.stem}-{command.method}.mp4"
     command.settings.check()
     painter = _painter(command)
-    check_room(footage.fitted(command.settings.size), painter.network, pick_device(command.device))
+    size, device = footage.fitted(command.settings.size), pick_device(command.device)
+    check_room(size, painter.network, device, command.settings.batch)
     not_asked = ("common", "config", "settings", "output", "resume")
     asked = {name: value for name, value in vars(command).items() if name not in not_asked}
     asked["video"] = fingerprint(command.video)
-    if command.method in ANY_STYLE:
+    any_style = command.method in ANY_STYLE
+    asked["model"] = fingerprint(modelfile.find(painter.settings.model, f"{command.method}-" if any_style else "fast-"))
+    if any_style:
         asked["style"] = [fingerprint(Path(path)) for path in command.style]
+        asked["encoder_weights"] = command.encoder_weights and fingerprint(command.encoder_weights)
     with progress(command.common) as bars:
         try:
             told = film(
-                command.video, output, painter.stylizer(), command.settings, bars, command.resume, asked,
-                pick_device(command.device),
+                command.video, output, painter.stylizer(), command.settings, bars, command.resume, asked, device,
             )  # fmt: skip
         except KeyboardInterrupt as stop:
             more = "; go on with the same command and --resume" if parts_folder(output).exists() else ""

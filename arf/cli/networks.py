@@ -70,6 +70,8 @@ def _any_style(command: Adain) -> dict[str, Any]:
     from arf import image
     from arf.networks.paint import AdainPainter
 
+    if command.mask and len(command.mask) != len(command.style):
+        raise UserError(f"{len(command.mask)} masks for {len(command.style)} styles; give one --mask for each --style")
     painter = AdainPainter.open([image.read_style(p) for p in command.style], command.style_weight, command.settings)
 
     def paint(picture: Any, native: tuple[int, int]) -> Any:
@@ -107,7 +109,8 @@ def _paint(command: Any, what: str, paint: Callable[[Any, tuple[int, int]], Any]
                 failed.append(error)
             bars(what, number, len(files), {})
     if failed:
-        raise UserError(f"{len(failed)} of {len(files)} pictures could not be painted, as said above; the others were")
+        others = "; the others were" if len(failed) < len(files) else ""
+        raise UserError(f"{len(failed)} of {len(files)} pictures could not be painted, as said above{others}")
     return {"pictures": [str(output) for output in outputs], "say": "\n".join(str(output) for output in outputs)}
 
 
@@ -122,7 +125,7 @@ def _outputs(files: Sequence[Path], output: Path | None, what: str) -> list[Path
 
     if not files:
         raise UserError("no picture: name at least one, or a folder")
-    single = len(files) == 1 and (output is None or output.suffix.lower() in image.FORMATS)
+    single = len(files) == 1 and (output is None or (output.suffix and not output.is_dir()))
     folder = output or Path("outputs")
     outputs = [output] if single and output else [folder / f"{file.stem}-{what}.png" for file in files]
     if len(files) > 1 and folder.suffix.lower() in image.FORMATS:

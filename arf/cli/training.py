@@ -25,7 +25,7 @@ class Train:
     """Folder of photographs."""
     style: UseAppendAction[tuple[Path, ...]] = ()
     """adain, cast: folder of paintings. fast: the picture. many: pictures, each with --style, or a folder."""
-    start: Path | None = None
+    init: Path | None = None
     """A model to begin with. adain, fast, cast: it is trained further; cast may also begin with one of adain. many:
     with just the styles that it has it is trained further; others are added to it by training their own rows alone,
     and those that it has stay as they are."""
@@ -59,12 +59,12 @@ def _train(command: Train) -> dict[str, Any]:
     if command.resume:
         run = Run.open(command.resume, "training", finished=False)
         if run.info["finished"]:
-            raise UserError(f"{run.path} has finished; begin a new run, or train it further with --start {run.path}")
+            raise UserError(f"{run.path} has finished; begin a new run, or train it further with --init {run.path}")
         asked, settings = run.info["asked"], settings_from(TrainSettings, run.info["settings"])
-        method, content, start = asked["method"], Path(asked["content"]), asked["start"] and Path(asked["start"])
+        method, content, init = asked["method"], Path(asked["content"]), asked["init"] and Path(asked["init"])
         style = tuple(Path(path) for path in asked["style"])
     else:
-        run, method, content, style, start = None, command.method, command.content, command.style, command.start
+        run, method, content, style, init = None, command.method, command.content, command.style, command.init
         settings = command.settings
         if method is None:
             raise UserError("say what to train: arf train adain, fast, many or cast")
@@ -72,7 +72,7 @@ def _train(command: Train) -> dict[str, Any]:
             raise UserError("no photographs: give a folder of them with --content")
     with progress(command.common) as bars:
         try:
-            run = train(method, content, style, settings, command.common.output, start, bars, run)
+            run = train(method, content, style, settings, command.common.output, init, bars, run)
         except KeyboardInterrupt as stop:
             raise KeyboardInterrupt(GO_ON) from stop
     if run is None:  # the first process has said it

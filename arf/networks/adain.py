@@ -74,12 +74,14 @@ def stylized(
     if not masks:
         mixed = sum(w / sum(weights) * adain(content, style) for w, style in zip(weights, styles, strict=True))
         return content + alpha * (mixed - content)
-    target, total = torch.zeros_like(content), content.new_zeros(1, 1, *content.shape[2:])
+    target, total, covered = torch.zeros_like(content), 0.0, 0.0
     for weight, style, mask in zip(weights, styles, masks, strict=True):
         region = mask.to(content)[None, None]  # [1, 1, H, W]
-        target += weight * region * adain(content, style, region)
-        total += weight * region
-    covered = total.clamp(max=1)
+        share = weight / sum(weights) * region
+        target += share * adain(content, style, region)
+        total = total + share
+        covered = covered + (region if weight else 0)
+    covered = covered.clamp(max=1)
     mixed = covered * target / total.clamp_min(1e-6) + (1 - covered) * content
     return content + alpha * (mixed - content)
 

@@ -42,7 +42,8 @@ class Report:
         width, height: of the frames; H.264 wants them even, so the file of an odd one repeats its last column or row.
         sound: "copied", "aac" where it had to be encoded again, or "none".
         temporal_error: how much the film changes where it ought not to (`TemporalError`), for the "input", for it as
-            "painted" frame by frame, and with smoothing for it "smoothed"; empty where no two frames can be compared.
+            "painted" frame by frame, and with smoothing for it "smoothed". Empty where it was not to be measured, and
+            where no two frames can be compared.
     """
 
     frames: int
@@ -97,7 +98,7 @@ def film(
             with reel.part(footage.fps) as writer:
                 for batch in _batches(chain([first], frames), settings):
                     for frame, painted in zip(batch, _paint(batch, stylize, device), strict=True):
-                        writer.write(reel.smoother(frame, painted))
+                        writer.write(reel.smoothed(frame, painted))
                     done = reel.frames + writer.frames
                     progress("paint", done, max(done, footage.frames), reel.smoother.figures)
             reel.keep(writer.frames)
@@ -126,6 +127,7 @@ class Reel:
         self.asked, self.quality = asked, settings.quality
         self.state_path = self.folder / "state.safetensors"
         self.smoother = Smoother(settings.smooth_strength if settings.smooth else 0.0)
+        self._compares = settings.smooth or settings.measure
         self.frames = self._count = 0
         if resume:
             self._read_state()
@@ -154,6 +156,10 @@ class Reel:
         except OSError as error:
             raise cannot_write(self.folder, error) from error
         return video.Writer(self.folder / f"part-{self._count:05d}.mp4", fps, self.quality, joinable=True)
+
+    def smoothed(self, frame: Frame, painted: Float[Tensor, "h w 3"]) -> Float[Tensor, "h w 3"]:
+        """The painted frame as it goes into the film."""
+        return self.smoother(frame, painted) if self._compares else painted
 
     def keep(self, frames: int) -> None:
         """A part of so many frames is finished: note it, with what the next one needs."""

@@ -52,9 +52,9 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"], mix: Float[Tensor, "b s"]) -> Float[Tensor, "b c h w"]:
         """Normalise each picture and give it the mean of the styles' rows, weighted by `mix`."""
-        variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)  # [B, C, 1, 1]
+        variance, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0, keepdim=True)  # [B, C, 1, 1]
         scale = (mix @ self.scale)[..., None, None] * (variance + self.eps).rsqrt()  # [B, C, 1, 1]
-        return x * scale + ((mix @ self.shift)[..., None, None] - mean * scale)
+        return (x * scale + ((mix @ self.shift)[..., None, None] - mean * scale)).to(x.dtype)
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -70,7 +70,8 @@ def double(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 2h 2w"]:
 
 
 def at_any_size(network: Stylizer, pictures: Pictures, multiple: int) -> Pictures:
-    """Pictures through a network whose sides must be multiples of a number: grown by reflection, and cropped after.
+    """Pictures through a network whose sides must be multiples of a number, and at least twice it: grown by
+    reflection, and cropped after.
 
     Raises:
         ValueError: not [B, 3, H, W].
@@ -82,8 +83,9 @@ def at_any_size(network: Stylizer, pictures: Pictures, multiple: int) -> Picture
 
 
 def grow(pictures: Pictures, multiple: int) -> Pictures:
-    """Pictures with reflected rows and columns behind the last ones, so that the sides are multiples of a number."""
+    """Pictures with reflected rows and columns behind the last ones, so that the sides are multiples of a number, two
+    times or more."""
     height, width = pictures.shape[2:]
-    more = -height % multiple, -width % multiple
+    more = max(-height % multiple, 2 * multiple - height), max(-width % multiple, 2 * multiple - width)
     mode = "reflect" if more[0] < height and more[1] < width else "replicate"
     return functional.pad(pictures, (0, more[1], 0, more[0]), mode) if any(more) else pictures

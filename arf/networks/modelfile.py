@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -69,8 +71,8 @@ def open_adain(model: str | Path, weights: Path | None = None) -> AdainNetwork:
         if weights is None:
             raise UserError(f"{path} is a published decoder; give its normalised VGG-19 with --encoder-weights FILE")
         return published.adain_network(path, weights)
-    tensors, notes = _open(path, "adain")
-    return AdainNetwork(_encoder(notes, weights, path), _fill(Decoder(notes["widths"]), tensors, path))
+    with _reading(path, "adain") as (tensors, notes):
+        return AdainNetwork(_encoder(notes, weights, path), _fill(Decoder(notes["widths"]), tensors))
 
 
 def save_cast(path: Path, network: CastNetwork) -> None:
@@ -89,10 +91,12 @@ def open_cast(model: str | Path, weights: Path | None = None) -> CastNetwork:
         UserError: as `open_adain`.
     """
     path = find(model, "cast-")
-    tensors, notes = _open(path, "cast")
-    network = CastNetwork(_encoder(notes, weights, path), Decoder(notes["widths"]))
-    _fill(network.decoders, tensors, path)
-    return network
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path} is no model of arf; of CAST there are only those, as .safetensors")
+    with _reading(path, "cast") as (tensors, notes):
+        network = CastNetwork(_encoder(notes, weights, path), Decoder(notes["widths"]))
+        _fill(network.decoders, tensors)
+        return network
 
 
 def save_fast(path: Path, network: FastNetwork) -> None:
@@ -113,8 +117,8 @@ def open_fast(model: str | Path) -> FastNetwork:
     path = find(model, "fast-")
     if path.suffix != ".safetensors":
         return published.fast_network(path)
-    tensors, notes = _open(path, "fast", "many")
-    return _fill(FastNetwork(Architecture(**notes["architecture"]), notes["names"]), tensors, path)
+    with _reading(path, "fast", "many") as (tensors, notes):
+        return _fill(FastNetwork(Architecture(**notes["architecture"]), notes["names"]), tensors)
 
 
 def _save(path: Path, network: nn.Module, kind: str, **notes: Any) -> None:
@@ -142,19 +146,23 @@ def _encoder(notes: dict[str, Any], weights: Path | None, path: Path) -> Encoder
     return encoder
 
 
-def _open(path: Path, *kinds: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+@contextmanager
+def _reading(path: Path, *kinds: str) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
+    """Tensors and notes of a file of ours, to make a network of them."""
     tensors, notes = load_tensors(path, "train it again, or get it again")
     kind = notes.get("arf_network")
     if kind not in kinds:
         what = f"is a model of {KINDS[kind]}" if kind in KINDS else "is no model that arf wrote"
         raise UserError(f"{path} {what}; one of {' or '.join(KINDS[k] for k in kinds)} is needed")
-    return tensors, notes
-
-
-def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> Any:
-    """The network with the tensors of its file, for inference."""
     try:
-        network.load_state_dict({name: t.float() if t.dtype == torch.half else t for name, t in tensors.items()})
-    except RuntimeError as error:
-        raise UserError(f"{path} does not hold what its notes say; train it again, or get it again") from error
+        yield tensors, notes
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{path} does not hold what this version of arf expects; train it again, get it again, or get a newer arf"
+        ) from error
+
+
+def _fill(network: nn.Module, tensors: dict[str, Tensor]) -> Any:
+    """The network with the tensors of its file, for inference."""
+    network.load_state_dict({name: t.float() if t.dtype == torch.half else t for name, t in tensors.items()})
     return network.eval().requires_grad_(False)

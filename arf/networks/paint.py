@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import sqrt
 
 import torch
@@ -15,7 +16,7 @@ from arf.device import free_memory, pick_device
 from arf.errors import UserError
 from arf.image import Picture
 from arf.networks import modelfile
-from arf.networks.adain import AdainNetwork
+from arf.networks.adain import AdainNetwork, Style
 from arf.networks.fast import FastNetwork
 from arf.networks.layers import Pictures, Stylizer
 from arf.networks.settings import AdainSettings, CastSettings, FastSettings
@@ -72,7 +73,7 @@ class AdainPainter:
         device = self.network.encoder.mean.device
         check_room(content.shape[:2], self.network, device)
         seen, styles = color.recolored(content, self.styles, self.settings.preserve_color)
-        known = [self.network.style(to_planes(style, device)) for style in styles]
+        known = self._known if self.settings.preserve_color == "none" else self._encoded(styles)
         masks = [mask.to(device) for mask in masks]
         painted = self.network(to_planes(seen, device), known, self.weights, masks, self.settings.alpha)
         return _finish(painted, content, self.settings.preserve_color)
@@ -86,9 +87,17 @@ class AdainPainter:
         keep = self.settings.preserve_color
         if keep == "affine":
             raise UserError("--preserve-color affine recolours the style like each frame; use luminance for a video")
-        known = [self.network.style(to_planes(style, self.network.encoder.mean.device)) for style in self.styles]
-        alpha = self.settings.alpha
+        known, alpha = self._known, self.settings.alpha
         return lambda frames: _in_color(self.network(frames, known, self.weights, (), alpha), frames, keep)
+
+    @cached_property
+    def _known(self) -> list[Style]:
+        """The styles in their own colours."""
+        return self._encoded(self.styles)
+
+    @torch.no_grad()
+    def _encoded(self, styles: Sequence[Picture]) -> list[Style]:
+        return [self.network.style(to_planes(style, self.network.encoder.mean.device)) for style in styles]
 
 
 @dataclass(frozen=True)
@@ -115,9 +124,8 @@ class FastPainter:
         settings = settings or FastSettings()
         settings.check()
         network = modelfile.open_fast(settings.model).to(pick_device(settings.device))
-        known = ", ".join(f"{number} {name}" for number, name in enumerate(network.names))
         if not styles and len(network.names) > 1:
-            raise UserError(f"{settings.model} has several styles; choose with --style: {known}")
+            raise UserError(f"{settings.model} has several styles; choose with --style: {_choice(network)}")
         names = [_named(style, network, settings.model) for style in styles] or network.names
         check_weights("style_weight", tuple(weights), "styles", tuple(names))
         shares: dict[str, float] = {}
@@ -143,14 +151,15 @@ class FastPainter:
         return lambda x: _in_color(self.network(x, self.mix.expand(len(x), -1)), x, keep)
 
 
-def check_room(size: Sequence[int], network: AdainNetwork | FastNetwork, device: torch.device) -> None:
-    """Raises UserError where a picture's features do not fit into memory."""
-    needed, free = size[0] * size[1] * network.bytes_per_pixel, SHARE * free_memory(device)
+def check_room(size: Sequence[int], network: AdainNetwork | FastNetwork, device: torch.device, batch: int = 1) -> None:
+    """Raises UserError where the features of a picture, or of so many at a time, do not fit into memory."""
+    needed, free = batch * size[0] * size[1] * network.bytes_per_pixel, SHARE * free_memory(device)
     if needed > free:
         fits = int(max(size) * sqrt(free / needed))
+        each, less = (f"{batch} times ", ", or a smaller --batch,") if batch > 1 else ("", "")
         raise UserError(
-            f"{size[1]}×{size[0]} pixels take {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} can be used; "
-            f"--size {fits} fits"
+            f"{each}{size[1]}×{size[0]} pixels take {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} can be used; "
+            f"--size {fits}{less} fits"
         )
 
 
@@ -193,8 +202,11 @@ def _named(style: str, network: FastNetwork, model: str) -> str:
         return style
     if style.isdecimal() and int(style) < len(network.names):
         return network.names[int(style)]
-    known = ", ".join(f"{number} {name}" for number, name in enumerate(network.names))
-    raise UserError(f"{model} has no style {style!r}; it has: {known}")
+    raise UserError(f"{model} has no style {style!r}; it has: {_choice(network)}")
+
+
+def _choice(network: FastNetwork) -> str:
+    return ", ".join(f"{number} {name}" for number, name in enumerate(network.names))
 
 
 def adain(

@@ -20,6 +20,8 @@ class VideoSettings:
     """Reduce flicker: mix every frame with the one before it, moved along with the picture."""
     smooth_strength: float = 0.7
     """Share of the frame before in the mix."""
+    measure: bool = False
+    """Also without smoothing, measure how much the film flickers; that takes as long as smoothing."""
     quality: float = 8
     """Video quality, 1 to 10."""
     save_every: int = 120

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from arf.device import pick_device
 from arf.errors import UserError
+from arf.interrupts import held_interrupts
 from arf.optimizers import optimizer_tensors, restore_optimizer
 from arf.radiance.backbone import Backbone
 from arf.radiance.backbones import build, fit_config, plain
@@ -116,12 +117,12 @@ def fit(
     state = FitState(model, settings)
     if resume and resume.has("resume"):
         state.load(*resume.load("resume"))
-    with Curves(run.path, state.curves) as curves:
-        try:
-            _optimise(state, bank, run, curves, progress)
-        except KeyboardInterrupt:
-            state.save(run)
-            raise
+    try:
+        with held_interrupts() as stopped, Curves(run.path, state.curves) as curves:
+            _optimise(state, bank, run, curves, stopped, progress)
+    except KeyboardInterrupt:
+        state.save(run)
+        raise
     model.eval()
     metrics = {**evaluate(model, capture.held_out), "train_seconds": state.seconds}
     metrics |= {"size": capture.train.size(0), "views": len(capture.train)}
@@ -192,11 +193,13 @@ class FitState:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.model.device)
 
 
-def _optimise(state: FitState, bank: RayBank, run: Run, curves: Curves, progress: Progress | None) -> None:
+def _optimise(
+    state: FitState, bank: RayBank, run: Run, curves: Curves, stopped: Callable[[], bool], progress: Progress | None
+) -> None:
     model, settings = state.model, state.settings
     model.train()
     callbacks = state.callbacks()
-    while state.step < settings.steps:
+    while state.step < settings.steps and not stopped():
         start = time.perf_counter()
         for callback in callbacks:
             callback.run_callback_at_location(state.step, TrainingCallbackLocation.BEFORE_TRAIN_ITERATION)

@@ -22,6 +22,7 @@ from arf import image
 from arf.color import Affine, Moments, keep_color, matching, recolor
 from arf.device import free_memory, pick_device
 from arf.errors import UserError
+from arf.interrupts import held_interrupts
 from arf.losses import content_loss, total_variation
 from arf.radiance.backbone import Backbone
 from arf.radiance.cache import ViewCache
@@ -80,12 +81,12 @@ def stylize(
         painter.prepare(progress)
         if resume and resume.has("resume"):
             painter.load(*resume.load("resume"))
-        with Curves(run.path, painter.curves) as curves:
-            try:
-                painter.paint(run, curves, progress)
-            except KeyboardInterrupt:
-                painter.save(run)
-                raise
+        try:
+            with held_interrupts() as stopped, Curves(run.path, painter.curves) as curves:
+                painter.paint(run, curves, stopped, progress)
+        except KeyboardInterrupt:
+            painter.save(run)
+            raise
         _write(run, capture, painter, painter.finish(), pictures)
         curves.draw()
     finally:
@@ -248,15 +249,16 @@ class Painter:
         self.step += 1
         return terms
 
-    def paint(self, run: Run, curves: Curves, progress: Progress) -> None:
-        """The style loop. Losses stay on the device until they are written down, every tenth step.
+    def paint(self, run: Run, curves: Curves, stopped: Callable[[], bool], progress: Progress) -> None:
+        """The style loop, to its end or until it is stopped. Losses stay on the device until they are written down,
+        every tenth step.
 
         Raises:
             UserError: see `check`.
         """
         start = time.perf_counter()
         recent: list[Tensor] = []  # a row of loss terms per step
-        while self.step < self.steps:
+        while self.step < self.steps and not stopped():
             terms = self.advance()
             recent.append(torch.stack([term.detach() for term in terms.values()]))
             last = self.step == self.steps

@@ -11,7 +11,7 @@ from arf import encoder as encoders
 from arf.image import Picture
 from arf.losses import content_loss, moment_loss
 from arf.networks import modelfile
-from arf.networks.adain import TAP, AdainNetwork, Decoder, adain
+from arf.networks.adain import TAP, AdainNetwork, Decoder, Style, adain
 from arf.training.data import Batch, Source
 from arf.training.settings import TrainSettings
 from arf.training.trainee import Phase, Terms, Trainee, to_pictures
@@ -32,7 +32,7 @@ class Objective(nn.Module):
         encoder, s = self.network.encoder, self.settings
         with torch.no_grad():
             styles = {tap: f.float() for tap, f in encoder(style, STYLE_TAPS).items()}
-            target = adain(self.network.encode(content).float(), self.network.style(style))
+            target = adain(self.network.encode(content).float(), Style.of(styles[TAP]))
         found = encoder(self.network.decoder(target).float(), STYLE_TAPS)
         style_loss = sum(moment_loss(found[tap].float(), styles[tap]) for tap in STYLE_TAPS)
         return {

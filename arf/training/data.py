@@ -7,9 +7,11 @@ another is taken in its place, and its name travels with the sample.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import ceil, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +48,7 @@ class Batch:
     """What the processes of a step see, or one of them.
 
     Attributes:
-        pictures: one tensor [B, 3, size, size] for each source and crop.
+        pictures: one tensor [B, 3, size, size] for each source and crop; none where no file could be read.
         samples: numbers of the samples, from 0 on over the whole training.
         broken: files that could not be read.
         files: for each sample, which file of each source was drawn.
@@ -77,23 +79,25 @@ class Samples(Dataset):
         for index, source in enumerate(self.sources):
             rng = np.random.default_rng([self.seed, index, number])
             picture, file = self._read(source, index, number, rng, broken)
+            if picture is None:
+                return Batch([], [number], broken)
             files.append(file)
             pictures += [self._crop(picture, source, rng) for _ in range(source.crops)]
         return Batch(pictures, [number], broken, [files])
 
     def _read(
         self, source: Source, index: int, number: int, rng: np.random.Generator, broken: list[str]
-    ) -> tuple[Tensor, int]:
-        """The picture of a sample, and the number of its file."""
+    ) -> tuple[Tensor | None, int]:
+        """The picture of a sample, if one can be read, and the number of its file."""
         turn, place = divmod(number, len(source.files))
         choice = int(_order(len(source.files), self.seed, index, turn)[place])
         for _ in range(TRIES):
             try:
-                return image.read(source.files[choice], short_side=source.load), choice
+                return image.read(source.files[choice], short_side=ceil(source.load / sqrt(source.zoom))), choice
             except UserError:
                 broken.append(str(source.files[choice]))
                 choice = int(rng.integers(len(source.files)))
-        raise UserError(f"{TRIES} pictures in a row cannot be read, {broken[-1]} the last; look at the folder")
+        return None, choice
 
     def _crop(self, picture: Tensor, source: Source, rng: np.random.Generator) -> Tensor:
         """A square [3, size, size] of a picture, as if scaled to `load` first, flipped in every other sample."""
@@ -112,13 +116,28 @@ def _order(count: int, seed: int, index: int, turn: int) -> np.ndarray:
 def stream(
     samples: Samples, first: int, steps: int, batch: int, rank: int = 0, ranks: int = 1, workers: int = 0
 ) -> Iterator[Batch]:
-    """The batches of steps first … steps - 1 for one of several processes: every `ranks`-th sample of each."""
+    """The batches of steps first … steps - 1 for one of several processes: every `ranks`-th sample of each.
+
+    Raises:
+        UserError: too many files in a row cannot be read.
+    """
     numbers = [list(range(step * batch + rank, (step + 1) * batch, ranks)) for step in range(first, steps)]
-    kept = {"persistent_workers": True, "prefetch_factor": 4} if workers else {}
-    return iter(DataLoader(samples, batch_sampler=numbers, num_workers=workers, collate_fn=_stack, **kept))
+    kept = {"persistent_workers": True, "prefetch_factor": 4, "worker_init_fn": _leave_interrupts} if workers else {}
+    for stacked in DataLoader(samples, batch_sampler=numbers, num_workers=workers, collate_fn=_stack, **kept):
+        if not stacked.pictures:
+            last = stacked.broken[-1]
+            raise UserError(f"{TRIES} pictures in a row cannot be read, {last} the last; look at the folder")
+        yield stacked
+
+
+def _leave_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; what to make of it is the main one's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _stack(samples: list[Batch]) -> Batch:
+    if empty := [s for s in samples if not s.pictures]:
+        return empty[0]
     pictures = [torch.stack(group) for group in zip(*(s.pictures for s in samples), strict=True)]
     numbers = [n for s in samples for n in s.samples]
     return Batch(pictures, numbers, [b for s in samples for b in s.broken], [f for s in samples for f in s.files])

@@ -14,6 +14,7 @@ from torch import nn
 
 from arf import image
 from arf.errors import UserError
+from arf.interrupts import held_interrupts
 from arf.networks.modelfile import MODEL
 from arf.optimizers import optimizer_tensors, restore_optimizer
 from arf.runs import Curves, Run
@@ -37,8 +38,6 @@ class Loop:
 
     def __init__(self, trainee: Trainee, settings: TrainSettings, run: Run, team: Team) -> None:
         self.trainee, self.settings, self.run, self.team = trainee, settings, run, team
-        if settings.batch % team.ranks:
-            raise UserError(f"batch is {settings.batch}; it must be a multiple of the {team.ranks} processes")
         self.half = settings.precision == "half" or (settings.precision == "auto" and team.device.type == "cuda")
         scaled = self.half and team.device.type == "cuda"
         self.scalers = [torch.amp.GradScaler("cuda", enabled=scaled) for _ in trainee.phases]
@@ -59,10 +58,15 @@ class Loop:
         s, team = self.settings, self.team
         samples = Samples(self.trainee.sources, s.crop, s.seed)
         batches = stream(samples, self.step, s.steps, s.batch, team.rank, team.ranks, s.workers)
-        with Curves(self.run.path, self.curves) if team.leads else nullcontext() as curves:
+        with (
+            held_interrupts() as stopped,
+            Curves(self.run.path, self.curves) if team.leads else nullcontext() as curves,
+        ):
             try:
                 for batch in batches:
                     self._update(batch, curves, progress)
+                    if team.any(stopped()):  # a whole step, and the same one in all processes
+                        raise KeyboardInterrupt
             except KeyboardInterrupt:
                 self.save()
                 raise
@@ -99,7 +103,8 @@ class Loop:
         for phase in self.trainee.phases:
             restore_optimizer(phase.optimizer, tensors, f"optimizer.{phase.name}")
         for scaler, state in zip(self.scalers, notes["scalers"], strict=True):
-            scaler.load_state_dict(state)
+            if state:  # none from where losses were not scaled
+                scaler.load_state_dict(state)
 
     def _update(self, batch: Batch, curves: Curves | None, progress: Progress | None) -> None:
         """One step, and what is due after it."""
@@ -115,7 +120,7 @@ class Loop:
         self.seconds += time.perf_counter() - began
         last = self.step == s.steps
         showing = self.step % s.sample_every == 0 and not last
-        saving = self.step % s.save_every == 0 and not last
+        saving = self.step % s.save_every == 0 or last
         if self.step % LOG_EVERY == 0 or last or showing or saving:
             self._note({name: float(value) for name, value in figures.items()}, curves, progress)
         if showing:
@@ -126,9 +131,10 @@ class Loop:
     def _note(self, figures: dict[str, float], curves: Curves | None, progress: Progress | None) -> None:
         if not all(math.isfinite(value) for value in figures.values()):
             name = next(name for name, value in figures.items() if not math.isfinite(value))
+            kept = f"; the last good state is in {self.run.path}" if self.run.has("resume") else ""
             raise UserError(
-                f"the loss ({name}) became {figures[name]} at step {self.step}; the last good state is in "
-                f"{self.run.path}: lower --learning-rate (now {self.settings.learning_rate:g}) and train again"
+                f"the loss ({name}) became {figures[name]} at step {self.step}{kept}: lower --learning-rate "
+                f"(now {self.settings.learning_rate:g}) and train again"
             )
         if curves:
             curves.add(self.step, figures)

@@ -48,6 +48,14 @@ class Team:
         distributed.all_gather(parts, value.contiguous())
         return torch.stack(parts, 1).flatten(0, 1)
 
+    def any(self, flag: bool) -> bool:
+        """Whether it is so in at least one process; all get the same answer."""
+        if self.ranks == 1:
+            return flag
+        count = torch.tensor(float(flag), device=self.device)
+        distributed.all_reduce(count)
+        return bool(count > 0)
+
     def gather(self, value: Any) -> list[Any]:
         """What every process has."""
         if self.ranks == 1:

@@ -8,7 +8,8 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-from arf.settings import within
+from arf.errors import UserError
+from arf.settings import check_unused, within
 
 Method = Literal["adain", "fast", "many", "cast"]
 
@@ -63,8 +64,9 @@ class TrainSettings:
     sample_every: int = 500
     """Steps between sample pictures."""
 
-    def check(self) -> None:
-        """Raises UserError where a value makes no sense."""
+    def check(self, method: Method) -> None:
+        """Raises UserError where a value makes no sense, or has no use."""
+        check_unused(self, [name for name, methods in ONLY.items() if method not in methods], f"with {method}")
         within(self, 1, inf, "steps", "batch", "save_every", "sample_every")
         within(self, 32, 4096, "crop")
         within(self, self.crop, 16384, "load")
@@ -74,6 +76,8 @@ class TrainSettings:
         within(self, 4, 256, "width")
         within(self, 0, 64, "workers")
         within(self, 0, 2**63 - 1, "seed")
+        if method == "cast" and self.crop % 8:
+            raise UserError(f"crop is {self.crop}; cast needs a multiple of 8, the stride of its features")
 
     def for_method(self, method: Method) -> TrainSettings:
         """These settings with what was left out filled in."""
@@ -89,6 +93,13 @@ class TrainSettings:
         return self.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
 
+ONLY = {  # settings that not every method uses
+    "norm": ("fast", "many"),
+    "width": ("fast", "many", "cast"),
+    "style_size": ("fast", "many"),
+    "tv_weight": ("fast", "many"),
+    "adversarial_weight": ("cast",),
+}
 BY_METHOD: dict[str, dict[str, Any]] = {
     "adain": {"steps": 160_000, "batch": 8, "load": 512, "learning_rate": 1e-4, "style_weight": 10.0},
     "fast": {"steps": 40_000, "batch": 4, "learning_rate": 1e-3, "style_weight": 30.0},

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from arf.errors import UserError
 from arf.image import pictures_in
 from arf.networks import modelfile
+from arf.networks.adain import AdainNetwork
 from arf.networks.cast import CastNetwork
 from arf.runs import Run
+from arf.settings import changed
 from arf.training.adain import AdainTrainee
 from arf.training.cast import CastTrainee
 from arf.training.fast import FastTrainee
@@ -26,7 +30,7 @@ def train(
     style: tuple[Path, ...],
     settings: TrainSettings,
     output: Path = Path("outputs"),
-    start: Path | None = None,
+    init: Path | None = None,
     progress: Progress | None = None,
     resume: Run | None = None,
 ) -> Run | None:
@@ -37,7 +41,7 @@ def train(
     Args:
         content: folder of photographs.
         style: adain, cast: folders of paintings. fast: the picture. many: pictures, or folders of them.
-        start: a model to begin with. adain, fast, cast: it is trained further; cast may also begin with one of adain.
+        init: a model to begin with. adain, fast, cast: it is trained further; cast may also begin with one of adain.
             many: with just the styles that it has it is trained further; others are added to it, and those that it
             has stay as they are.
         progress: called every few steps.
@@ -47,21 +51,28 @@ def train(
         UserError: bad input, or a loss that is not finite.
         KeyboardInterrupt: passed on after the state has been saved.
     """
-    settings.check()
+    settings.check(method)
     settings = settings.for_method(method)
     contents = pictures_in(content)
     if not style:
         raise UserError("no style: give --style, a picture or a folder of them")
+    if missing := [path for path in style if not path.exists()]:
+        raise UserError(f"no picture or folder at {missing[0]}; check --style")
     styles = [file for path in style for file in ([path] if path.is_file() else pictures_in(path))]
+    drawn = {"photographs": _listing(contents), "styles": _listing(styles)}
+    if resume and (other := [what for what in drawn if resume.info["drawn"][what] != drawn[what]]):
+        raise UserError(f"cannot go on: the {other[0]} are not those that {resume.path} began with; put them back")
     with team(settings.device) as processes:
+        if settings.batch % processes.ranks:
+            raise UserError(f"batch is {settings.batch}; it must be a multiple of the {processes.ranks} processes")
         torch.manual_seed(settings.seed)
-        trainee = _trainee(method, contents, styles, settings, start, processes)
-        asked = {"method": method, "content": content, "style": style, "start": start}
+        trainee = _trainee(method, contents, styles, settings, init, processes)
+        asked = {"method": method, "content": content, "style": style, "init": init}
         scene = folder_of(styles)
         if resume:
             run = resume
         elif processes.leads:
-            run = Run.create(output, scene, method, kind="training", asked=asked, settings=settings)
+            run = Run.create(output, scene, method, kind="training", asked=asked, drawn=drawn, settings=settings)
         else:
             run = Run.at(output, scene, method)
         loop = Loop(trainee, settings, run, processes)
@@ -70,37 +81,66 @@ def train(
 
 
 def _trainee(
-    method: Method, contents: list[Path], styles: list[Path], settings: TrainSettings, start: Path | None, team: Team
+    method: Method, contents: list[Path], styles: list[Path], settings: TrainSettings, init: Path | None, team: Team
 ) -> Trainee:
     if method == "adain":
-        begun = modelfile.open_adain(start, settings.encoder_weights) if start else None
+        begun = _adain_start(init, settings) if init else None
         return AdainTrainee(contents, styles, settings, team.device, begun)
     if method == "cast":
-        return CastTrainee(contents, styles, settings, team, _cast_start(start, settings) if start else None)
+        return CastTrainee(contents, styles, settings, team, _cast_start(init, settings) if init else None)
     if method == "fast" and len(styles) > 1:
         raise UserError(f"{len(styles)} style pictures; a fast network has one: name it, or use arf train many")
     if len({path.stem for path in styles}) < len(styles):
         raise UserError("two style pictures have one name; styles are chosen by name: rename one")
     if method == "many" and settings.norm == "batch":
         raise UserError("many styles need --norm instance; batch norm has one set of statistics")
-    network = modelfile.open_fast(start) if start else None
+    network = modelfile.open_fast(init) if init else None
+    if network:
+        _check_shape(settings, norm=network.architecture.norm, width=network.architecture.width)
     if network and (method == "many") != (network.architecture.styles > 1):
         kind = "many" if method == "fast" else "fast"
-        raise UserError(f"{start} is a model of arf train {kind}; arf train {method} cannot begin with it")
+        raise UserError(f"{init} is a model of arf train {kind}; arf train {method} cannot begin with it")
     if method == "many" and network:
         names = {path.stem for path in styles}
         if names != set(network.names) and (twice := sorted(names & set(network.names))):
             raise UserError(
-                f"{start} has a style {twice[0]!r} already; name new styles alone, to add them, or exactly those that "
+                f"{init} has a style {twice[0]!r} already; name new styles alone, to add them, or exactly those that "
                 "it has, to train it further"
             )
     return FastTrainee(contents, styles, settings, team.device, network)
 
 
-def _cast_start(start: Path, settings: TrainSettings) -> CastNetwork:
+def _adain_start(init: Path, settings: TrainSettings) -> AdainNetwork:
+    """A network whose file can be written again: with one of arf's encoders."""
+    path = modelfile.find(init, "adain-")
+    if path.suffix != ".safetensors":
+        raise UserError(
+            f"{path} is a published decoder; training begins with one of arf train adain, or without --init"
+        )
+    network = modelfile.open_adain(path, settings.encoder_weights)
+    _check_shape(settings, encoder=network.encoder.name)
+    return network
+
+
+def _cast_start(init: Path, settings: TrainSettings) -> CastNetwork:
     """CAST's network, or one that begins with AdaIN's decoder in both directions."""
-    path = modelfile.find(start, "adain-")
-    if modelfile.kind_of(path) == "adain":
-        begun = modelfile.open_adain(path, settings.encoder_weights)
+    path = modelfile.find(init, "adain-")
+    if path.suffix == ".safetensors" and modelfile.kind_of(path) == "adain":
+        begun = _adain_start(init, settings)
         return CastNetwork(begun.encoder, begun.decoder)
-    return modelfile.open_cast(start, settings.encoder_weights)
+    network = modelfile.open_cast(init, settings.encoder_weights)
+    _check_shape(settings, encoder=network.encoder.name)
+    return network
+
+
+def _check_shape(settings: TrainSettings, **shape: Any) -> None:
+    """Raises UserError where another shape was asked for than that of the network to begin with."""
+    for name, value in shape.items():
+        if name in changed(settings) and getattr(settings, name) != value:
+            raise UserError(f"{name} is {getattr(settings, name)}, and that of --init is {value}; leave out --{name}")
+
+
+def _listing(files: list[Path]) -> dict[str, Any]:
+    """What tells folders of pictures from others: the draws of a training follow from it."""
+    names = "\n".join(file.name for file in files)
+    return {"files": len(files), "names": f"{zlib.crc32(names.encode()):08x}"}

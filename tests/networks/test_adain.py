@@ -58,6 +58,17 @@ def test_masks_give_each_region_the_statistics_of_its_style():
     torch.testing.assert_close(result[..., 3:], adain(content[..., 3:], two), atol=1e-4, rtol=1e-4)
 
 
+def test_with_masks_only_the_ratio_of_weights_counts():
+    content, one, two = features(0), Style.of(features(1)), Style.of(features(2))
+    left = torch.zeros(9, 7)
+    left[:, :4] = 1
+    both = stylized(content, [one, two], [0.3, 0.6], [left, torch.ones(9, 7)])
+    torch.testing.assert_close(stylized(content, [one, two], [1, 2], [left, torch.ones(9, 7)]), both)
+    torch.testing.assert_close(both[..., 4:], adain(content, two)[..., 4:], atol=1e-4, rtol=1e-4)
+    alone = stylized(content, [one, two], [0, 1], [left, 1 - left])
+    assert torch.equal(alone[..., :4], content[..., :4])
+
+
 def test_without_a_mask_the_content_stays():
     content, style = features(0), Style.of(features(1))
     mask = torch.zeros(9, 7)
@@ -76,7 +87,7 @@ def test_the_decoder_mirrors_the_encoder():
     assert decoder(torch.rand(1, 112, 3, 4)).shape == (1, 3, 24, 32)
 
 
-@pytest.mark.parametrize("size", [(16, 16), (17, 31)])
+@pytest.mark.parametrize("size", [(16, 16), (17, 31), (1, 40)])
 def test_pictures_of_any_size_keep_it(size):
     net = network()
     pictures = torch.rand(2, 3, *size)

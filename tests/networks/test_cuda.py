@@ -38,7 +38,7 @@ def test_a_picture_is_painted_as_on_the_cpu(tmp_path, method):
 def test_training_in_half_precision_learns(tmp_path, method):
     photos, paintings = folders(tmp_path)
     style = paintings / "p4.png" if method == "fast" else paintings
-    settings = small(steps=40, learning_rate=3e-3, device="cuda", save_every=100, sample_every=100)
+    settings = small(method, steps=40, learning_rate=3e-3, device="cuda", save_every=100, sample_every=100)
     run = train(method, photos, (style,), settings, tmp_path / "runs")
     curves = run.curves()
     assert all(math.isfinite(value) for row in curves for value in row.values())

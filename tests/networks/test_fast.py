@@ -30,7 +30,7 @@ def test_the_architecture_is_johnsons():
     )  # of PyTorch's example, less the biases before norms
 
 
-@pytest.mark.parametrize("size", [(16, 20), (17, 19), (30, 16)])
+@pytest.mark.parametrize("size", [(16, 20), (17, 19), (30, 16), (3, 40)])
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_pictures_of_any_size_keep_it(size, norm):
     net = network(("one",), norm=norm)

@@ -78,7 +78,7 @@ def test_every_frame_is_painted_at_its_time_with_its_sound(tmp_path, rate):
         seen.append(tuple(x.shape))
         return 1 - x
 
-    settings = VideoSettings(batch=4, save_every=10)
+    settings = VideoSettings(batch=4, save_every=10, measure=True)
     report = film(source, tmp_path / "out.mp4", stylize, settings, lambda *step: told.append(step))
     count = 30 if rate != "12" else 12
     assert (report.frames, report.fps, report.width, report.height) == (count, Fraction(rate), 64, 48)

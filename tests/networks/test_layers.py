@@ -45,6 +45,13 @@ def test_each_picture_gets_the_rows_of_its_own_styles():
     torch.testing.assert_close(half, 2 * first + 2)
 
 
+def test_instance_norm_takes_half_precision_beyond_its_range():
+    norm, x = InstanceNorm(2), 900 * torch.randn(1, 2, 16, 16, generator=torch.Generator().manual_seed(0))
+    half = norm(x.half(), torch.ones(1, 1))  # the variance, 810000, is not one of its numbers
+    assert half.dtype == torch.half
+    torch.testing.assert_close(half.float(), norm(x, torch.ones(1, 1)), atol=5e-3, rtol=0)
+
+
 def test_batch_norm_takes_the_statistics_of_the_batch_only_while_it_learns():
     norm, x = BatchNorm(2), torch.randn(3, 2, 4, 4) * 2 + 5
     learned = norm(x, torch.ones(3, 1))
@@ -71,9 +78,11 @@ def test_any_size_comes_back_as_it_was(size):
 
 def test_growing_reflects_where_it_can():
     row = torch.arange(5.0).expand(1, 3, 5, 5)
-    assert grow(row, 8)[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 3, 2, 1]
-    assert grow(row[..., :2], 8)[0, 0, 0].tolist() == [0, 1, 1, 1, 1, 1, 1, 1]
-    assert grow(row, 5) is row
+    assert grow(row, 4)[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 3, 2, 1]
+    assert grow(row[..., :2], 4)[0, 0, 0].tolist() == [0, 1, 1, 1, 1, 1, 1, 1]
+    assert grow(row, 2)[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 3]
+    assert grow(row[..., :4, :4], 2).shape[2:] == (4, 4)
+    assert grow(row[..., :1, :], 2).shape[2:] == (4, 6)  # two times the number, or more
 
 
 def test_pictures_have_three_channels():

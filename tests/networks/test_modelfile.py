@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -56,8 +55,12 @@ def test_files_that_do_not_hold_what_they_say_are_refused(tmp_path):
     tensors, notes = load_tensors(path, "")
     del tensors["last.conv.bias"]
     save_tensors(path, tensors, **notes)
-    with pytest.raises(UserError, match="does not hold what its notes say"):
+    with pytest.raises(UserError, match="does not hold what this version of arf expects"):
         modelfile.open_fast(path)
+    for other in ({"architecture": {**notes["architecture"], "depth": 3}}, {"architecture": None}, {"names": ["one"]}):
+        save_tensors(path, tensors, **{**notes, **other})
+        with pytest.raises(UserError, match="get a newer arf"):
+            modelfile.open_fast(path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="cut short or corrupt"):
         modelfile.open_fast(path)
@@ -86,4 +89,3 @@ def test_the_models_that_come_with_arf_open_and_are_small():
     modelfile.open_adain("compact")
     for file in files:
         assert file.stat().st_size <= (4 if file.stem.startswith("adain") else 3) * 2**20
-    assert Path(modelfile.BUNDLED).is_dir()

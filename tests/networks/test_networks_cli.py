@@ -14,12 +14,10 @@ from arf.networks import paint
 from arf.networks.adain import AdainNetwork
 from arf.networks.settings import AdainSettings, CastSettings, FastSettings
 from arf.runs import Run
-from arf.tensors import load_tensors
+from arf.tensors import load_tensors, save_tensors
 from arf.training.loop import Loop
 
-TINY = (
-    "--steps", 2, "--batch", 1, "--crop", 32, "--width", 4, "--style-size", 48, "--workers", 1, "--device", "cpu",
-)  # fmt: skip
+TINY = "--steps", 2, "--batch", 1, "--crop", 32, "--width", 4, "--workers", 1, "--device", "cpu"
 
 
 @pytest.fixture
@@ -89,7 +87,8 @@ def test_one_broken_picture_does_not_keep_the_others(tmp_path, photos, capsys, c
 def test_bad_input_is_refused_in_one_line(tmp_path, photos, capsys):
     empty, one = tmp_path / "empty", photos / "p0.png"
     empty.mkdir()
-    model = fast_file(tmp_path)
+    model, published = fast_file(tmp_path), tmp_path / "decoder.pth"
+    published.write_bytes(b"x")
     for words, message in (
         (("fast", tmp_path / "no.png", "--model", model, "--style", 0), "no picture at"),
         (("fast", empty, "--model", model, "--style", 0), "holds no picture"),
@@ -97,6 +96,9 @@ def test_bad_input_is_refused_in_one_line(tmp_path, photos, capsys):
         (("fast", one, "--model", adain_file(tmp_path)), "is a model of arf train adain"),
         (("fast", one, "--model", "nothing"), "no model 'nothing'"),
         (("fast", photos, "--model", model, "--style", 0, "--output", tmp_path / "x.png"), "name a folder"),
+        (("fast", one, "--model", model, "--style", 0, "--output", tmp_path / "x.webp"), "x.webp"),
+        (("adain", one, "--style", one, "--mask", one, "--mask", one), "2 masks for 1 styles"),
+        (("cast", one, "--style", one, "--model", published), "of CAST there are only those, as .safetensors"),
         (("fast", one, one, "--model", model, "--style", 0), "two of the pictures would both be written"),
         (("adain", one), "no style picture"),
         (("adain", one, "--style", one, "--model", model), "is a model of arf train many"),
@@ -131,6 +133,11 @@ def test_a_video_is_painted_and_gone_on_with(tmp_path, photos, capsys, monkeypat
     code, _, err = run(capsys, *words)
     assert (code, err) == (130, "arf: stopped; go on with the same command and --resume\n")
     assert not (tmp_path / "out.mp4").exists()
+    model, (tensors, notes) = made(tmp_path), load_tensors(made(tmp_path), "")
+    kept = model.read_bytes()
+    save_tensors(model, {name: t / 2 for name, t in tensors.items()}, **notes)
+    assert "was made with another model" in refused(capsys, *words, "--resume")
+    model.write_bytes(kept)
     code, out, _ = run(capsys, *words, "--resume", "--json")
     said = json.loads(out)
     assert (code, said["frames"], said["fps"], said["sound"]) == (0, 6, 12.0, "none")
@@ -141,6 +148,10 @@ def test_a_video_is_painted_and_gone_on_with(tmp_path, photos, capsys, monkeypat
     assert "has no style '3'" in refused(capsys, "video", tmp_path / "in.mp4", *fast, 3)
     assert "is a picture, not a video" in refused(capsys, "video", photos / "p0.png", *fast, 0)
     assert "needs a --model" in refused(capsys, "video", tmp_path / "in.mp4", "--method", "fast")
+    unused = refused(capsys, "video", tmp_path / "in.mp4", *fast, 0, "--alpha", 0.5)
+    assert "--alpha has no use with --method many" in unused
+    unused = refused(capsys, "video", tmp_path / "in.mp4", *fast, 0, "--smooth-strength", 0.5)
+    assert "--smooth-strength has no use without --smooth" in unused
 
 
 def test_a_stopped_training_is_gone_on_with(tmp_path, photos, capsys, monkeypatch):
@@ -164,7 +175,7 @@ def test_a_stopped_training_is_gone_on_with(tmp_path, photos, capsys, monkeypatc
 
 
 def test_a_finished_training_is_not_resumed(tmp_path, photos, capsys):
-    words = "train", "fast", "--content", photos, "--style", photos / "p0.png", *TINY
+    words = "train", "fast", "--content", photos, "--style", photos / "p0.png", *TINY, "--style-size", 48
     code, out, _ = run(capsys, *words, "--output", tmp_path / "runs")
     assert code == 0
     model = out.splitlines()[0]

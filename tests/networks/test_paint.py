@@ -7,7 +7,8 @@ from trained import adain_file, fast_file
 from arf import color, natural
 from arf.errors import UserError
 from arf.networks import paint
-from arf.networks.paint import AdainPainter, FastPainter
+from arf.networks.fast import Architecture, FastNetwork
+from arf.networks.paint import AdainPainter, FastPainter, check_room
 from arf.networks.settings import AdainSettings, FastSettings
 
 
@@ -41,6 +42,17 @@ def test_masks_and_alpha_reach_the_network(tmp_path):
     torch.testing.assert_close(*plain)
     with pytest.raises(UserError, match="1 masks for 2 styles"):
         painter(content, [left])
+
+
+def test_too_large_for_the_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(paint, "free_memory", lambda device: 10 * 2**30)  # of which 8 may be used
+    network = FastNetwork(Architecture(width=89))  # 2000 bytes for each pixel
+    cpu = torch.device("cpu")
+    check_room((2000, 2000), network, cpu)
+    with pytest.raises(UserError, match=r"^2400×2000 pixels take 8\.9 GiB, and 8\.0 can be used; --size 2270 fits"):
+        check_room((2000, 2400), network, cpu)
+    with pytest.raises(UserError, match=r"^4 times 2000×2000 .* --size 1036, or a smaller --batch, fits"):
+        check_room((2000, 2000), network, cpu, 4)
 
 
 def test_colours_are_kept(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import asdict, replace
 
 import pytest
@@ -95,6 +97,24 @@ def test_a_fit_that_is_stopped_by_hand_resumes_to_the_same_bytes(fitted, room, t
         fit(room, FIT, tmp_path, stop)
     run = Run.open(tmp_path, "fit", finished=False)
     assert run.load("resume")[1]["step"] == step
+    assert model_bytes(fit(room, FIT, tmp_path, resume=run)) == model_bytes(fitted)
+
+
+def test_ctrl_c_waits_for_the_end_of_a_step(fitted, room, tmp_path, monkeypatch):
+    losses, calls = VoxelModel.get_loss_dict, []
+
+    def interrupted(self, *arguments):
+        calls.append(1)
+        if len(calls) == 74:  # rays are drawn, nothing is learnt of them yet
+            os.kill(os.getpid(), signal.SIGINT)
+        return losses(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VoxelModel, "get_loss_dict", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit(room, FIT, tmp_path)
+    run = Run.open(tmp_path, "fit", finished=False)
+    assert run.load("resume")[1]["step"] == 74
     assert model_bytes(fit(room, FIT, tmp_path, resume=run)) == model_bytes(fitted)
 
 

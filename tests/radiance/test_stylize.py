@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections import Counter
 from dataclasses import replace
 
@@ -216,6 +218,24 @@ def test_stopping_by_hand_saves_and_clears_up(stylized, fitted, paintings, tmp_p
     assert run.load("resume")[1]["step"] == 20
     assert not (run.path / "cache").exists()
     done = stylize(fitted, paintings[:1], settings, tmp_path, resume=run)
+    assert torch.equal(done.load("model")[0]["colors.theta"], stylized.load("model")[0]["colors.theta"])
+
+
+def test_ctrl_c_waits_for_the_end_of_a_step(stylized, fitted, paintings, tmp_path, monkeypatch):
+    losses = Painter.losses
+
+    def interrupted(self, picture, i):
+        if self.step == 13:
+            os.kill(os.getpid(), signal.SIGINT)
+        return losses(self, picture, i)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Painter, "losses", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stylize(fitted, paintings[:1], STYLIZE, tmp_path)
+    run = Run.open(tmp_path, "stylize", finished=False)
+    assert run.load("resume")[1]["step"] == 14
+    done = stylize(fitted, paintings[:1], STYLIZE, tmp_path, resume=run)
     assert torch.equal(done.load("model")[0]["colors.theta"], stylized.load("model")[0]["colors.theta"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from arf import image, natural
-from arf.training.settings import TrainSettings
+from arf.training.settings import ONLY, Method, TrainSettings
 
 
 def folders(at: Path) -> tuple[Path, Path]:
@@ -16,7 +16,9 @@ def folders(at: Path) -> tuple[Path, Path]:
     return at / "photos", at / "paintings"
 
 
-def small(**options) -> TrainSettings:
+def small(method: Method = "fast", **options) -> TrainSettings:
     """Six steps on tiny crops."""
-    shared = {"steps": 6, "batch": 2, "crop": 32, "load": 48, "width": 4, "style_size": 48, "workers": 0}
+    shared = {"steps": 6, "batch": 2, "crop": 32, "load": 48, "workers": 0}
+    own = {"width": 4, "style_size": 48}
+    shared |= {name: value for name, value in own.items() if method in ONLY[name]}
     return TrainSettings(**{**shared, "device": "cpu", "save_every": 2, "sample_every": 4, **options})

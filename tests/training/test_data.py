@@ -84,6 +84,8 @@ def test_broken_files_are_named_and_replaced(folder):
         path.write_bytes(b"no picture")
     with pytest.raises(UserError, match="32 pictures in a row cannot be read"):
         next(stream(Samples([source(folder)], 16, 0), 0, 1, 1))
+    with pytest.raises(UserError, match=r"^32 pictures in a row cannot be read"):  # nothing of the other process
+        next(stream(Samples([source(folder)], 16, 0), 0, 1, 1, workers=1))
 
 
 def test_sources_are_drawn_independently(folder):

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,9 +13,10 @@ from folders import folders, small
 
 from arf.errors import UserError
 from arf.networks import modelfile
-from arf.runs import Run
+from arf.runs import Curves, Run, settings_from
 from arf.tensors import load_tensors
 from arf.training.loop import Loop
+from arf.training.settings import TrainSettings
 from arf.training.train import train
 
 
@@ -34,7 +37,14 @@ def equal(one: Run, other: Run, tolerance: float = 0.0) -> bool:
 def begin(tmp_path, method="fast", progress=None, **options) -> Run:
     photos, paintings = folders(tmp_path)
     style = paintings if method in ("many", "cast") else paintings / "p4.png"
-    return train(method, photos, (style,), small(**options), tmp_path / "runs", progress=progress)
+    return train(method, photos, (style,), small(method, **options), tmp_path / "runs", progress=progress)
+
+
+def again(tmp_path, stopped: Run) -> Run:
+    """A run of `begin` gone on with."""
+    photos, settings = tmp_path / "photos", settings_from(TrainSettings, stopped.info["settings"])
+    style = tuple(Path(path) for path in stopped.info["asked"]["style"])
+    return train(stopped.info["method"], photos, style, settings, resume=stopped)
 
 
 def stop_at(step):
@@ -80,10 +90,10 @@ def test_a_killed_training_goes_on_to_the_same_network(tmp_path, method):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Loop, "save", save_and_die)
         with pytest.raises(Killed):
-            train(method, photos, style, small(**options), tmp_path / "killed")
+            train(method, photos, style, small(method, **options), tmp_path / "killed")
     killed = Run.open(tmp_path / "killed", "training", finished=False)
     assert not killed.info["finished"]
-    resumed = train(method, photos, style, small(**options), resume=killed)
+    resumed = train(method, photos, style, small(method, **options), resume=killed)
     assert equal(whole, resumed)
     assert [row["step"] for row in resumed.curves()] == [row["step"] for row in whole.curves()]
     assert not resumed.has("resume")
@@ -95,6 +105,47 @@ def test_ctrl_c_saves(tmp_path):
     run = Run.open(tmp_path / "runs", "training", finished=False)
     assert run.load("resume")[1]["step"] == 10
     modelfile.open_fast(run.path)
+
+
+@pytest.mark.parametrize("method", ["fast", "cast"])
+def test_ctrl_c_waits_for_the_end_of_a_step(tmp_path, method, monkeypatch):
+    options = {"norm": "batch"} if method == "fast" else {}
+    whole = begin(tmp_path / "whole", method, **options)
+    learn = Loop._learn
+
+    def interrupted(loop, phase, *more):
+        figures = learn(loop, phase, *more)
+        if loop.step == 3 and phase is loop.trainee.phases[0]:  # an update is done, the step is not
+            os.kill(os.getpid(), signal.SIGINT)
+        return figures
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_learn", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            begin(tmp_path, method, **options)
+    stopped = Run.open(tmp_path / "runs", "training", finished=False)
+    assert stopped.load("resume")[1]["step"] == 4
+    assert equal(whole, again(tmp_path, stopped))
+
+
+def test_what_fails_after_the_last_step_is_gone_on_with(tmp_path, monkeypatch):
+    whole = begin(tmp_path / "whole", save_every=100)
+    with monkeypatch.context() as patch:
+        patch.setattr(Curves, "draw", lambda curves: (_ for _ in ()).throw(OSError("disk")))
+        with pytest.raises(OSError, match="disk"):
+            begin(tmp_path, save_every=100)
+    assert equal(whole, again(tmp_path, Run.open(tmp_path / "runs", "training", finished=False)))
+
+
+def test_other_pictures_are_not_gone_on_with(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        begin(tmp_path, progress=stop_at(4))
+    stopped = Run.open(tmp_path / "runs", "training", finished=False)
+    os.rename(tmp_path / "photos" / "p2.png", tmp_path / "photos" / "q.png")
+    with pytest.raises(UserError, match=r"cannot go on: the photographs are not those that .* began with"):
+        again(tmp_path, stopped)
+    os.rename(tmp_path / "photos" / "q.png", tmp_path / "photos" / "p2.png")
+    assert again(tmp_path, stopped).info["finished"]
 
 
 def test_broken_files_are_skipped_and_counted(tmp_path, caplog):
@@ -110,7 +161,7 @@ def test_a_new_style_leaves_the_others_as_they_are(tmp_path):
     old = begin(tmp_path, "many")
     photos, _ = folders(tmp_path)
     os.rename(tmp_path / "paintings" / "p4.png", tmp_path / "new.png")
-    new = train("many", photos, (tmp_path / "new.png",), small(), tmp_path / "more", start=old.path)
+    new = train("many", photos, (tmp_path / "new.png",), small(), tmp_path / "more", init=old.path)
     before, after = modelfile.open_fast(old.path), modelfile.open_fast(new.path)
     assert after.names == ["p4", "p5", "new"]
     x = torch.rand(1, 3, 32, 32)
@@ -119,17 +170,17 @@ def test_a_new_style_leaves_the_others_as_they_are(tmp_path):
     mean = before(x, before.mix({"p4": 1, "p5": 1}))
     assert not torch.allclose(after(x, after.mix({"new": 1})), mean, atol=1e-3)
     with pytest.raises(UserError, match="has a style 'new' already; name new styles alone"):
-        train("many", photos, (tmp_path / "new.png",), small(), tmp_path / "more", start=new.path)
+        train("many", photos, (tmp_path / "new.png",), small(), tmp_path / "more", init=new.path)
 
 
 def test_many_styles_are_trained_further(tmp_path):
     old = begin(tmp_path, "many")
     photos, paintings = folders(tmp_path)
     other_order = paintings / "p5.png", paintings / "p4.png"
-    still = train("many", photos, other_order, small(steps=1, learning_rate=1e-9), tmp_path / "more", start=old.path)
+    still = train("many", photos, other_order, small(steps=1, learning_rate=1e-9), tmp_path / "more", init=old.path)
     assert modelfile.open_fast(still.path).names == ["p4", "p5"]
     assert equal(old, still, 1e-4)
-    further = train("many", photos, other_order, small(steps=2), tmp_path / "more", start=old.path)
+    further = train("many", photos, other_order, small(steps=2), tmp_path / "more", init=old.path)
     before, after = weights(old), weights(further)
     assert all(not torch.equal(before[name], after[name]) for name in before)  # the convolutions too
 
@@ -138,20 +189,28 @@ def test_training_further_begins_with_the_model(tmp_path):
     old = begin(tmp_path, "fast")
     photos, paintings = folders(tmp_path)
     settings = small(steps=1, learning_rate=1e-9)
-    further = train("fast", photos, (paintings / "p5.png",), settings, tmp_path / "more", start=old.path)
+    further = train("fast", photos, (paintings / "p5.png",), settings, tmp_path / "more", init=old.path)
     assert equal(old, further, 1e-4)
     assert modelfile.open_fast(further.path).names == ["p5"]
     with pytest.raises(UserError, match="is a model of arf train fast; arf train many cannot begin with it"):
-        train("many", photos, (paintings,), settings, tmp_path / "more", start=old.path)
+        train("many", photos, (paintings,), settings, tmp_path / "more", init=old.path)
+    wider = small(width=8)
+    with pytest.raises(UserError, match="width is 8, and that of --init is 4; leave out --width"):
+        train("fast", photos, (paintings / "p5.png",), wider, tmp_path / "more", init=old.path)
+    decoder = tmp_path / "decoder.pth"
+    decoder.write_bytes(b"x")
+    for method in ("adain", "cast"):
+        with pytest.raises(UserError, match=r"decoder\.pth is (a published decoder|no model of arf)"):
+            train(method, photos, (paintings,), small(method), tmp_path / "more", init=decoder)
 
 
 @pytest.mark.parametrize("method", ["many", "cast"])
 def test_two_processes_train_what_one_does(tmp_path, method):
     photos, paintings = folders(tmp_path)
-    options = {"steps": 3, "batch": 4, "crop": 32, "load": 48, "width": 4, "style_size": 48, "workers": 0}
-    options["learning_rate"] = 1e-3
-    one = train(method, photos, (paintings,), small(**options), tmp_path / "one")
-    other = train(method, photos, (paintings,), small(**options, seed=1), tmp_path / "other")
+    options = {"steps": 3, "batch": 4, "crop": 32, "load": 48, "width": 4, "workers": 0, "learning_rate": 1e-3}
+    options |= {"style_size": 48} if method == "many" else {}
+    one = train(method, photos, (paintings,), small(method, **options), tmp_path / "one")
+    other = train(method, photos, (paintings,), small(method, **options, seed=1), tmp_path / "other")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "arf"]
     command += ["train", method, "--content", photos, "--style", paintings, "--output", tmp_path / "two"]
     flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
@@ -172,11 +231,18 @@ def test_two_processes_train_what_one_does(tmp_path, method):
     assert (first - third).abs().quantile(0.5) > 1e-3
 
 
-def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("good", "message"), [(0, "2: lower"), (2, "4; the last good state is in .*: lower")])
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, monkeypatch, good, message):
     from arf.training import fast
 
-    monkeypatch.setattr(fast, "content_loss", lambda a, b: (a - b).square().mean() * float("nan"))
-    with pytest.raises(UserError, match=r"the loss \(content\) became nan at step 2; .* lower --learning-rate"):
+    seen = []
+
+    def poisoned(a, b):
+        seen.append(1)
+        return (a - b).square().mean() * (1 if len(seen) <= good else float("nan"))
+
+    monkeypatch.setattr(fast, "content_loss", poisoned)
+    with pytest.raises(UserError, match=rf"the loss \(content\) became nan at step {message} --learning-rate"):
         begin(tmp_path)
 
 
@@ -189,6 +255,10 @@ def test_bad_input_is_refused_in_one_line(tmp_path):
         ("fast", tmp_path / "nowhere", (one,), {}, "no folder at .*nowhere"),
         ("fast", one, (one,), {}, "no folder at"),
         ("fast", photos, (), {}, "no style: give --style"),
+        ("fast", photos, (tmp_path / "no.jpg",), {}, r"no picture or folder at .*no\.jpg"),
+        ("cast", photos, (paintings,), {"crop": 100, "load": 100}, "crop is 100; cast needs a multiple of 8"),
+        ("adain", photos, (paintings,), {"tv_weight": 1.0}, "--tv-weight has no use with adain"),
+        ("many", photos, (paintings,), {"adversarial_weight": 1.0}, "--adversarial-weight has no use with many"),
         ("fast", photos, (empty,), {}, "holds no picture"),
         ("fast", photos, (paintings,), {}, "2 style pictures; a fast network has one"),
         ("many", photos, (one, one), {}, "two style pictures have one name"),
@@ -197,5 +267,5 @@ def test_bad_input_is_refused_in_one_line(tmp_path):
         ("many", photos, (paintings,), {"norm": "batch"}, "many styles need --norm instance"),
     ):
         with pytest.raises(UserError, match=message):
-            train(method, content, style, small(**options), tmp_path / "runs")
+            train(method, content, style, small(method, **options), tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
