@@ -20,14 +20,11 @@ from torch import Tensor
 
 from arf.errors import UserError
 from arf.files import cannot_read
+from arf.signature import PICTURE_BRANDS, brand
 from arf.video import ffmpeg_command, no_ffmpeg
 
 Frame = UInt8[Tensor, "h w 3"]
 
-SUFFIXES = {
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp",
-}  # fmt: skip
-PICTURE_BRANDS = {b"heic", b"heix", b"heif", b"mif1", b"msf1", b"avif", b"avis"}  # pictures in the boxes of an mp4
 LISTS = {"concat", "hls", "dash", "tty", "lavfi"}  # demuxers that read other files, or text
 MATRICES = r"\b(bt709|bt470bg|smpte170m|smpte240m|bt2020\w*|fcc|ycgco\w*|gbr)\b"
 FASTEST = 240  # frames per second; a stated rate above it is a clock, not a rate
@@ -117,11 +114,11 @@ def probe(path: str | Path) -> Footage:
     path = Path(path)
     report, frame = _look(path)
     format = re.search(r"^Input #0, (\S+), from", report, re.MULTILINE)
-    if "moov atom not found" in report and _brand(path):
+    if "moov atom not found" in report and brand(path):
         raise UserError(f"{path} is cut short: the index of its frames (moov) is missing; record or copy it again")
     if format is None or set(format[1].split(",")) & LISTS:
         raise UserError(f"{path} is not a video that can be read; convert it to mp4")
-    if format[1] == "image2" or format[1].endswith("_pipe") or _brand(path) in PICTURE_BRANDS:
+    if format[1] == "image2" or format[1].endswith("_pipe") or brand(path) in PICTURE_BRANDS:
         raise UserError(f"{path} is a picture, not a video; arf adain and arf fast paint pictures")
     streams = re.findall(r"^ +Stream #0:\d+\S*: (Video|Audio): (.*)", report.split("\nOutput #0")[0], re.MULTILINE)
     seen = [text for kind, text in streams if kind == "Video" and "(attached pic)" not in text]
@@ -140,21 +137,6 @@ def probe(path: str | Path) -> Footage:
     )
     sound = heard[0] if heard and heard[0] != "none" else None
     return Footage(path, width, height, rate, round(seconds * rate), sound, _matrix(seen[0], width, height))
-
-
-def is_video(path: str | Path) -> bool:
-    """Whether a file is a video, by its first bytes, or by the suffix of its name."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(189)
-    except OSError:
-        head = b""
-    boxes = head[4:8] == b"ftyp" and head[8:12] not in PICTURE_BRANDS
-    known = (
-        head.startswith((b"\x1a\x45\xdf\xa3", b"\x00\x00\x01\xba", b"FLV\x01")) or head[:4] + head[8:12] == b"RIFFAVI "
-    )
-    packets = len(head) == 189 and head[0] == head[188] == 0x47
-    return boxes or known or packets or Path(path).suffix.lower() in SUFFIXES
 
 
 def _look(path: Path) -> tuple[str, tuple[Fraction, int, int] | None]:
@@ -198,12 +180,6 @@ def _matrix(stream: str, width: int, height: int) -> str | None:
     if not re.search(r"\b(yuv|nv|p0|uyvy)\w*", stream) or re.search(MATRICES, stream):
         return None
     return "bt709" if width >= 1280 or height > 576 else "bt601"
-
-
-def _brand(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        head = file.read(12)
-    return head[8:12] if head[4:8] == b"ftyp" else b""
 
 
 def _corrupt(path: Path, said: list[str]) -> UserError:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from arf.errors import UserError
 from arf.files import atomic_path, cannot_read
+from arf.signature import is_video
 
 SMALLEST_STYLE = 16  # pixels; relu3 of a smaller picture has no more than a handful of positions
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -51,8 +52,6 @@ def read(path: str | Path, size: tuple[int, int] | None = None, short_side: int 
     except Image.DecompressionBombError as error:
         raise UserError(f"{path} has more pixels than a picture should; scale it down first") from error
     except Image.UnidentifiedImageError as error:
-        from arf.footage import is_video  # which imports this module
-
         if is_video(path):
             raise UserError(f"{path} is a video; arf video paints videos") from error
         raise UserError(f"{path} is not a picture that can be read; convert it to PNG or JPEG") from error

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from fractions import Fraction
 from math import ceil
 
@@ -9,25 +8,13 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
+from clips import clip, ffmpeg
 from PIL import Image
 
 from arf.errors import UserError
-from arf.footage import is_video, probe
+from arf.footage import probe
 
 LUMA = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}  # Kr and Kb of ITU-R BT.601 and BT.709
-
-
-def ffmpeg(*options: str, data: bytes | None = None) -> bytes:
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *map(str, options)]
-    return subprocess.run(command, check=True, input=data, stdout=subprocess.PIPE).stdout
-
-
-def clip(path, rate="30", seconds=0.5, sound=True, codec=("-c:v", "libx264"), size="64x48"):
-    """A test pattern with a sine."""
-    tone = ["-f", "lavfi", "-i", f"sine=440:d={seconds}"] if sound else []
-    pattern = f"testsrc2=s={size}:r={rate}:d={seconds}"
-    ffmpeg("-f", "lavfi", "-i", pattern, *tone, *codec, "-pix_fmt", "yuv420p", path)
-    return path
 
 
 def tall_ramp(count: int = 6) -> torch.Tensor:
@@ -198,20 +185,6 @@ def test_reading_can_stop_early(tmp_path):
     next(frames)
     frames.close()
     assert list(frames) == []
-
-
-def test_videos_are_told_from_pictures_by_contents_or_name(tmp_path):
-    for suffix in ("mp4", "mkv", "avi", "ts", "mov", "flv"):
-        codec = ("-c:v", "libx264") if suffix != "avi" else ("-c:v", "mpeg4")
-        clip(tmp_path / f"a.{suffix}", sound=False, codec=codec).rename(tmp_path / "plain")
-        assert is_video(tmp_path / "plain")
-    (tmp_path / "broken.webm").touch()
-    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(300))
-    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
-    assert is_video(tmp_path / "broken.webm")
-    assert is_video(tmp_path / "none.mov")
-    assert not is_video(tmp_path / "a.heic")
-    assert not is_video(tmp_path / "a.png")
 
 
 def test_a_rate_beyond_all_screens_is_capped(tmp_path):

@@ -10,26 +10,14 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
-import imageio_ffmpeg
 import pytest
 import torch
+from clips import clip, ffmpeg
 
 from arf.errors import UserError
 from arf.footage import probe
 from arf.networks.film import film, parts_folder
 from arf.networks.video_settings import VideoSettings
-
-
-def ffmpeg(*options: str) -> str:
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *map(str, options)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def clip(path, rate="30", seconds=0.5, sound=True):
-    """A test pattern, with a sine."""
-    tone = ["-f", "lavfi", "-i", f"sine=440:d={seconds}"] if sound else []
-    ffmpeg("-f", "lavfi", "-i", f"testsrc2=s=64x48:r={rate}:d={seconds}", *tone, "-pix_fmt", "yuv420p", path)
-    return path
 
 
 def frames(path) -> torch.Tensor:
@@ -38,7 +26,7 @@ def frames(path) -> torch.Tensor:
 
 def checksums(path) -> list[str]:
     """Of the pictures and the sound as they are stored, with their times."""
-    told = ffmpeg("-i", path, "-map", 0, "-c", "copy", "-f", "framecrc", "-")
+    told = ffmpeg("-i", path, "-map", 0, "-c", "copy", "-f", "framecrc", "-").decode()
     return [line for line in told.splitlines() if not line.startswith("#")]
 
 
