@@ -46,6 +46,7 @@ SIZE = 128  # of a crop
 POSITIONS = 400  # compared per crop and tap
 DRAWN = 2  # crops of a batch that the student has drawn itself
 POOL = 32  # crops being drawn
+JUDGED = 32  # held-out crops of each kind
 SAVE_EVERY = 250  # steps
 
 
@@ -277,7 +278,7 @@ def main(
     teacher = encoders.load("vgg19", weights)
     run = Distillation(teacher, Crops([p for p in paths if p not in held_out], made=60), steps, seed, batch, rate)
     rng, unseen = np.random.default_rng(11), Crops(held_out)
-    contents, styles = (torch.stack([unseen.plain(rng) for _ in range(32)]) for _ in range(2))
+    contents, styles = (torch.stack([unseen.plain(rng) for _ in range(JUDGED)]) for _ in range(2))
     work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / "checkpoint.pt"
     if checkpoint.exists():

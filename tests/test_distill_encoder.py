@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from arf import encoder, natural
 
@@ -18,7 +19,7 @@ def script(monkeypatch):
     spec = importlib.util.spec_from_file_location("distill_encoder", ROOT / "scripts" / "distill_encoder.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for name, value in {"SIZE": 48, "POSITIONS": 30, "POOL": 4, "SAVE_EVERY": 2}.items():
+    for name, value in {"SIZE": 48, "POSITIONS": 30, "POOL": 4, "JUDGED": 6, "SAVE_EVERY": 2}.items():
         monkeypatch.setattr(module, name, value)
     made = natural.pictures(2, 64)
     monkeypatch.setattr(module.natural, "pictures", lambda *_, **__: made)
@@ -35,7 +36,7 @@ def options(assets, vgg19, tmp_path) -> dict:
         for path in sorted((assets / "training" / kind).glob("*.jpg"))[:12]:
             (folders[kind] / path.name).symlink_to(path.resolve())
     weights = assets / "weights" / "vgg19_features_fp16.pth"
-    return {**folders, "weights": weights, "steps": 4, "batch": 3, "threads": 1}
+    return {**folders, "weights": weights, "steps": 4, "batch": 3, "threads": torch.get_num_threads()}
 
 
 def test_a_stopped_run_ends_as_an_uninterrupted_one(script, options, tmp_path, monkeypatch):
