@@ -5,7 +5,7 @@
 The student keeps VGG's names and strides with a fraction of its channels. Every tap has a linear head that lifts it to
 the teacher's channels, and the lifted features are compared with the teacher's, mean removed: raw, which keeps Gram
 matrices, and as unit vectors, which keeps the cosines that nearest neighbours are chosen by. The heads are not lost:
-`arf.compact.save` turns each into a readout as narrow as its tap, with the same inner products.
+`arf.style.compact.save` turns each into a readout as narrow as its tap, with the same inner products.
 
 The student starts from the teacher: of every layer, the channels that the others are best predicted from (pivoted QR),
 with the teacher's own weights behind the heads of the layer before. It is then trained on crops of photographs,
@@ -32,10 +32,12 @@ from scipy.linalg import qr
 from torch import Tensor, nn
 from torch.nn import functional
 
-from arf import compact, files, image, natural, pretrained
-from arf import encoder as encoders
-from arf.encoder import Encoder, block_of
-from arf.losses import moment_loss, nnfm_loss
+from arf.jobs import files
+from arf.media import image
+from arf.style import compact, natural, pretrained
+from arf.style import encoder as encoders
+from arf.style.encoder import Encoder, block_of
+from arf.style.losses import moment_loss, nnfm_loss
 
 WIDTHS = {"relu1_1": 16, "relu1_2": 16, "relu2_1": 48, "relu2_2": 48}
 WIDTHS |= {"relu3_1": 96, "relu3_2": 96, "relu3_3": 96, "relu3_4": 96}

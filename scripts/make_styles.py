@@ -9,7 +9,7 @@ import argparse
 import importlib
 from pathlib import Path
 
-from arf.files import atomic_path
+from arf.jobs.files import atomic_path
 
 NAMES = ("strokes", "stained_glass", "woodcut", "pointillism", "geometric", "mosaic")
 QUALITY = 90

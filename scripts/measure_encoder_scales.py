@@ -1,8 +1,8 @@
-"""Measure the mean activation of every encoder tap over photographs and record it in arf/encoder_scales.json.
+"""Measure the mean activation of every encoder tap over photographs and record it in arf/style/encoder_scales.json.
 
     python scripts/measure_encoder_scales.py --photos FOLDER… --weights FILE [--name vgg19] [--count 120]
 
-It also prints how near `arf.natural.pictures`, which stands in for photographs with weights we do not know, comes.
+It also prints how near `arf.style.natural.pictures`, which stands in for photographs with weights we do not know, comes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from arf import encoder, files, image, natural, pretrained
+from arf.jobs import files
+from arf.media import image
+from arf.style import encoder, natural, pretrained
 
 
 def main(photos: list[Path], weights: Path, name: str = "vgg19", count: int = 120, threads: int = 1) -> None:

@@ -41,7 +41,7 @@ import sys
 from pathlib import Path
 import torch
 from arf import image
-from arf.footage import probe
+from arf.media.footage import probe
 work, docs = map(Path, sys.argv[1:])
 def sheet(name, *rows, height=240):
     pictures = [[p if torch.is_tensor(p) else image.read(work / f"{p}.png") for p in row] for row in rows]

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytest_plugins = ["scenes"]
+
 ASSETS = Path(os.environ.get("ARF_ASSETS") or Path(__file__).resolve().parents[2] / "shared" / "assets")
 
 if (ASSETS / "weights").is_dir():
@@ -36,7 +38,7 @@ def assets() -> Path:
 @pytest.fixture(scope="session")
 def vgg19(assets: Path):
     """The VGG-19 of the assets."""
-    from arf import encoder
+    from arf.style import encoder
 
     file = assets / "weights" / "vgg19_features_fp16.pth"
     if not file.is_file():

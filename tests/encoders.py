@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from arf import natural, pretrained
-from arf.encoder import Encoder, Padding, Pooling
+from arf.style import natural, pretrained
+from arf.style.encoder import Encoder, Padding, Pooling
 
 WIDTHS = {"relu1_1": 8, "relu1_2": 8, "relu2_1": 12, "relu2_2": 12, "relu3_1": 16, "relu3_2": 16, "relu3_3": 16}
 

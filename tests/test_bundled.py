@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from arf import bundled, image
+from arf import bundled
 from arf.errors import UserError
+from arf.media import image
 
 
 def test_the_still_life_is_whole():

@@ -14,12 +14,12 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from arf.allocator import keep_freed_memory
 from arf.cli import film, networks, pictures, scene, training
 from arf.cli.common import report
 from arf.errors import UserError
-from arf.files import cannot_write
-from arf.presets import apply_preset
+from arf.jobs.allocator import keep_freed_memory
+from arf.jobs.files import cannot_write
+from arf.jobs.presets import apply_preset
 
 COMMANDS = {
     name: command for group in (scene, pictures, networks, film, training) for name, command in group.COMMANDS.items()

@@ -11,8 +11,8 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 from arf.cli.common import Talk, progress
 from arf.errors import UserError
 from arf.networks.settings import ANY_STYLE, FastSettings
-from arf.networks.video_settings import VideoSettings
-from arf.settings import check_unused
+from arf.networks.video.settings import VideoSettings
+from arf.radiance.settings import check_unused
 
 
 @dataclass
@@ -52,12 +52,12 @@ class Video:
 def _video(command: Video) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from arf.device import pick_device
-    from arf.files import fingerprint
-    from arf.footage import probe
+    from arf.jobs.device import pick_device
+    from arf.jobs.files import fingerprint
+    from arf.media.footage import probe
     from arf.networks import modelfile
-    from arf.networks.film import film, parts_folder
     from arf.networks.paint import check_room
+    from arf.networks.video.film import film, parts_folder
 
     if command.method not in ANY_STYLE:
         check_unused(command, ("encoder_weights", "alpha", "style_size"), f"with --method {command.method}")
@@ -95,7 +95,7 @@ def _video(command: Video) -> dict[str, Any]:
 
 def _painter(command: Video) -> Any:
     """What paints the frames."""
-    from arf import image
+    from arf.media import image
     from arf.networks.paint import AdainPainter, FastPainter
 
     shared = {"device": command.device, "preserve_color": command.preserve_color}

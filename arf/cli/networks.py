@@ -67,7 +67,7 @@ class Fast:
 
 
 def _any_style(command: Adain) -> dict[str, Any]:
-    from arf import image
+    from arf.media import image
     from arf.networks.paint import AdainPainter
 
     if command.mask and len(command.mask) != len(command.style):
@@ -89,7 +89,7 @@ def _fast(command: Fast) -> dict[str, Any]:
 
 def _paint(command: Any, what: str, paint: Callable[[Any, tuple[int, int]], Any]) -> dict[str, Any]:
     """Paint every picture. One that cannot be painted does not keep the others from it."""
-    from arf import image
+    from arf.media import image
 
     files = [file for path in command.content for file in (image.pictures_in(path) if path.is_dir() else [path])]
     outputs = _outputs(files, command.common.output, what)
@@ -120,8 +120,8 @@ def _outputs(files: Sequence[Path], output: Path | None, what: str) -> list[Path
     Raises:
         UserError: nothing to paint, one name for several pictures, or two pictures of one name.
     """
-    from arf import image
-    from arf.files import check_writable
+    from arf.jobs.files import check_writable
+    from arf.media import image
 
     if not files:
         raise UserError("no picture: name at least one, or a folder")

@@ -10,8 +10,8 @@ from typing import Any
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
 from arf.cli.common import Talk, progress
-from arf.files import fingerprint
-from arf.settings import within
+from arf.jobs.files import fingerprint
+from arf.radiance.settings import within
 from arf.transfer.settings import DreamSettings, FeaturesSettings, GatysSettings, InvertSettings, TextureSettings
 
 
@@ -106,7 +106,7 @@ class Features:
 
 
 def _features(command: Features) -> dict[str, Any]:
-    from arf import image
+    from arf.media import image
     from arf.transfer.features import features, write
 
     photo = image.read(command.photo)
@@ -139,9 +139,9 @@ def _texture(command: Texture) -> dict[str, Any]:
 
 
 def _invert(command: Invert) -> dict[str, Any]:
-    from arf import image
+    from arf.media import image
+    from arf.transfer.engine.job import state_path
     from arf.transfer.invert import invert
-    from arf.transfer.job import state_path
 
     photo = _read(command.photo, command.settings.size, 256, command.settings)
     output = _output(command.common, command.photo, f"invert-{command.layer}")
@@ -163,7 +163,7 @@ def _invert(command: Invert) -> dict[str, Any]:
 
 
 def _gatys(command: Gatys) -> dict[str, Any]:
-    from arf import image
+    from arf.media import image
     from arf.transfer.gatys import gatys
 
     content = _read(command.content, command.settings.size, 512, command.settings)
@@ -186,8 +186,8 @@ def _dream(command: Dream) -> dict[str, Any]:
 
 def _read(path: Path, size: int | None, at_most: int, settings: Any) -> Any:
     """A picture with the long side that was asked for; its own, up to a bound, when none was."""
-    from arf import image
-    from arf.transfer.network import check_room
+    from arf.media import image
+    from arf.transfer.engine.network import check_room
 
     settings.check()
     picture = image.read_style(path)
@@ -204,8 +204,8 @@ def _output(common: Painting, source: Path, what: str) -> Path:
 
 def _paint(command: Any, output: Path, paint: Callable[..., Any], label: str = "") -> dict[str, Any]:
     """Make a picture with progress, previews, a trace and a state to go on from, which with a label outlives it."""
-    from arf.transfer.job import Job
-    from arf.transfer.optimize import Interrupted, Moment
+    from arf.transfer.engine.job import Job
+    from arf.transfer.engine.optimize import Interrupted, Moment
 
     common = command.common
     asked = {k: _inside(v) for k, v in vars(command).items() if k not in ("common", "config", "settings")}

@@ -11,7 +11,7 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
 from arf.cli.common import GO_ON, Talk, progress
 from arf.errors import UserError
-from arf.settings import DemoSettings, ExportSettings, FitSettings, RenderSettings, StylizeSettings
+from arf.radiance.settings import DemoSettings, ExportSettings, FitSettings, RenderSettings, StylizeSettings
 
 
 @dataclass
@@ -117,7 +117,7 @@ class View:
 
 
 def _demo(command: Demo) -> dict[str, Any]:
-    from arf.radiance.demo import demo
+    from arf.radiance.demo.demo import demo
 
     with progress(command.common) as bars:
         made = demo(list(command.style), command.settings, command.output, bars)
@@ -132,8 +132,8 @@ def _demo(command: Demo) -> dict[str, Any]:
 
 
 def _fit(command: Fit) -> dict[str, Any]:
-    from arf.radiance.fit import fit
-    from arf.runs import Run, settings_from
+    from arf.jobs.runs import Run, settings_from
+    from arf.radiance.fit.fit import fit
 
     data, settings, unfinished = command.data, command.settings, None
     if command.resume:
@@ -153,9 +153,9 @@ def _fit(command: Fit) -> dict[str, Any]:
 
 
 def _stylize(command: Stylize) -> dict[str, Any]:
+    from arf.jobs.runs import Run, settings_from
+    from arf.radiance.paint.stylize import stylize
     from arf.radiance.scene import open_run
-    from arf.radiance.stylize import stylize
-    from arf.runs import Run, settings_from
 
     styles, settings, unfinished = list(command.style), command.settings, None
     if command.resume:
@@ -177,7 +177,7 @@ def _stylize(command: Stylize) -> dict[str, Any]:
 
 
 def _render(command: Render) -> dict[str, Any]:
-    from arf.radiance.render import render
+    from arf.radiance.film.render import render
     from arf.radiance.scene import open_run
 
     run = open_run(command.run)
@@ -190,8 +190,8 @@ def _render(command: Render) -> dict[str, Any]:
 
 
 def _export(command: Export) -> dict[str, Any]:
-    from arf.radiance.pointcloud import export
     from arf.radiance.scene import open_run
+    from arf.radiance.share.pointcloud import export
 
     run = open_run(command.run)
     output = command.output or run.path / "cloud.ply"
@@ -201,8 +201,8 @@ def _export(command: Export) -> dict[str, Any]:
 
 
 def _evaluate(command: Evaluate) -> dict[str, Any]:
-    from arf.device import pick_device
-    from arf.radiance.fit import evaluate
+    from arf.jobs.device import pick_device
+    from arf.radiance.fit.fit import evaluate
     from arf.radiance.scene import open_photoreal, open_run
 
     run = open_run(command.run, "fit")
@@ -213,8 +213,8 @@ def _evaluate(command: Evaluate) -> dict[str, Any]:
 
 
 def _view(command: View) -> None:
+    from arf.nerfstudio.viewing import view
     from arf.radiance.scene import open_run
-    from arf.radiance.viewing import view
 
     run = open_run(command.run)
     try:

@@ -53,7 +53,7 @@ class Onnx:
 
 
 def _train(command: Train) -> dict[str, Any]:
-    from arf.runs import Run, settings_from
+    from arf.jobs.runs import Run, settings_from
     from arf.training.train import train
 
     if command.resume:

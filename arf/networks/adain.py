@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from arf.encoder import Encoder, block_of
-from arf.losses import moments
 from arf.networks.layers import Convolution, Pictures, at_any_size, double
+from arf.style.encoder import Encoder, block_of
+from arf.style.losses import moments
 
 TAP = "relu4_1"
 Features = Float[Tensor, "b c h w"]

@@ -12,8 +12,8 @@ from typing import Literal
 
 from torch import nn
 
-from arf.encoder import Encoder
 from arf.networks.adain import AdainNetwork, Decoder
+from arf.style.encoder import Encoder
 
 Domain = Literal["painting", "photograph"]
 

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from arf import encoder as encoders
-from arf.encoder import Encoder
 from arf.errors import UserError
-from arf.files import cannot_read
+from arf.jobs.files import cannot_read
+from arf.jobs.tensors import load_tensors, save_tensors
 from arf.networks import published
 from arf.networks.adain import AdainNetwork, Decoder
 from arf.networks.cast import CastNetwork
 from arf.networks.fast import Architecture, FastNetwork
-from arf.tensors import load_tensors, save_tensors
+from arf.style import encoder as encoders
+from arf.style.encoder import Encoder
 
 KINDS = {"adain": "arf train adain", "fast": "arf train fast", "many": "arf train many", "cast": "arf train cast"}
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from arf.errors import UserError
-from arf.files import atomic_path
+from arf.jobs.files import atomic_path
 from arf.networks.adain import AdainNetwork, Style, stylized
 from arf.networks.fast import STRIDE, FastNetwork
 from arf.networks.layers import Pictures

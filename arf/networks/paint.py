@@ -11,16 +11,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from arf import color, image
-from arf.device import free_memory, pick_device
 from arf.errors import UserError
-from arf.image import Picture
+from arf.jobs.device import free_memory, pick_device
+from arf.media import image
+from arf.media.image import Picture
 from arf.networks import modelfile
 from arf.networks.adain import AdainNetwork, Style
 from arf.networks.fast import FastNetwork
 from arf.networks.layers import Pictures, Stylizer
 from arf.networks.settings import AdainSettings, CastSettings, FastSettings
-from arf.settings import check_weights
+from arf.radiance.settings import check_weights
+from arf.style import color
 
 Mask = Float[Tensor, "h w"]
 SHARE = 0.8  # of the free memory that a picture may take

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from arf.encoder import Encoder
 from arf.errors import UserError
 from arf.networks.adain import TAP, AdainNetwork, Decoder
 from arf.networks.fast import Architecture, FastNetwork
-from arf.pretrained import LAYOUTS, Stack, fingerprint, read
+from arf.style.encoder import Encoder
+from arf.style.pretrained import LAYOUTS, Stack, fingerprint, read
 
 LAYERS = {  # ours: convolution and norm in PyTorch's example (fast_neural_style), both in the ports from TensorFlow
     "down.0": ("conv1", "in1", "conv1"),

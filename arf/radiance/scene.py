@@ -10,16 +10,16 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor
 
 from arf.errors import UserError
-from arf.radiance.backbone import Backbone
-from arf.radiance.backbones import build, config_of
-from arf.radiance.capture import Capture, load_capture
-from arf.radiance.fit import parser_config
-from arf.radiance.nerfacto import NerfactoBackbone
-from arf.radiance.ns_train_run import check_frame, is_nerfstudio_run, read_nerfstudio_run
-from arf.radiance.ns_train_run import parser_config as nerfstudio_parser
-from arf.radiance.stylized import StylizedModel, StylizedModelConfig
-from arf.runs import Run, settings_from
-from arf.settings import FitSettings
+from arf.jobs.runs import Run, settings_from
+from arf.nerfstudio.nerfacto import NerfactoBackbone
+from arf.nerfstudio.reading import check_frame, is_nerfstudio_run, read_nerfstudio_run
+from arf.nerfstudio.reading import parser_config as nerfstudio_parser
+from arf.nerfstudio.stylized import StylizedModel, StylizedModelConfig
+from arf.radiance.capture.capture import Capture, load_capture
+from arf.radiance.fields.backbone import Backbone
+from arf.radiance.fields.backbones import build, config_of
+from arf.radiance.fit.fit import parser_config
+from arf.radiance.settings import FitSettings
 
 
 def open_run(path: str | Path, kind: str | None = None) -> Run:

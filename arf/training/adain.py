@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from arf import encoder as encoders
-from arf.image import Picture
-from arf.losses import content_loss, moment_loss
+from arf.media.image import Picture
 from arf.networks import modelfile
 from arf.networks.adain import TAP, AdainNetwork, Decoder, Style, adain
+from arf.style import encoder as encoders
+from arf.style.losses import content_loss, moment_loss
 from arf.training.data import Batch, Source
 from arf.training.settings import TrainSettings
 from arf.training.trainee import Phase, Terms, Trainee, to_pictures

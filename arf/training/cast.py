@@ -20,12 +20,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from arf import encoder as encoders
-from arf.encoder import Encoder
-from arf.image import Picture
+from arf.media.image import Picture
 from arf.networks import modelfile
 from arf.networks.adain import TAP, Decoder, Style, adain
 from arf.networks.cast import CastNetwork
+from arf.style import encoder as encoders
+from arf.style.encoder import Encoder
 from arf.training.contrast import PatchDiscriminator, Queue, StyleProjector, contrast, follow, told_apart
 from arf.training.data import Batch, Source
 from arf.training.processes import Team

@@ -20,8 +20,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from arf import image
 from arf.errors import UserError
+from arf.media import image
 
 TRIES = 32  # files that may be broken in a row
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from arf import encoder as encoders
-from arf import image
-from arf.encoder import Encoder
-from arf.image import Picture
-from arf.losses import content_loss, gram, gram_loss, total_variation
+from arf.media import image
+from arf.media.image import Picture
 from arf.networks import modelfile
 from arf.networks.fast import Architecture, FastNetwork
 from arf.networks.layers import InstanceNorm
+from arf.style import encoder as encoders
+from arf.style.encoder import Encoder
+from arf.style.losses import content_loss, gram, gram_loss, total_variation
 from arf.training.data import Batch, Source
 from arf.training.settings import TrainSettings
 from arf.training.trainee import Phase, Terms, Trainee, to_pictures

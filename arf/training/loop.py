@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from arf import image
 from arf.errors import UserError
-from arf.interrupts import held_interrupts
+from arf.jobs.interrupts import held_interrupts
+from arf.jobs.optimizers import optimizer_tensors, restore_optimizer
+from arf.jobs.runs import Curves, Run
+from arf.media import image
 from arf.networks.modelfile import MODEL
-from arf.optimizers import optimizer_tensors, restore_optimizer
-from arf.runs import Curves, Run
 from arf.training.data import Batch, Samples, stream
 from arf.training.processes import Team
 from arf.training.settings import TrainSettings

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from arf.device import pick_device
+from arf.jobs.device import pick_device
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from arf.errors import UserError
-from arf.settings import check_unused, within
+from arf.radiance.settings import check_unused, within
 
 Method = Literal["adain", "fast", "many", "cast"]
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from arf.image import Picture
+from arf.media.image import Picture
 from arf.training.data import Batch, Source
 
 Terms = dict[str, Tensor]

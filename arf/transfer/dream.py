@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 
 from arf.errors import UserError
-from arf.transfer.network import open_encoder, tile_side
-from arf.transfer.objective import Evaluation, Objective, Planes
-from arf.transfer.optimize import (
+from arf.transfer.engine.network import open_encoder, tile_side
+from arf.transfer.engine.objective import Evaluation, Objective, Planes
+from arf.transfer.engine.optimize import (
     FirstOrder,
     Picture,
     Size,
@@ -23,8 +23,8 @@ from arf.transfer.optimize import (
     to_picture,
     to_planes,
 )
+from arf.transfer.engine.terms import ActivationTerm
 from arf.transfer.settings import DreamSettings
-from arf.transfer.terms import ActivationTerm
 
 
 def dream(

@@ -16,15 +16,15 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
-from arf import image
-from arf.device import free_memory
-from arf.encoder import Encoder
 from arf.errors import UserError
-from arf.image import Picture
-from arf.report import Gallery, Section, Table, write_report
-from arf.report import Picture as Shown
+from arf.jobs.device import free_memory
+from arf.media import image
+from arf.media.image import Picture
+from arf.media.report import Gallery, Section, Table, write_report
+from arf.media.report import Picture as Shown
+from arf.style.encoder import Encoder
+from arf.transfer.engine.network import SHARE, bytes_per_pixel, check_pixels, open_encoder
 from arf.transfer.matches import Matches, draw, match, recompose
-from arf.transfer.network import SHARE, bytes_per_pixel, check_pixels, open_encoder
 from arf.transfer.settings import FeaturesSettings
 
 COLORS = "magma"  # of heat maps; perceptually uniform

@@ -12,14 +12,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from arf import color, image
-from arf.encoder import Encoder
 from arf.errors import UserError
-from arf.losses import total_variation
-from arf.settings import check_weights
-from arf.transfer.network import check_layers, open_encoder, tile_side
-from arf.transfer.objective import Objective, Planes
-from arf.transfer.optimize import (
+from arf.media import image
+from arf.radiance.settings import check_weights
+from arf.style import color
+from arf.style.encoder import Encoder
+from arf.style.losses import total_variation
+from arf.transfer.engine.network import check_layers, open_encoder, tile_side
+from arf.transfer.engine.objective import Objective, Planes
+from arf.transfer.engine.optimize import (
     Picture,
     Size,
     State,
@@ -32,9 +33,9 @@ from arf.transfer.optimize import (
     to_picture,
     to_planes,
 )
+from arf.transfer.engine.terms import ContentTerm, GramTerm, Term, gram_targets
+from arf.transfer.engine.tiles import encode
 from arf.transfer.settings import GatysSettings
-from arf.transfer.terms import ContentTerm, GramTerm, Term, gram_targets
-from arf.transfer.tiles import encode
 
 Mask = Float[Tensor, "h w"]
 

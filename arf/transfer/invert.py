@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import torch
 
-from arf.encoder import block_of
-from arf.losses import total_variation
-from arf.transfer.network import open_encoder, tile_side
-from arf.transfer.objective import Objective
-from arf.transfer.optimize import (
+from arf.style.encoder import block_of
+from arf.style.losses import total_variation
+from arf.transfer.engine.network import open_encoder, tile_side
+from arf.transfer.engine.objective import Objective
+from arf.transfer.engine.optimize import (
     Picture,
     State,
     Watch,
@@ -24,9 +24,9 @@ from arf.transfer.optimize import (
     to_picture,
     to_planes,
 )
+from arf.transfer.engine.terms import ContentTerm
+from arf.transfer.engine.tiles import encode
 from arf.transfer.settings import InvertSettings
-from arf.transfer.terms import ContentTerm
-from arf.transfer.tiles import encode
 
 TV_WEIGHTS = {1: 0.1, 2: 0.3, 3: 1.0, 4: 5.0, 5: 20.0}  # λ_β by block: deeper layers leave more open
 

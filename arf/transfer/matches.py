@@ -14,10 +14,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
-from arf import image
-from arf.encoder import Encoder
-from arf.image import Picture
-from arf.losses import FeatureBank
+from arf.media import image
+from arf.media.image import Picture
+from arf.style.encoder import Encoder
+from arf.style.losses import FeatureBank
 
 SEARCH = 2**22  # similarities at once; they then stay in the processor's cache
 CELLS = 3  # side of a patch, in strides of the tap: its own cell and the neighbours that its first convolution reads

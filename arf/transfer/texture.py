@@ -10,12 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from arf import color
-from arf.encoder import Encoder
 from arf.errors import UserError
-from arf.transfer.network import check_pixels, open_encoder, tile_side
-from arf.transfer.objective import Objective, Planes
-from arf.transfer.optimize import (
+from arf.style import color
+from arf.style.encoder import Encoder
+from arf.transfer.engine.network import check_pixels, open_encoder, tile_side
+from arf.transfer.engine.objective import Objective, Planes
+from arf.transfer.engine.optimize import (
     Picture,
     Size,
     State,
@@ -28,8 +28,8 @@ from arf.transfer.optimize import (
     to_picture,
     to_planes,
 )
+from arf.transfer.engine.terms import GramTerm, gram_targets
 from arf.transfer.settings import TextureSettings
-from arf.transfer.terms import GramTerm, gram_targets
 
 WEIGHT = 1e3  # of the whole loss: it only keeps numbers readable
 

@@ -18,14 +18,14 @@ from pathlib import Path
 import torch
 from common import DEVICE, ROOT, fitted_run, forget_peak, now, peak_memory, print_table, seconds
 
-from arf import encoder as encoders
-from arf import image
-from arf.device import free_memory
-from arf.radiance.cache import ViewCache
-from arf.radiance.render import camera_path, looks
+from arf.jobs.device import free_memory
+from arf.media import image
+from arf.radiance.film.render import camera_path, looks
+from arf.radiance.operator.cache import ViewCache
+from arf.radiance.paint.stylize import Painter, set_color_grid
 from arf.radiance.scene import open_photoreal
-from arf.radiance.stylize import Painter, set_color_grid
-from arf.settings import RenderSettings, StylizeSettings
+from arf.radiance.settings import RenderSettings, StylizeSettings
+from arf.style import encoder as encoders
 
 GPU = DEVICE.type == "cuda"
 FIT_STEPS = {"voxel": 1500, "nerfacto": 15_000} if GPU else {"voxel": 300, "nerfacto": 60}

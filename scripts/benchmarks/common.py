@@ -13,21 +13,21 @@ from pathlib import Path
 
 import torch
 
-from arf import encoder as encoders
-from arf import image
-from arf.allocator import keep_freed_memory
-from arf.device import pick_device
 from arf.errors import UserError
-from arf.presets import apply_preset
-from arf.radiance.backbone import Backbone
-from arf.radiance.cache import ViewCache
-from arf.radiance.capture import Views
-from arf.radiance.fit import fit
+from arf.jobs.allocator import keep_freed_memory
+from arf.jobs.device import pick_device
+from arf.jobs.presets import apply_preset
+from arf.jobs.runs import Run
+from arf.media import image
+from arf.radiance.capture.capture import Views
+from arf.radiance.fields.backbone import Backbone
+from arf.radiance.fields.trace import trace
+from arf.radiance.fit.fit import fit
+from arf.radiance.operator.cache import ViewCache
+from arf.radiance.paint.stylize import Painter
 from arf.radiance.scene import open_photoreal
-from arf.radiance.stylize import Painter
-from arf.radiance.trace import trace
-from arf.runs import Run
-from arf.settings import FitSettings, StylizeSettings
+from arf.radiance.settings import FitSettings, StylizeSettings
+from arf.style import encoder as encoders
 
 keep_freed_memory()  # as the command line does
 ROOT = Path(__file__).resolve().parents[2]

@@ -34,18 +34,19 @@ from common import (
 )
 from torch import Tensor
 
-from arf import encoder as encoders
-from arf import image
-from arf.radiance import deferred, paths
-from arf.radiance.backbone import Backbone
-from arf.radiance.cache import ViewCache
-from arf.radiance.capture import Capture
-from arf.radiance.deferred import DeferredSet
+from arf.jobs.runs import Run
+from arf.media import image
+from arf.radiance.capture.capture import Capture
+from arf.radiance.fields.backbone import Backbone
+from arf.radiance.film import paths
+from arf.radiance.operator import deferred
+from arf.radiance.operator.cache import ViewCache
+from arf.radiance.operator.deferred import DeferredSet
+from arf.radiance.operator.operators import OperatorSet
+from arf.radiance.paint.stylize import Painter, set_color_grid
 from arf.radiance.scene import open_photoreal
-from arf.radiance.stylize import Painter, set_color_grid
-from arf.radiance.views import OperatorSet
-from arf.runs import Run
-from arf.settings import StylizeSettings
+from arf.radiance.settings import StylizeSettings
+from arf.style import encoder as encoders
 
 GPU = DEVICE.type == "cuda"
 SMALL, LARGE = (252, 189), (1008, 756)

@@ -17,13 +17,14 @@ from pathlib import Path
 import torch
 from common import ROOT, fitted_run, prepared, print_table, seconds
 
-from arf import bundled, image
-from arf import encoder as encoders
-from arf.radiance.colors import VertexColors
+from arf import bundled
+from arf.jobs.runs import Run
+from arf.media import image
+from arf.radiance.fields.trace import trace
+from arf.radiance.paint.colors import VertexColors
 from arf.radiance.scene import open_photoreal
-from arf.radiance.trace import trace
-from arf.runs import Run
-from arf.style import StyleObjective
+from arf.style import encoder as encoders
+from arf.style.objective import StyleObjective
 
 TAPS = ("relu3_1", "relu3_2", "relu3_3")
 GRAM_TAPS = ("relu1_1", "relu2_1", "relu3_1")

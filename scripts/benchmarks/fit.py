@@ -11,9 +11,9 @@ from pathlib import Path
 
 from common import ROOT, analytic_capture, print_table, reference_seconds
 
-from arf.presets import apply_preset
-from arf.radiance.fit import fit
-from arf.settings import FitSettings
+from arf.jobs.presets import apply_preset
+from arf.radiance.fit.fit import fit
+from arf.radiance.settings import FitSettings
 
 # capture, downscale (of the original photographs), preset, steps
 CAPTURES = {

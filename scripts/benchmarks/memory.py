@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 from common import ROOT, Rendered, analytic_capture, fitted_run, peak_memory, print_table
 
-from arf import encoder as encoders
-from arf import image
-from arf.radiance import paths
-from arf.radiance.cache import ViewCache
-from arf.radiance.capture import Capture
+from arf.media import image
+from arf.radiance.capture.capture import Capture
+from arf.radiance.film import paths
+from arf.radiance.operator.cache import ViewCache
+from arf.radiance.paint.stylize import Painter
 from arf.radiance.scene import open_photoreal
-from arf.radiance.stylize import Painter
-from arf.settings import StylizeSettings
+from arf.radiance.settings import StylizeSettings
+from arf.style import encoder as encoders
 
 
 def main() -> None:

@@ -17,12 +17,14 @@ from pathlib import Path
 import torch
 from common import ROOT, print_table, seconds
 
-from arf import bundled, image, natural
-from arf import encoder as encoders
-from arf.losses import moment_loss
+from arf import bundled
+from arf.media import image
 from arf.networks.adain import AdainNetwork, Decoder
 from arf.networks.paint import AdainPainter, to_planes
 from arf.networks.settings import ANY_STYLE, AdainSettings
+from arf.style import encoder as encoders
+from arf.style import natural
+from arf.style.losses import moment_loss
 from arf.training.adain import STYLE_TAPS
 from arf.training.settings import TrainSettings
 from arf.training.train import train

@@ -12,12 +12,12 @@ import torch
 from common import ROOT, fitted_run, print_table, reference_seconds, seconds
 
 from arf import bundled
-from arf.color import Affine
-from arf.radiance.colors import VertexColors
-from arf.radiance.render import camera_path, looks
+from arf.radiance.fields.trace import trace
+from arf.radiance.film.render import camera_path, looks
+from arf.radiance.paint.colors import VertexColors
 from arf.radiance.scene import open_photoreal
-from arf.radiance.trace import trace
-from arf.settings import RenderSettings
+from arf.radiance.settings import RenderSettings
+from arf.style.color import Affine
 
 
 def main() -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from common import ROOT, analytic_capture, fitted_run, prepared, print_table, reference_seconds, seconds
 
-from arf.radiance.march import ray_starts
-from arf.radiance.stylize import Painter
-from arf.radiance.trace import trace
-from arf.radiance.volume import accumulate, interpolate
+from arf.radiance.fields.trace import trace
+from arf.radiance.fields.voxel.march import ray_starts
+from arf.radiance.fields.voxel.volume import accumulate, interpolate
+from arf.radiance.paint.stylize import Painter
 
 
 @torch.no_grad()

@@ -22,19 +22,20 @@ import torch
 from common import DEVICE, forget_peak, memory_now, now, peak_memory, print_table
 from torch.nn import functional
 
-from arf import bundled, image
-from arf import encoder as encoders
-from arf.device import free_memory
-from arf.encoder import Encoder
+from arf import bundled
 from arf.errors import UserError
-from arf.radiance.metrics import psnr
+from arf.jobs.device import free_memory
+from arf.media import image
+from arf.radiance.evaluate.metrics import psnr
+from arf.style import encoder as encoders
+from arf.style.encoder import Encoder
+from arf.transfer.engine.lbfgs import LBFGS
+from arf.transfer.engine.network import bytes_per_pixel
+from arf.transfer.engine.objective import Objective
+from arf.transfer.engine.optimize import to_picture, to_planes
+from arf.transfer.engine.terms import ContentTerm, GramTerm, gram_targets
 from arf.transfer.invert import invert
-from arf.transfer.lbfgs import LBFGS
-from arf.transfer.network import bytes_per_pixel
-from arf.transfer.objective import Objective
-from arf.transfer.optimize import to_picture, to_planes
 from arf.transfer.settings import InvertSettings, TextureSettings
-from arf.transfer.terms import ContentTerm, GramTerm, gram_targets
 from arf.transfer.texture import texture
 
 STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

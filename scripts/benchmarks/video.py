@@ -18,8 +18,8 @@ import imageio_ffmpeg
 import torch
 from common import DEVICE, ROOT, forget_peak, peak_memory, print_table
 
-from arf.networks.film import Stylizer, film
-from arf.networks.video_settings import VideoSettings
+from arf.networks.video.film import Stylizer, film
+from arf.networks.video.settings import VideoSettings
 
 LENGTHS = (100, 1000)
 

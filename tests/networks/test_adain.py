@@ -4,9 +4,9 @@ import pytest
 import torch
 from encoders import tiny_encoder
 
-from arf import encoder as encoders
-from arf.losses import moments
 from arf.networks.adain import AdainNetwork, Decoder, Style, adain, stylized
+from arf.style import encoder as encoders
+from arf.style.losses import moments
 
 
 def features(seed: int, size: tuple[int, int] = (9, 7)) -> torch.Tensor:

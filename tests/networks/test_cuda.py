@@ -9,9 +9,9 @@ import torch
 from folders import folders, small
 from trained import adain_file, cast_file, fast_file
 
-from arf import natural
 from arf.networks import paint
 from arf.networks.settings import AdainSettings, CastSettings, FastSettings
+from arf.style import natural
 from arf.training.train import train
 
 pytestmark = pytest.mark.cuda

@@ -7,8 +7,8 @@ import torch
 from trained import adain_file, fast_file
 
 from arf.errors import UserError
+from arf.jobs.tensors import load_tensors, save_tensors
 from arf.networks import modelfile
-from arf.tensors import load_tensors, save_tensors
 
 
 def test_a_fast_network_comes_back(tmp_path):

@@ -9,12 +9,13 @@ import torch
 from commands import refused, run
 from trained import adain_file, cast_file, fast_file
 
-from arf import footage, image, natural, video
+from arf.jobs.runs import Run
+from arf.jobs.tensors import load_tensors, save_tensors
+from arf.media import footage, image, video
 from arf.networks import paint
 from arf.networks.adain import AdainNetwork
 from arf.networks.settings import AdainSettings, CastSettings, FastSettings
-from arf.runs import Run
-from arf.tensors import load_tensors, save_tensors
+from arf.style import natural
 from arf.training.loop import Loop
 
 TINY = "--steps", 2, "--batch", 1, "--crop", 32, "--width", 4, "--workers", 1, "--device", "cpu"

@@ -4,12 +4,12 @@ import pytest
 import torch
 from trained import adain_file, fast_file
 
-from arf import color, natural
 from arf.errors import UserError
 from arf.networks import paint
 from arf.networks.fast import Architecture, FastNetwork
 from arf.networks.paint import AdainPainter, FastPainter, check_room
 from arf.networks.settings import AdainSettings, FastSettings
+from arf.style import color, natural
 
 
 def pictures(count: int, size: int = 48) -> list[torch.Tensor]:

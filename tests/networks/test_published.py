@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn import functional
 
 from arf.errors import UserError
-from arf.losses import moments
 from arf.networks import modelfile, published
 from arf.networks.adain import Style
+from arf.style.losses import moments
 
 VGG = (64, 64, "p", 128, 128, "p", 256, 256, 256, 256, "p", 512, 512)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from arf import encoder as encoders
 from arf.networks import modelfile
 from arf.networks.adain import AdainNetwork, Decoder
 from arf.networks.cast import CastNetwork
 from arf.networks.fast import Architecture, FastNetwork
 from arf.networks.layers import InstanceNorm
+from arf.style import encoder as encoders
 
 
 def adain_file(folder: Path) -> Path:

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from arf.radiance.capture import Capture, CaptureDataParserConfig, Views, load_capture
-from arf.radiance.poses import look_at, to_square
+from arf.radiance.capture.capture import Capture, CaptureDataParserConfig, Views, load_capture
+from arf.radiance.capture.poses import look_at, to_square
 
 WIDTH, HEIGHT, FOCAL = 24, 16, 20.0
 

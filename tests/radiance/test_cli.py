@@ -10,7 +10,7 @@ import pytest
 from commands import refused, run
 from PIL import Image
 
-from arf.runs import Run
+from arf.jobs.runs import Run
 
 TINY = ["--steps", "20", "--resolutions", "12", "--stages", "--samples", "4000", "--device", "cpu", "--json"]
 
@@ -93,7 +93,7 @@ def test_ctrl_c_is_130(monkeypatch, room, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("arf.radiance.fit.fit", interrupted)
+    monkeypatch.setattr("arf.radiance.fit.fit.fit", interrupted)
     code, _, err = run(capsys, "fit", room)
     assert code == 130
     assert "--resume" in err

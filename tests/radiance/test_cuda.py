@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 import torch
 from encoders import tiny_encoder
-from fields import around, ball_model
+from voxels import around, ball_model
 from nerfactos import small_nerfacto
 from tiny import FIT, STYLIZE
 
-from arf import image
-from arf.radiance.cache import ViewCache
-from arf.radiance.capture import Views
-from arf.radiance.deferred import DeferredSet
-from arf.radiance.fit import fit
-from arf.radiance.operator import build, compact
-from arf.radiance.render import render
+from arf.media import image
+from arf.radiance.capture.capture import Views
+from arf.radiance.fields.trace import Trace, trace
+from arf.radiance.film.render import render
+from arf.radiance.fit.fit import fit
+from arf.radiance.operator.cache import ViewCache
+from arf.radiance.operator.deferred import DeferredSet
+from arf.radiance.operator.matrix import build, compact
+from arf.radiance.operator.operators import OperatorSet
+from arf.radiance.paint.stylize import Painter, stylize
 from arf.radiance.scene import open_photoreal, open_stylized
-from arf.radiance.stylize import Painter, stylize
-from arf.radiance.trace import Trace, trace
-from arf.radiance.views import OperatorSet
-from arf.settings import RenderSettings
+from arf.radiance.settings import RenderSettings
 
 pytestmark = pytest.mark.cuda
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
@@ -49,7 +49,7 @@ def moved(traced: Trace, device: torch.device) -> Trace:
 
 @pytest.mark.parametrize("backbone", ["voxel", "nerfacto"])
 def test_fit(room, tmp_path, monkeypatch, backbone):
-    monkeypatch.setattr("arf.radiance.backbones.has_tcnn", lambda: False)
+    monkeypatch.setattr("arf.radiance.fields.backbones.has_tcnn", lambda: False)
     tiny = {"steps": 20, "hash_size": 8, "rays": 48, "background": "auto", "learning_rate": 0.01}
     settings = replace(FIT, device="cuda", backbone=backbone, save_every=10, **(tiny if backbone == "nerfacto" else {}))
     run = fit(room, settings, tmp_path)

@@ -14,10 +14,10 @@ from tiny import STYLIZE
 
 from arf.cli import main
 from arf.errors import UserError
-from arf.radiance.capture import load_capture
+from arf.radiance.capture.capture import load_capture
+from arf.radiance.fields.trace import trace
+from arf.radiance.paint.stylize import stylize
 from arf.radiance.scene import capture_config, open_photoreal, open_run, open_stylized
-from arf.radiance.stylize import stylize
-from arf.radiance.trace import trace
 
 CPU = torch.device("cpu")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arf.settings import FitSettings, StylizeSettings
+from arf.radiance.settings import FitSettings, StylizeSettings
 
 FIT = FitSettings(
     backbone="voxel", steps=120, samples=20_000, resolutions=(16, 32), stages=(0.4,), save_every=25, device="cpu",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from arf import image, natural
+from arf.media import image
+from arf.style import natural
 from arf.training.settings import ONLY, Method, TrainSettings
 
 

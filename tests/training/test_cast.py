@@ -5,10 +5,10 @@ import torch
 from folders import folders, small
 from trained import adain_file
 
-from arf import encoder as encoders
 from arf.errors import UserError
+from arf.jobs.runs import Run
 from arf.networks import modelfile
-from arf.runs import Run
+from arf.style import encoder as encoders
 from arf.training.cast import CastTrainee
 from arf.training.data import Samples, stream
 from arf.training.processes import Team

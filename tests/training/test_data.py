@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from arf import image
 from arf.errors import UserError
+from arf.media import image
 from arf.training.data import Samples, Source, stream
 
 

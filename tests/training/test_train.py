@@ -12,9 +12,9 @@ import torch
 from folders import folders, small
 
 from arf.errors import UserError
+from arf.jobs.runs import Curves, Run, settings_from
+from arf.jobs.tensors import load_tensors
 from arf.networks import modelfile
-from arf.runs import Curves, Run, settings_from
-from arf.tensors import load_tensors
 from arf.training.loop import Loop
 from arf.training.settings import TrainSettings
 from arf.training.train import train

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from arf import natural
-from arf.encoder import Encoder
-from arf.transfer.terms import gram_targets
+from arf.style import natural
+from arf.style.encoder import Encoder
+from arf.transfer.engine.terms import gram_targets
 
 
 @cache

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from arf import natural
+from arf.style import natural
 from arf.transfer.dream import dream
+from arf.transfer.engine.optimize import Picture, State
 from arf.transfer.gatys import gatys
 from arf.transfer.invert import invert
-from arf.transfer.optimize import Picture, State
 from arf.transfer.settings import DreamSettings, GatysSettings, InvertSettings, TextureSettings
 from arf.transfer.texture import texture
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from samples import photo, planes
 
-from arf import encoder as encoders
 from arf.errors import UserError
+from arf.style import encoder as encoders
 from arf.transfer.dream import dream
 from arf.transfer.settings import DreamSettings
 

@@ -14,8 +14,9 @@ import torch
 from commands import refused, run
 from encoders import tiny_encoder
 
-from arf import image, natural
 from arf.errors import UserError
+from arf.media import image
+from arf.style import natural
 from arf.transfer.features import FILTER, _enlarge, features, filters, heat, sensitivity, strongest
 from arf.transfer.settings import FeaturesSettings
 

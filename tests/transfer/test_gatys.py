@@ -9,12 +9,12 @@ import torch
 from samples import blobs, gram_errors, photo, planes
 from torch.nn import functional
 
-from arf import encoder as encoders
 from arf.errors import UserError
+from arf.style import encoder as encoders
+from arf.transfer.engine.optimize import Moment
+from arf.transfer.engine.terms import gram_targets
 from arf.transfer.gatys import gatys
-from arf.transfer.optimize import Moment
 from arf.transfer.settings import GatysSettings
-from arf.transfer.terms import gram_targets
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1")
 STRIPES = torch.tensor([[0.9, 0.2, 0.1], [0.2, 0.8, 0.3]])[torch.arange(64) // 4 % 2].expand(64, 64, 3).contiguous()

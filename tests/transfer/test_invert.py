@@ -6,9 +6,10 @@ import pytest
 import torch
 from samples import photo, planes, psnr
 
-from arf import bundled, image
-from arf import encoder as encoders
+from arf import bundled
 from arf.errors import UserError
+from arf.media import image
+from arf.style import encoder as encoders
 from arf.transfer.invert import invert
 from arf.transfer.settings import InvertSettings
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from encoders import tiny_encoder
 
-from arf import natural
+from arf.style import natural
 from arf.transfer import matches
 from arf.transfer.matches import CELLS, Matches, draw, match, recompose, spread
 

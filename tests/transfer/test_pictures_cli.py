@@ -13,9 +13,9 @@ import pytest
 import torch
 from samples import blobs, photo
 
-from arf import image
-from arf.transfer import network
-from arf.transfer.job import Job
+from arf.media import image
+from arf.transfer.engine import network
+from arf.transfer.engine.job import Job
 
 FAST = ("--encoder", "compact", "--device", "cpu", "--quiet")
 
@@ -231,7 +231,7 @@ def test_a_job_that_was_killed_goes_on_from_its_last_preview(folder, capsys):
     program = f"""
 import os, signal
 from arf import cli
-from arf.transfer.job import Job
+from arf.transfer.engine.job import Job
 watch = Job.watch
 def watch_and_die(job, moment):
     watch(job, moment)

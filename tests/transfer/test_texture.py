@@ -6,8 +6,8 @@ import pytest
 import torch
 from samples import blobs, gram_errors, photo
 
-from arf import encoder as encoders
 from arf.errors import UserError
+from arf.style import encoder as encoders
 from arf.transfer.settings import TextureSettings
 from arf.transfer.texture import output_size, texture
 

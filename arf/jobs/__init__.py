@@ -1,0 +1,1 @@
+"""What every job needs: files written whole, runs, presets, interrupts, devices."""

@@ -1,0 +1,194 @@
+"""Run directories: what was asked, what came out, and what a killed job needs to go on.
+
+A run is `outputs/<scene>/<method>/<timestamp>/`, nerfstudio's layout, with two kinds of files of our own:
+
+* `arf.json`: kind of run, settings, versions, metrics, and whether the job has finished;
+* `*.safetensors`: tensors. `model.safetensors` is the result, `resume.safetensors` the state of an unfinished job.
+
+Reading a run executes nothing. Every file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import csv
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+import arf
+from arf.errors import UserError
+from arf.jobs.files import atomic_path, plain, read_json, write_json
+from arf.jobs.tensors import load_tensors, save_tensors
+
+FORMAT = 1  # of arf.json and the tensors; raised when an older arf can no longer read what we write
+INFO = "arf.json"
+LOSSES = "losses.csv"
+
+
+class Run:
+    """One run directory.
+
+    Attributes:
+        path: the directory.
+        info: what arf.json holds; change it and call `save_info`.
+    """
+
+    def __init__(self, path: Path, info: dict[str, Any]) -> None:
+        self.path, self.info = path, info
+
+    @classmethod
+    def create(cls, output: Path, scene: str, method: str, **info: Any) -> Run:
+        """Make a new directory below `output`, named by the time. `info` goes into arf.json."""
+        base = Path(output) / scene / method
+        stamp = datetime.now().strftime("%Y-%m-%d_%H%M%S")
+        path, extra = base / stamp, 1
+        while path.exists():
+            extra += 1
+            path = base / f"{stamp}-{extra}"
+        run = cls.at(path, scene, method, **info)
+        run.save_info()
+        return run
+
+    @classmethod
+    def at(cls, path: Path, scene: str, method: str, **info: Any) -> Run:
+        """An unfinished run in a directory of one's own; nothing is written yet."""
+        versions = {"format": FORMAT, "arf": arf.__version__}
+        return cls(path, {**versions, "method": method, "scene": scene, **info, "finished": False})
+
+    @classmethod
+    def open(cls, path: str | Path, kind: str | None = None, finished: bool = True) -> Run:
+        """Open a run, or the newest one of that kind anywhere below `path`.
+
+        Raises:
+            UserError: there is none, it is of another kind or version, or its job has not finished.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise UserError(f"no run at {path}: there is no such folder")
+        runs = cls.below(path)
+        wanted = [r for r in runs if kind in (None, r.info["kind"]) and (r.info["finished"] or not finished)]
+        if wanted:
+            return wanted[-1]
+        if not runs:
+            raise UserError(f"{path} is no run and holds none: it has no {INFO}; give the folder of a run")
+        if any(kind in (None, r.info["kind"]) for r in runs):
+            raise UserError(f"{runs[-1].path} has not finished; continue it with --resume {runs[-1].path}")
+        raise UserError(f"{path} holds a {runs[-1].info['kind']} run, but a {kind} run is needed")
+
+    @classmethod
+    def below(cls, path: Path) -> list[Run]:
+        """The run at `path`, or all runs anywhere below it, oldest first."""
+        found = [path / INFO] if (path / INFO).is_file() else path.glob(f"**/{INFO}")
+        return [cls(file.parent, _read_info(file)) for file in sorted(found, key=lambda p: p.parent.name)]
+
+    def is_of(self, **info: Any) -> bool:
+        """Whether these are the run's own values (settings, paths, ...)."""
+        return all(self.info.get(name) == plain(value) for name, value in info.items())
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def save_info(self) -> None:
+        self.info = plain(self.info)  # as a reader of the file has it
+        write_json(self.path / INFO, self.info)
+
+    def finish(self, **info: Any) -> None:
+        """Mark the job as done and drop what only a resumption needed."""
+        self.info.update(info, finished=True)
+        self.save_info()
+        (self.path / "resume.safetensors").unlink(missing_ok=True)
+
+    def save(self, name: str, tensors: dict[str, Tensor], **notes: Any) -> None:
+        """Write `<name>.safetensors`; `notes` (JSON) travel in the same file, so that the two cannot disagree."""
+        save_tensors(self.path / f"{name}.safetensors", tensors, **notes)
+
+    def has(self, name: str) -> bool:
+        return (self.path / f"{name}.safetensors").is_file()
+
+    def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and notes of `<name>.safetensors`.
+
+        Raises:
+            UserError: missing, cut short or corrupt.
+        """
+        path = self.path / f"{name}.safetensors"
+        if not path.is_file():
+            raise UserError(f"{self.path} has no {path.name}; make the run again")
+        return load_tensors(path, "make the run again")
+
+    def curves(self) -> list[dict[str, float]]:
+        """The figures of a finished job, as `Curves` wrote them."""
+        with open(self.path / LOSSES, newline="") as file:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    info = read_json(path)
+    if not isinstance(info, dict) or not {"format", "kind", "finished"} <= info.keys():
+        raise UserError(f"{path} is not a description of a run; make the run again")
+    if info["format"] != FORMAT:
+        raise UserError(
+            f"{path.parent} was written by arf {info.get('arf', '?')} (run format {info['format']}), this is arf "
+            f"{arf.__version__} (format {FORMAT}); open it with that version, or make the run again"
+        )
+    return info
+
+
+def settings_from(kind: type, values: dict[str, Any]) -> Any:
+    """A settings dataclass from what arf.json says; lists become tuples again, unknown fields are refused."""
+    known = kind.__dataclass_fields__
+    unknown = sorted(values.keys() - known.keys())
+    if unknown:
+        raise UserError(f"unknown setting {', '.join(unknown)}; known are {', '.join(known)}")
+    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return kind(**{k: Path(v) if "Path" in str(known[k].type) and v is not None else v for k, v in plain.items()})
+
+
+class Curves:
+    """Loss curves of a job: TensorBoard events while it runs, losses.csv and losses.png when it is drawn.
+
+    Args:
+        rows: the rows so far, a list that grows here and that a resumed job brings back.
+    """
+
+    def __init__(self, folder: Path, rows: list[dict[str, float]]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.folder, self.rows = folder, rows
+        self.events = SummaryWriter(str(folder), purge_step=int(rows[-1]["step"]) + 1 if rows else None)
+
+    def __enter__(self) -> Curves:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.events.close()
+
+    def add(self, step: int, figures: dict[str, float]) -> None:
+        """Append one step's figures."""
+        self.rows.append({"step": step, **figures})
+        for name, value in figures.items():
+            self.events.add_scalar(name, value, step)
+
+    def draw(self) -> None:
+        """Write losses.csv and losses.png."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        if not self.rows:
+            return
+        names = list(self.rows[0])
+        with atomic_path(self.folder / LOSSES) as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(self.rows)
+        figure = Figure(figsize=(3.2 * (len(names) - 1), 2.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        steps = [row["step"] for row in self.rows]
+        for axes, name in zip(figure.subplots(1, len(names) - 1, squeeze=False)[0], names[1:], strict=True):
+            axes.plot(steps, [row[name] for row in self.rows], linewidth=0.8)
+            axes.set(title=name, xlabel="step")
+        with atomic_path(self.folder / "losses.png") as temporary:
+            figure.savefig(temporary, dpi=110)

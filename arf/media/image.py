@@ -1,0 +1,221 @@
+"""Pictures in and out: float32 RGB tensors [H, W, 3] in [0, 1], whatever the file held."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn import functional
+
+from arf.errors import UserError
+from arf.jobs.files import atomic_path, cannot_read
+from arf.media.signature import is_video
+
+SMALLEST_STYLE = 16  # pixels; relu3 of a smaller picture has no more than a handful of positions
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+log = logging.getLogger(__name__)
+
+Picture = Float[Tensor, "h w 3"]
+
+
+def read(path: str | Path, size: tuple[int, int] | None = None, short_side: int | None = None) -> Picture:
+    """Read a picture as RGB, upright.
+
+    Grey, palette, 16-bit and CMYK pictures are converted, transparency is laid on white, the EXIF rotation is applied.
+    Colour profiles are not: the numbers are taken as sRGB. Pillow keeps the upper 8 bits of 16-bit RGB.
+
+    Args:
+        path: the file.
+        size: (height, width) to resize to; the aspect is not kept.
+        short_side: pixels that the shorter side needs to have; a larger JPEG may then be decoded at a half, a quarter
+            or an eighth of its size, which is several times faster.
+
+    Raises:
+        UserError: no such file, a folder, not a picture, or a corrupt, truncated or absurdly large one.
+    """
+    if refusal := cannot_read(path, "picture"):
+        raise refusal
+    try:
+        with Image.open(path) as file:
+            if short_side:
+                file.draft(None, (short_side, short_side))
+            pixels = _to_rgb(ImageOps.exif_transpose(file))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path} has more pixels than a picture should; scale it down first") from error
+    except Image.UnidentifiedImageError as error:
+        if is_video(path):
+            raise UserError(f"{path} is a video; arf video paints videos") from error
+        raise UserError(f"{path} is not a picture that can be read; convert it to PNG or JPEG") from error
+    except Exception as error:  # decoders fail in many ways: OSError, SyntaxError, struct.error, EOFError, IndexError
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} is corrupt or cut short ({reason}); replace it") from error
+    picture = torch.from_numpy(pixels)
+    return picture if size is None else resize(picture, *size)
+
+
+def pictures_in(folder: str | Path) -> list[Path]:
+    """The pictures anywhere below a folder, by name.
+
+    Raises:
+        UserError: there is no such folder, or no picture in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"no folder at {folder}; name one that holds pictures")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in FORMATS and not p.name.startswith("."))
+    if not found:
+        raise UserError(f"{folder} holds no picture ({', '.join(FORMATS)}); name a folder that does")
+    return found
+
+
+def read_style(path: str | Path, size: tuple[int, int] | None = None) -> Picture:
+    """Read a picture to work with: as `read`, but one too small to hold brush strokes is refused.
+
+    Raises:
+        UserError: as `read`; or a side is shorter than 16 pixels.
+    """
+    picture = read(path)
+    height, width = picture.shape[:2]
+    if min(height, width) < SMALLEST_STYLE:
+        raise UserError(f"{path} is {width}×{height} pixels; it needs at least {SMALLEST_STYLE} on each side")
+    return picture if size is None else resize(picture, *size)
+
+
+def read_mask(path: str | Path, size: tuple[int, int], native: tuple[int, int] | None = None) -> Float[Tensor, "h w"]:
+    """Read a mask: 1 where the picture is white, 0 where it is black.
+
+    Args:
+        size: (height, width); a mask of another size is resized, with a warning.
+        native: (height, width) of the picture that was itself resized to `size`; no warning for a mask as large.
+
+    Raises:
+        UserError: as `read`; or it is black everywhere.
+    """
+    mask = read(path)
+    if not bool((mask > 0.5).any()):
+        raise UserError(f"{path} is empty as a mask: nothing in it is white; paint white where it is to hold")
+    if tuple(mask.shape[:2]) not in (tuple(size), native):
+        log.warning("%s is %d×%d pixels; resized to %d×%d", path, *mask.shape[1::-1], *size[::-1])
+    return resize(mask, *size).mean(2)
+
+
+def write(path: str | Path, picture: Picture, quality: int = 95) -> None:
+    """Write a PNG or JPEG, by suffix, atomically. Values are clamped to [0, 1]; `quality` is JPEG's.
+
+    Raises:
+        UserError: another suffix, or the file cannot be written.
+        ValueError: not a finite [H, W, 3] picture.
+    """
+    path = check_name(path)
+    options = {"quality": quality, "subsampling": 0} if FORMATS[path.suffix.lower()] == "JPEG" else {}
+    file = Image.fromarray(to_bytes(picture).numpy())
+    with atomic_path(path) as temporary:
+        file.save(temporary, format=FORMATS[path.suffix.lower()], **options)
+
+
+def check_name(path: str | Path) -> Path:
+    """The path of a picture to write; raises UserError where its suffix names no format that we write."""
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"cannot write {path}: the name must end in {', '.join(FORMATS)}")
+    return path
+
+
+def to_bytes(picture: Picture) -> Tensor:
+    """A picture in [0, 1] as uint8 [H, W, 3] on the CPU, rounded to nearest and clamped.
+
+    Raises:
+        ValueError: not a finite [H, W, 3] picture.
+    """
+    _check(picture)
+    picture = picture.detach().cpu().float()
+    if not torch.isfinite(picture).all():
+        raise ValueError("a picture must be finite; this one holds NaN or infinity")
+    return (picture.clamp(0, 1) * 255).round().to(torch.uint8).contiguous()
+
+
+def resize(picture: Picture, height: int, width: int) -> Picture:
+    """Resize with an antialiased bicubic filter, clamped to [0, 1] because bicubic overshoots at edges.
+
+    Raises:
+        ValueError: not [H, W, 3], or a size below one pixel.
+    """
+    _check(picture)
+    if height < 1 or width < 1:
+        raise ValueError(f"a picture has at least one pixel, not {height}×{width}")
+    if (height, width) == tuple(picture.shape[:2]):
+        return picture
+    planes = picture.permute(2, 0, 1)[None]  # [1, 3, H, W]
+    planes = functional.interpolate(planes, (height, width), mode="bicubic", antialias=True, align_corners=False)
+    return planes[0].permute(1, 2, 0).clamp(0, 1).contiguous()  # [height, width, 3]
+
+
+def fit_long_side(picture: Picture, long_side: int) -> Picture:
+    """Resize so that the longer side is `long_side` pixels, up or down; the aspect is kept to the nearest pixel."""
+    height, width = picture.shape[:2]
+    scale = long_side / max(height, width)
+    return resize(picture, max(1, round(height * scale)), max(1, round(width * scale)))
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Picture]], height: int | None = None, padding: int = 8, background: float = 1.0
+) -> Picture:
+    """Lay pictures out in rows, aspect kept, on one sheet.
+
+    Args:
+        rows: the pictures, row by row; rows may differ in length.
+        height: of every row in pixels; by default that of the row's first picture.
+        padding: pixels between pictures and around the sheet.
+        background: grey level of padding and of the empty ends of shorter rows.
+
+    Raises:
+        ValueError: no rows, an empty row, or something that is not a picture.
+    """
+    if not rows or not all(len(row) for row in rows):
+        raise ValueError("a contact sheet needs at least one picture in every row")
+    strips = [_strip(row, height or row[0].shape[0], padding, background) for row in rows]
+    width = max(strip.shape[1] for strip in strips)
+    pieces = [functional.pad(strip, (0, 0, 0, width - strip.shape[1]), value=background) for strip in strips]
+    sheet = torch.cat(pieces)  # [sum of (padding + height), width - padding, 3]
+    return functional.pad(sheet, (0, 0, 0, padding, 0, padding), value=background)
+
+
+def _strip(row: Sequence[Picture], height: int, padding: int, background: float) -> Picture:
+    """One row of a contact sheet, each picture with its padding above and to the left."""
+    pieces = []
+    for picture in row:
+        _check(picture)
+        width = max(1, round(picture.shape[1] * height / picture.shape[0]))
+        cell = resize(picture.detach().cpu().float().clamp(0, 1), height, width)
+        pieces.append(functional.pad(cell, (0, 0, padding, 0, padding, 0), value=background))
+    return torch.cat(pieces, dim=1)  # [padding + height, sum of (padding + width), 3]
+
+
+def _check(picture: Tensor) -> None:
+    if picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"a picture is [H, W, 3], got {list(picture.shape)}")
+
+
+def _to_rgb(file: Image.Image) -> np.ndarray:
+    """Any Pillow picture as float32 RGB [H, W, 3] in [0, 1]."""
+    if file.mode == "F":
+        raise UserError("floating-point pictures have no agreed white; save it with 8 or 16 bits")
+    if file.mode == "I" or file.mode.startswith("I;16"):  # 16-bit grey; Pillow's own conversion clips it at 255
+        grey = np.asarray(file).astype(np.float32) / 65535  # [H, W]
+        if grey.min() < 0 or grey.max() > 1:
+            raise UserError("pictures of more than 16 bits are not supported; save it with 8 or 16")
+        return np.repeat(grey[..., None], 3, axis=-1)  # [H, W, 3]
+    if "transparency" in file.info or file.mode in ("RGBA", "RGBa", "LA", "La", "PA"):
+        rgba = np.asarray(file.convert("RGBA"), dtype=np.float32) / 255  # [H, W, 4]
+        alpha = rgba[..., 3:]  # [H, W, 1]
+        return rgba[..., :3] * alpha + (1 - alpha)
+    return np.asarray(file.convert("RGB"), dtype=np.float32) / 255

@@ -1,0 +1,239 @@
+"""Runs that ns-train made, of nerfacto or of ours: what config.yml and the checkpoint say, with nothing executed."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
+from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig
+from nerfstudio.models.nerfacto import NerfactoModelConfig
+from torch import Tensor
+
+from arf.errors import UserError
+from arf.jobs.files import cannot_read, read_json
+from arf.jobs.runs import INFO
+from arf.nerfstudio.nerfacto import INSTALL_TCNN, NerfactoBackboneConfig, has_tcnn
+from arf.nerfstudio.plain import CLASS, checked, load_plain
+from arf.radiance.fields.voxel.model import VoxelModelConfig
+
+CONFIG, MODELS, FRAME = "config.yml", "nerfstudio_models", "dataparser_transforms.json"
+HASH_GRID = "field.mlp_base.model."  # the first weights of nerfacto; their names tell torch from tinycudann
+
+
+@dataclass
+class NerfstudioRun:
+    """A run as nerfstudio's Trainer left it. `model` and `parser` are JSON.
+
+    Attributes:
+        path: the run directory.
+        method: "nerfacto", "nerfacto-big", "arf-voxel", ...
+        scene: nerfstudio's name of the experiment.
+        step: of the checkpoint.
+        model: as `backbones.plain`; a nerfacto's `implementation` is what the weights were really made with.
+        parser: `name` of the dataparser and its fields; `data` is absolute.
+        state: the model's state_dict without the weights of its metrics.
+    """
+
+    path: Path
+    method: str
+    scene: str
+    step: int
+    model: dict[str, Any]
+    parser: dict[str, Any]
+    state: dict[str, Tensor]
+
+
+def is_nerfstudio_run(path: str | Path) -> bool:
+    """Whether a directory is a run of nerfstudio's that has a checkpoint, and none of ours."""
+    path = Path(path)
+    return (path / CONFIG).is_file() and not (path / INFO).exists() and _newest_checkpoint(path) is not None
+
+
+def read_nerfstudio_run(path: str | Path) -> NerfstudioRun:
+    """Read a run of ns-train: configuration and newest checkpoint.
+
+    Raises:
+        UserError: another method, a damaged or missing file, a capture that has gone, a checkpoint that holds more than
+            tensors and numbers, or one of tinycudann where that is not installed.
+    """
+    path = Path(path)
+    config = load_plain(path / CONFIG)
+    method, scene = (_last_name(_get(path, config, key)) for key in ("method_name", "experiment_name"))
+    model = _model_values(path, config, method)
+    parser = _parser_values(path, config)
+    step, state = _read_checkpoint(path)
+    if model["backbone"] == "nerfacto":
+        model["implementation"] = _implementation(path, state)
+    return NerfstudioRun(path, method, scene, step, model, parser, state)
+
+
+def parser_config(values: dict[str, Any], where: str = "the dataparser of the run") -> DataParserConfig:
+    """The dataparser that a run names, from the plain values of `NerfstudioRun.parser`; `where` begins an error.
+
+    Raises:
+        UserError: a dataparser or setting that is unknown here.
+    """
+    from nerfstudio.configs.dataparser_configs import all_dataparsers  # imports every dataparser there is
+
+    if values.get("name") not in all_dataparsers:
+        raise UserError(f"{where} is {values.get('name')!r}, which is not installed here; install its package")
+    kind = type(all_dataparsers[values["name"]])
+    return kind(**checked(kind, {key: value for key, value in values.items() if key != "name"}, where))
+
+
+def check_frame(path: str | Path, transform: Float[Tensor, "3 4"], scale: float) -> None:
+    """Compare the frame that a dataparser found, x' = scale · (R x + t), with the one the run was trained in.
+
+    Tolerances are in scene units, for means of float32 poses differ a little between machines. A run that did not
+    record its frame passes.
+
+    Raises:
+        UserError: the frames differ: the poses of the capture have changed since.
+    """
+    file = Path(path) / FRAME
+    if not file.exists():
+        return
+    try:
+        recorded = read_json(file)
+        then, size = torch.tensor(recorded["transform"], dtype=torch.float64), float(recorded["scale"])
+        if then.shape != (3, 4):
+            raise ValueError(f"transform of shape {tuple(then.shape)}")
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{file} is damaged ({reason}); restore it, or train again") from error
+    now = transform.double().cpu()
+    turned = torch.allclose(then[:, :3], now[:, :3], rtol=0, atol=1e-4)
+    moved = torch.allclose(size * then[:, 3], scale * now[:, 3], rtol=1e-5, atol=1e-4)
+    if not (turned and moved and abs(scale - size) <= 1e-4 * abs(size)):
+        raise UserError(
+            f"the capture has changed since {path} was trained: its poses give another frame than {file.name} has; "
+            "restore the capture, or train again"
+        )
+
+
+def _get(path: Path, config: Any, *keys: str) -> Any:
+    """A value inside config.yml."""
+    for i, key in enumerate(keys):
+        if not isinstance(config, dict) or key not in config:
+            missing = f"{path / CONFIG} has no {'.'.join(keys[: i + 1])}"
+            raise UserError(f"{missing}: it is damaged or of another nerfstudio than 1.1; train again")
+        config = config[key]
+    return config
+
+
+def _last_name(value: Any) -> str:
+    """The last part of what may be a path, since runs of ours are named after it."""
+    return Path(str(value)).name.strip(".") or "unnamed"
+
+
+def _spelled(kind: type) -> str:
+    """A class as config.yml spells it."""
+    return f"{kind.__module__}.{kind.__name__}"
+
+
+def _attributes(node: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if not str(key).startswith("_")}
+
+
+def _model_values(path: Path, config: Any, method: str) -> dict[str, Any]:
+    node = _get(path, config, "pipeline", "model")
+    _get(path, node, CLASS)
+    where, values = f"pipeline.model of {path / CONFIG}", _attributes(node)
+    if node[CLASS] == _spelled(VoxelModelConfig):
+        values.pop("prompt", None)
+        checked(VoxelModelConfig, values, where)
+        return {"backbone": "voxel", **values}
+    if node[CLASS] not in (_spelled(NerfactoModelConfig), _spelled(NerfactoBackboneConfig)):
+        raise UserError(f"{path} is a run of {method}, which cannot be traced; give a run of nerfacto or of `arf fit`")
+    poses = {"mode": _get(path, config, "pipeline", "model", "camera_optimizer", "mode")}
+    checked(CameraOptimizerConfig, poses, where)
+    checked(NerfactoBackboneConfig, {key: v for key, v in values.items() if key != "camera_optimizer"}, where)
+    return {"backbone": "nerfacto", **values, "camera_optimizer": poses}
+
+
+def _parser_values(path: Path, config: Any) -> dict[str, Any]:
+    from nerfstudio.configs.dataparser_configs import all_dataparsers
+
+    node = _get(path, config, "pipeline", "datamanager", "dataparser")
+    kind, where = str(_get(path, node, CLASS)), f"the dataparser of {path / CONFIG}"
+    name = next((name for name, known in all_dataparsers.items() if _spelled(type(known)) == kind), kind)
+    values = {**_attributes(node), "name": name}
+    # ns-train copies its --data into the datamanager, whose own goes over the dataparser's
+    data = config["pipeline"]["datamanager"].get("data") or config.get("data") or values.get("data")
+    parser_config({**values, "data": data}, where)
+    if not Path(data).exists():
+        remedy = "put the capture back there"
+        if not Path(data).is_absolute():
+            remedy += ", or start arf in the folder where ns-train was started"
+        raise UserError(f"{path} was trained on {Path(data).absolute()}, which is not there; {remedy}")
+    return {**values, "data": str(Path(data).absolute())}
+
+
+class _Unread:
+    """Stands for the numpy scalars, and their dtypes, that a stock checkpoint has among its learning rates.
+
+    Nobody reads them here, so numpy's own unpickling, which trusts its input, need not run.
+    """
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, _: object) -> None: ...
+
+
+NUMPY = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")  # of numpy 1, of 2, of both
+
+
+def _newest_checkpoint(path: Path) -> Path | None:
+    files = [file for file in (path / MODELS).glob("step-*.ckpt") if file.stem[5:].isdecimal()]
+    return max(files, key=lambda file: int(file.stem[5:]), default=None)
+
+
+def _read_checkpoint(path: Path) -> tuple[int, dict[str, Tensor]]:
+    """Step and model of the newest checkpoint."""
+    file = _newest_checkpoint(path)
+    if file is None:
+        raise UserError(f"{path / MODELS} holds no step-*.ckpt yet; train on until nerfstudio has saved one")
+    if refusal := cannot_read(file, "checkpoint"):
+        raise refusal
+    damaged = UserError(f"{file} is cut short or corrupt; restore it, or train again")
+    if not zipfile.is_zipfile(file):
+        raise damaged
+    try:
+        with torch.serialization.safe_globals([(_Unread, name) for name in NUMPY]):
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{file} holds more than tensors and numbers and is not loaded, since that could run code; train again"
+        ) from error
+    except Exception as error:  # torch checks its input little: RuntimeError, EOFError, KeyError, ...
+        raise damaged from error
+    try:
+        step, pipeline = checkpoint["step"], checkpoint["pipeline"]
+        state = {key.removeprefix("_model."): v for key, v in pipeline.items() if key.startswith("_model.")}
+    except (TypeError, KeyError, AttributeError) as error:
+        raise damaged from error
+    if type(step) is not int or not all(isinstance(v, Tensor) for v in state.values()):
+        raise damaged
+    if all(key.startswith("module.") for key in state):  # trained on several GPUs
+        state = {key.removeprefix("module."): v for key, v in state.items()}
+    return step, {key: v for key, v in state.items() if not key.startswith("lpips.")}
+
+
+def _implementation(path: Path, state: dict[str, Tensor]) -> str:
+    """torch or tcnn: nerfstudio takes torch without a word where tinycudann is missing, whatever config.yml says."""
+    if f"{HASH_GRID}0.hash_table" in state:
+        return "torch"
+    if f"{HASH_GRID}params" not in state:
+        raise UserError(f"{path}: its checkpoint has no {HASH_GRID}*, so nerfstudio 1.1 did not make it; train again")
+    if not has_tcnn():
+        raise UserError(
+            f"{path} was trained with tinycudann, which is not installed here or finds no GPU: install it "
+            f"({INSTALL_TCNN}), or train with --pipeline.model.implementation torch"
+        )
+    return "tcnn"

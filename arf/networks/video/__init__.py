@@ -1,0 +1,1 @@
+"""Videos, painted by a network."""

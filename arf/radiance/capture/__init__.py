@@ -1,0 +1,1 @@
+"""Photographs with cameras: every format, through one door."""

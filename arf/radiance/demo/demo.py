@@ -1,0 +1,125 @@
+"""The whole way without any input: fit the still life, repaint it in two styles, film them side by side, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import arf
+from arf import bundled
+from arf.jobs.device import pick_device
+from arf.jobs.runs import Run
+from arf.media import image
+from arf.media.video import Writer
+from arf.radiance.demo.report import write_demo_report
+from arf.radiance.film.render import camera_path, looks
+from arf.radiance.fit.fit import fit
+from arf.radiance.paint.colors import VertexColors
+from arf.radiance.paint.stylize import stylize
+from arf.radiance.scene import open_photoreal, open_stylized
+from arf.radiance.settings import DemoSettings
+from arf.style import encoder as encoders
+
+Progress = Callable[[str, int, int, dict[str, float]], None]  # what, step, steps, figures
+SHOWN = 3  # frames on the contact sheet
+SCALE = 2  # of the film's frames to the rendered ones, so that it is not a stamp on a screen
+
+
+@dataclass
+class Demo:
+    """What a demo made."""
+
+    report: Path
+    film: Path
+    sheet: Path
+    fitted: Run
+    painted: list[Run]
+
+
+def demo(styles: list[Path], settings: DemoSettings, output: Path, progress: Progress = lambda *_: None) -> Demo:
+    """Write `film.mp4`, `sheet.png`, `report.html` and the runs below `output`.
+
+    What an earlier demo with the same settings has finished there is used again, what it has left unfinished is gone on
+    with: so another style costs no other fit, and a demo that was stopped is called again.
+
+    Args:
+        styles: pictures to take the styles from; two of our own if empty.
+
+    Raises:
+        UserError: bad input.
+    """
+    start = time.perf_counter()
+    styles = [Path(path).resolve() for path in styles] or [bundled.style(name) for name in bundled.DEFAULT_STYLES]
+    for path in styles:
+        image.read_style(path)  # whatever is wrong is said before minutes of work
+    pick_device(settings.device)
+    encoders.load(settings.encoder)
+    output.mkdir(parents=True, exist_ok=True)
+    fitted = _fitted(settings, output, progress)
+    painted = [_painted(fitted, path, settings, output, progress) for path in styles]
+    film, sheet = output / "film.mp4", output / "sheet.png"
+    rows = _film(film, fitted, painted, settings, progress)
+    pictures = [_cropped(image.read(path), *rows[0][0].shape[:2]) for path in styles]
+    image.write(sheet, image.contact_sheet([[rows[0][0], *pictures], *rows[1:]]))
+    page = output / "report.html"
+    write_demo_report(page, film, sheet, fitted, painted, rows, time.perf_counter() - start)
+    return Demo(page, film, sheet, fitted, painted)
+
+
+def _fitted(settings: DemoSettings, output: Path, progress: Progress) -> Run:
+    data, wanted = bundled.capture().resolve(), settings.fit()
+    run = _earlier(output, 0.0, kind="fit", arf=arf.__version__, data=data, settings=wanted)
+    if run and run.info["finished"]:
+        return run
+    return fit(data, wanted, output, lambda i, n, figures: progress("fit", i, n, figures), run)
+
+
+def _painted(fitted: Run, style: Path, settings: DemoSettings, output: Path, progress: Progress) -> Run:
+    wanted = settings.stylize()
+    info = {"kind": "stylize", "arf": arf.__version__, "styles": [style], "settings": wanted}
+    run = _earlier(output, style.stat().st_mtime, **info)
+    if run and run.info["fit"]["run"] != str(fitted.path.resolve()):
+        run = None
+    if run and run.info["finished"]:
+        return run
+    return stylize(
+        fitted, [style], wanted, output, lambda what, i, n, f: progress(f"{style.stem}: {what}", i, n, f), run
+    )
+
+
+def _earlier(output: Path, since: float, **info) -> Run | None:
+    """The newest run of exactly this job, begun after `since` (seconds since 1970)."""
+    runs = [run for run in Run.below(output) if run.is_of(**info) and (run.path / "arf.json").stat().st_mtime >= since]
+    return runs[-1] if runs else None
+
+
+def _film(
+    path: Path, fitted: Run, painted: list[Run], settings: DemoSettings, progress: Progress
+) -> list[list[image.Picture]]:
+    """Write the film, photoreal and every style side by side, and return the frames of the contact sheet."""
+    device = pick_device(settings.device)
+    backbone, capture = open_photoreal(fitted, device)
+    colors = VertexColors.beside([open_stylized(run, device)[0].colors for run in painted])
+    cameras = camera_path(capture, settings.render())
+    shown, rows = {k * len(cameras) // SHOWN for k in range(SHOWN)}, []
+    with Writer(path, cameras.fps, settings.render().quality) as writer:
+        for k in range(len(cameras)):
+            row = looks(backbone, colors, cameras.cameras, k)
+            row = [image.resize(look, SCALE * look.shape[0], SCALE * look.shape[1]) for look in row]
+            writer.write(torch.cat(row, dim=1))
+            progress("film", k + 1, len(cameras), {})
+            if k in shown:
+                rows.append(row)
+    return rows
+
+
+def _cropped(picture: image.Picture, height: int, width: int) -> image.Picture:
+    """The middle of a picture at another aspect."""
+    scale = min(picture.shape[0] / height, picture.shape[1] / width)
+    tall, wide = round(height * scale), round(width * scale)
+    top, left = (picture.shape[0] - tall) // 2, (picture.shape[1] - wide) // 2
+    return image.resize(picture[top : top + tall, left : left + wide], height, width)

@@ -1,0 +1,1 @@
+"""How near a field is to its photographs."""

@@ -1,0 +1,1 @@
+"""Fields: what holds a place's geometry and colour."""

@@ -1,0 +1,1 @@
+"""The voxel grid: geometry from nothing, on a CPU."""

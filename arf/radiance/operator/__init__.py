@@ -1,0 +1,1 @@
+"""Frozen geometry as matrices, and what is solved with them."""

@@ -1,0 +1,156 @@
+"""The render operator of a view: with geometry frozen, rendering is one sparse matrix.
+
+    image = A θ + t ⊗ background          A: (H·W × V), θ: (V × 3) vertex colours, t: transmittance left over
+
+so the forward pass is one sparse product and the gradient, Aᵀ ∂L/∂image, is one more, and exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from arf.radiance.fields.trace import Trace
+from arf.radiance.fields.voxel.march import ray_starts
+
+ROWS = 1 << 15  # pixels whose entries are merged at once on a GPU: some hundreds of megabytes
+ENTRIES = 1 << 24  # of a matrix that are spread at once on a GPU: 0.4 GB
+
+Rows = tuple[Int[Tensor, " p1"], Int[Tensor, " e"], Float[Tensor, " e"]]  # starts, columns and values of a matrix
+
+
+@dataclass
+class RenderOperator:
+    """One view's matrix in compressed rows, with pixels as rows.
+
+    Attributes:
+        height, width: of the view in pixels.
+        vertices: number of columns, V.
+        starts: int32 or int64 [H*W + 1] where each pixel's entries begin.
+        columns: int32 (int64 where V needs it) [E].
+        values: float32 [E].
+        transmittance: float32 [H*W], left over behind each pixel.
+    """
+
+    height: int
+    width: int
+    vertices: int
+    starts: Int[Tensor, " p1"]
+    columns: Int[Tensor, " e"]
+    values: Float[Tensor, " e"]
+    transmittance: Float[Tensor, " p"]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the matrix in bytes."""
+        return sum(t.nbytes for t in self.tensors().values())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The arrays, by name."""
+        return {n: getattr(self, n) for n in ("starts", "columns", "values", "transmittance")}
+
+    def apply(self, theta: Float[Tensor, "V 3"], background: Float[Tensor, " 3"]) -> Float[Tensor, "h w 3"]:
+        """Render vertex colours. Differentiable in `theta`."""
+        if len(theta) != self.vertices:
+            raise ValueError(f"the operator has {self.vertices} vertices, got colours of shape {list(theta.shape)}")
+        flat = _Apply.apply(theta, self) + self.transmittance[:, None] * background
+        return flat.view(self.height, self.width, -1)
+
+    def transpose(self, picture: Float[Tensor, "h w 3"]) -> Float[Tensor, "V 3"]:
+        """Aᵀ times a picture: how much each vertex contributed to it."""
+        flat = picture.detach().reshape(self.height * self.width, -1)  # [p, 3]
+        if flat.is_cuda:
+            return spread(self, flat)
+        parts = (self.values.numpy(), self.columns.numpy(), self.starts.numpy())
+        matrix = scipy.sparse.csr_matrix(parts, shape=(len(flat), self.vertices), copy=False)
+        return torch.from_numpy(matrix.T @ np.ascontiguousarray(flat.numpy()))
+
+    def to(self, device: torch.device | str) -> RenderOperator:
+        """The same operator on another device."""
+        moved = {name: tensor.to(device) for name, tensor in self.tensors().items()}
+        return RenderOperator(self.height, self.width, self.vertices, **moved)
+
+
+class _Apply(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, theta, operator):
+        ctx.operator = operator
+        o = operator
+        matrix = torch.sparse_csr_tensor(
+            o.starts, o.columns, o.values, (len(o.starts) - 1, o.vertices), check_invariants=False
+        )
+        return matrix @ theta
+
+    @staticmethod
+    def backward(ctx, gradient):
+        o = ctx.operator
+        return o.transpose(gradient.view(o.height, o.width, -1)), None
+
+
+def spread(operator: RenderOperator, pixels: Float[Tensor, "p c"]) -> Float[Tensor, "V c"]:
+    """Aᵀ times pixels in torch alone, the GPU's way. The host is never waited for.
+
+    The pixel of each entry is found anew every time: a stored transpose would be quicker, but operators would take
+    twice the memory, which is what a GPU is short of. Sums are atomic there, so their last bits vary.
+    """
+    o = operator
+    rows = torch.repeat_interleave(o.starts.diff(), output_size=len(o.values))  # [e]; the size is known: no waiting
+    out = pixels.new_zeros(o.vertices, pixels.shape[1])
+    for row, column, value in zip(rows.split(ENTRIES), o.columns.split(ENTRIES), o.values.split(ENTRIES), strict=True):
+        out.index_add_(0, column, pixels.index_select(0, row).mul_(value[:, None]))
+    return out
+
+
+def build(trace: Trace, height: int, width: int, shape: tuple[int, int, int]) -> RenderOperator:
+    """The operator of a traced view over ALL vertices of the colour grid; `compact` then keeps the visible ones.
+
+    Entries of one pixel that meet in a vertex are summed, where the trace is: by scipy on a CPU, by torch on a GPU.
+    """
+    count = (shape[0] + 1) * (shape[1] + 1) * (shape[2] + 1)
+    index = torch.int32 if max(count, 8 * len(trace.weight)) < 2**31 else torch.int64
+    merge = merge_by_torch if trace.weight.is_cuda else merge_by_scipy
+    return RenderOperator(height, width, count, *merge(trace, shape, count, index), trace.leftover)
+
+
+def merge_by_scipy(trace: Trace, shape: tuple[int, int, int], count: int, index: torch.dtype) -> Rows:
+    """The matrix of a trace in compressed rows, columns of type `index` ascending. The CPU's way."""
+    vertices, share = trace.vertices(shape)  # [n, 8]
+    values = (share * trace.weight[:, None]).flatten()
+    starts = ray_starts(trace.ray, trace.rays) * 8
+    parts = values.numpy(), vertices.flatten().to(index).numpy(), starts.to(index).numpy()
+    matrix = scipy.sparse.csr_matrix(parts, shape=(trace.rays, count))
+    matrix.sum_duplicates()
+    return tuple(torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
+
+
+def merge_by_torch(
+    trace: Trace, shape: tuple[int, int, int], count: int, index: torch.dtype, block: int = ROWS
+) -> Rows:
+    """The same on any device, `block` rays at a time."""
+    bounds = ray_starts(trace.ray, trace.rays)
+    lengths, columns, values = [bounds.new_zeros(1)], [], []
+    for first in range(0, trace.rays, block):
+        rows = min(block, trace.rays - first)
+        here = slice(int(bounds[first]), int(bounds[first + rows]))
+        vertices, share = replace(trace, cell=trace.cell[here], fraction=trace.fraction[here]).vertices(shape)  # [n, 8]
+        row = (trace.ray[here] - first)[:, None].expand_as(vertices)
+        places = torch.stack([row.flatten(), vertices.flatten()])
+        products = (share * trace.weight[here, None]).flatten()
+        matrix = torch.sparse_coo_tensor(places, products, (rows, count), check_invariants=False).coalesce()
+        lengths.append(torch.bincount(matrix.indices()[0], minlength=rows))
+        columns.append(matrix.indices()[1].to(index))
+        values.append(matrix.values())
+    return torch.cat(lengths).cumsum(0).to(index), torch.cat(columns), torch.cat(values)
+
+
+def compact(operator: RenderOperator, keys: Int[Tensor, " V"]) -> RenderOperator:
+    """Renumber an operator's columns to rows of the sorted vertex list `keys`, which must hold all of them."""
+    o = operator
+    narrow = max(len(keys), len(o.values)) < 2**31
+    columns = torch.searchsorted(keys.to(o.columns.dtype), o.columns, out_int32=narrow)
+    return RenderOperator(o.height, o.width, len(keys), o.starts.to(columns.dtype), columns, o.values, o.transmittance)

@@ -1,0 +1,1 @@
+"""Repainting a field in the style of pictures."""

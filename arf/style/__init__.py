@@ -1,0 +1,1 @@
+"""What a style is: encoders, losses, colour, and the objective that 2D and 3D share."""

@@ -1,0 +1,1 @@
+"""The loop under all 2D methods by optimisation."""

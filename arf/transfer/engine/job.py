@@ -1,0 +1,123 @@
+"""The files of one optimisation: the result, previews, a trace, and what a stopped job goes on from."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+from arf.errors import UserError
+from arf.jobs.files import atomic_path, check_writable, plain
+from arf.jobs.tensors import load_tensors, save_tensors
+from arf.media import image
+from arf.transfer.engine.optimize import Interrupted, Moment, Picture, State
+
+
+def state_path(output: Path) -> Path:
+    """What a job that writes `output` goes on from."""
+    return output.with_name(f"{output.stem}.resume.safetensors")
+
+
+class Job:
+    """One picture in the making, written to `output`.
+
+    Beside it lie, until it is finished, `<name>.preview.png` and `<name>.resume.safetensors`.
+
+    Args:
+        asked: inputs and settings; a job is only gone on with by the same ones.
+        output: the picture to write.
+        preview_every: steps between previews, which are also the points to go on from; 0 for none.
+        save_every: steps between pictures that are kept, as `<name>-<size>-<step>.png`; 0 for none.
+        trace: CSV file for the terms of the loss at every step.
+        resume: go on from an earlier job's state.
+
+    Raises:
+        UserError: a name that is no picture's, or nothing to go on from.
+    """
+
+    def __init__(
+        self,
+        asked: dict[str, Any],
+        output: Path,
+        preview_every: int = 50,
+        save_every: int = 0,
+        trace: Path | None = None,
+        resume: bool = False,
+    ) -> None:
+        check_writable(image.check_name(output))
+        if trace:
+            check_writable(trace)
+        if preview_every < 0 or save_every < 0:
+            raise UserError("preview_every and save_every are numbers of steps: 1 or more, or 0 for never")
+        self.asked, self.output = plain(asked), output
+        self.preview_every, self.save_every, self.trace = preview_every, save_every, trace
+        self.preview_path = output.with_name(f"{output.stem}.preview.png")
+        self.state_path = state_path(output)
+        self.moment: Moment | None = None
+        self.rows: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self.go_on = self._read_state() if resume else None
+        self._began = time.monotonic() - self.seconds
+
+    def watch(self, moment: Moment) -> None:
+        """Take note of a step."""
+        self.moment = moment
+        self.seconds = time.monotonic() - self._began
+        height, width = moment.size
+        figures = {"total": sum(moment.parts.values()), **moment.parts}
+        self.rows.append({"width": width, "height": height, "step": moment.step, "seconds": self.seconds, **figures})
+        if self.save_every and moment.step % self.save_every == 0:
+            name = f"{self.output.stem}-{width}x{height}-{moment.step:04d}.png"
+            image.write(self.output.with_name(name), moment.picture())
+        if self.preview_every and moment.step % self.preview_every == 0:
+            image.write(self.preview_path, moment.picture())
+            self._save(moment)
+
+    def stop(self, stopped: Interrupted) -> str:
+        """Ctrl-C: write the best picture so far, and return what to tell the user."""
+        if stopped.moment is None:
+            return ""
+        image.write(self.output, stopped.moment.picture())
+        self._save(stopped.moment)
+        self.preview_path.unlink(missing_ok=True)
+        return f"; the best picture so far is {self.output}, go on with --resume"
+
+    def finish(self, picture: Picture) -> None:
+        """Write the result and the trace."""
+        image.write(self.output, picture)
+        self._write_trace()
+        self.preview_path.unlink(missing_ok=True)
+
+    def keep(self) -> None:
+        """Keep a state of the finished picture, so that to go on is to make it again in no time."""
+        if self.moment:
+            self._save(self.moment)
+
+    def forget(self) -> None:
+        """Drop the state to go on from."""
+        self.state_path.unlink(missing_ok=True)
+
+    def _save(self, moment: Moment) -> None:
+        self._write_trace()
+        notes = {"scale": moment.scale, "step": moment.step, "seconds": self.seconds, "rows": self.rows}
+        save_tensors(self.state_path, {"best": moment.best}, asked=self.asked, **notes)
+
+    def _read_state(self) -> State:
+        if not self.state_path.is_file():
+            raise UserError(f"nothing to go on from: there is no {self.state_path}; leave out --resume")
+        tensors, notes = load_tensors(self.state_path, "leave out --resume")
+        was = notes.get("asked", {})
+        if differing := sorted(k for k in {*was, *self.asked} if was.get(k) != self.asked.get(k)):
+            raise UserError(f"{self.state_path} was made with another {', '.join(differing)}; leave out --resume")
+        self.rows, self.seconds = notes["rows"], notes["seconds"]
+        return State(notes["scale"], notes["step"], tensors["best"])
+
+    def _write_trace(self) -> None:
+        if not self.trace or not self.rows:
+            return
+        with atomic_path(self.trace) as temporary, open(temporary, "w", newline="") as file:
+            names = list(dict.fromkeys(name for row in self.rows for name in row))
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(self.rows)

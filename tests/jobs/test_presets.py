@@ -1,0 +1,64 @@
+"""Presets: every shipped one applies, and a bad one says where it is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from arf.errors import UserError
+from arf.jobs.presets import apply_preset
+from arf.radiance.settings import FitSettings, RenderSettings, StylizeSettings
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+SECTIONS = {"fit": FitSettings, "stylize": StylizeSettings, "render": RenderSettings}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_shipped_preset_applies(path, section):
+    assert type(apply_preset(SECTIONS[section](), path, section)) is SECTIONS[section]
+
+
+def test_values_replace_defaults_and_keep_their_type(tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text("fit:\n  steps: 7\n  downscale: 2\n  resolutions: [8, 16]\nstylize:\n  steps: 9\n")
+    settings = apply_preset(FitSettings(seed=3), path, "fit")
+    assert (settings.steps, settings.downscale, settings.resolutions, settings.seed) == (7, 2.0, (8, 16), 3)
+    assert isinstance(settings.downscale, float)
+    assert apply_preset(RenderSettings(), path, "render") == RenderSettings()
+    path.write_text("fit:\n  learning_rate: 1\nstylize:\n  encoder_weights: vgg.pth\n")
+    assert isinstance(apply_preset(FitSettings(), path, "fit").learning_rate, float)
+    assert apply_preset(StylizeSettings(), path, "stylize").encoder_weights == Path("vgg.pth")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("fit:\n  stepz: 7", "no setting 'stepz'"),
+        ("fit:\n  steps: many", "fit.steps is 'many'; expected int"),
+        ("fit:\n  distortion: [1]", "expected float"),
+        ("fit:\n  backbone: mesh", "fit.backbone is 'mesh'; it is one of auto, voxel, nerfacto"),
+        ("fit: 7", "no preset"),
+        ("fit: [", "not readable YAML"),
+        ("fit: !!python/object/apply:os.getcwd []", "not readable YAML"),
+    ],
+)
+def test_a_bad_preset_is_refused(tmp_path, text, said):
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=said):
+        apply_preset(FitSettings(), path, "fit")
+
+
+def test_a_missing_preset_says_where_they_are(tmp_path):
+    with pytest.raises(UserError, match="configs/"):
+        apply_preset(FitSettings(), tmp_path / "none.yaml", "fit")
+
+
+def test_settings_left_out_follow_the_kind_of_scene():
+    asked = FitSettings(distortion=0.5)
+    filled = asked.for_kind("bounded")
+    assert filled.distortion == 0.5
+    assert filled.resolutions == (48, 96, 144)
+    assert asked.for_kind("unbounded").resolutions != filled.resolutions

@@ -1,0 +1,114 @@
+"""Tensors in files: what comes back, what is refused, what is left when a write fails."""
+
+from __future__ import annotations
+
+import errno
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from arf.errors import UserError
+from arf.jobs.tensors import load_tensors, save_tensors
+
+
+def test_tensors_come_back_as_they_were(tmp_path):
+    tensors = {
+        "half": torch.rand(3, 2).half(), "brain": torch.rand(3).bfloat16(), "double": torch.rand(2).double(),
+        "index": torch.arange(5), "flag": torch.tensor([True, False]), "scalar": torch.tensor(3.0),
+        "none": torch.zeros(0, 3), "nothing": torch.zeros(0), "parameter": torch.nn.Parameter(torch.rand(2, 2)),
+        "transposed": torch.rand(4, 6).t(), "strided": torch.rand(10)[::2], "expanded": torch.rand(1, 3).expand(4, 3),
+        "channels_last": torch.rand(1, 3, 4, 5).to(memory_format=torch.channels_last),
+        "special": torch.tensor([torch.inf, torch.nan]),
+    }  # fmt: skip
+    save_tensors(tmp_path / "a.safetensors", tensors)
+    found, notes = load_tensors(tmp_path / "a.safetensors", "")
+    assert notes == {}
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert found[name].shape == tensor.shape
+        assert torch.equal(found[name].nan_to_num(), tensor.detach().nan_to_num())
+        assert not found[name].requires_grad
+    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_notes_travel_with_them(tmp_path):
+    notes = {"step": 12, "rows": [{"loss": 0.1 + 0.2}], "asked": {"θ": None, "deep": {"a": True}}}
+    save_tensors(tmp_path / "a", {"t": torch.ones(1)}, **notes, folder=Path("x/y"), layers=("a", "b"))
+    assert load_tensors(tmp_path / "a", "")[1] == {**notes, "folder": "x/y", "layers": ["a", "b"]}
+
+
+def test_tensors_that_share_memory_are_each_kept(tmp_path):
+    shared = torch.arange(6.0)
+    tensors = {
+        "whole": shared, "again": shared, "seen": shared.view(2, 3), "part": shared[:3],
+        "empty": torch.zeros(0), "empty2": torch.zeros(0),
+    }  # fmt: skip
+    save_tensors(tmp_path / "a", tensors)
+    found, _ = load_tensors(tmp_path / "a", "")
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
+def test_a_part_of_a_large_tensor_takes_its_own_room_only(tmp_path):
+    save_tensors(tmp_path / "a", {"part": torch.rand(1000, 1000)[3]})
+    assert (tmp_path / "a").stat().st_size < 8000
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_files_cut_short_are_refused_with_the_remedy(tmp_path, share):
+    save_tensors(tmp_path / "a", {"t": torch.rand(1000)}, step=1)
+    whole = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(UserError, match=r"a is cut short or corrupt .*; make it again$") as refusal:
+        load_tensors(tmp_path / "a", "make it again")
+    assert "\n" not in str(refusal.value)
+
+
+def test_what_is_no_safetensors_file_is_refused_and_not_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "sprung",)
+
+    (tmp_path / "pickle").write_bytes(pickle.dumps(Trap()))
+    (tmp_path / "text").write_text("no tensors, but longer than a header's length")
+    for name in ("pickle", "text", "none", "."):
+        with pytest.raises(UserError, match="cut short or corrupt"):
+            load_tensors(tmp_path / name, "make it again")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_notes_that_are_not_json_are_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"t": torch.ones(1)}, tmp_path / "a", metadata={"notes": "{"})
+    with pytest.raises(UserError, match="cut short or corrupt"):
+        load_tensors(tmp_path / "a", "make it again")
+    save_file({"t": torch.ones(1)}, tmp_path / "b")  # another program's
+    assert load_tensors(tmp_path / "b", "")[1] == {}
+
+
+def test_a_write_that_fails_keeps_the_earlier_file(tmp_path, monkeypatch):
+    save_tensors(tmp_path / "a", {"t": torch.ones(2)}, step=1)
+
+    def breaks(_: object, path: Path, **__: object) -> None:
+        Path(path).write_bytes(b"half a file")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("arf.jobs.tensors.save_file", breaks)
+    with pytest.raises(UserError, match="a: No space left on device; free some space"):
+        save_tensors(tmp_path / "a", {"t": torch.zeros(2)}, step=2)
+    found, notes = load_tensors(tmp_path / "a", "")
+    assert torch.equal(found["t"], torch.ones(2))
+    assert notes == {"step": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    for path in (tmp_path, tmp_path / "file" / "a"):
+        with pytest.raises(UserError, match=f"cannot write {path}"):
+            save_tensors(path, {"t": torch.ones(1)})

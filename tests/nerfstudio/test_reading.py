@@ -1,0 +1,399 @@
+"""Runs of plain `ns-train nerfacto`: a real one, made by nerfstudio's Trainer, and what can be wrong with one."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
+from nerfstudio.configs.dataparser_configs import all_dataparsers
+from nerfstudio.configs.method_configs import method_configs
+from stock import train_stock
+
+from arf.errors import UserError
+from arf.nerfstudio import reading as ns_train_run
+from arf.nerfstudio.reading import check_frame, is_nerfstudio_run, parser_config, read_nerfstudio_run
+from arf.radiance.fields.backbones import config_of
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Using a non-tuple sequence", "ignore:Converting a tensor", "ignore:This DataLoader will create"
+)
+CHECKPOINT = "nerfstudio_models/step-000000001.ckpt"
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory):
+    """The run, its configuration and its model."""
+    return train_stock(tmp_path_factory.mktemp("ns"))
+
+
+@pytest.fixture
+def run(stock, tmp_path) -> Path:
+    """A copy of the run, to be damaged."""
+    return shutil.copytree(stock[0], tmp_path / "run")
+
+
+def rewrite(run: Path, before: str, after: str) -> None:
+    text = (run / "config.yml").read_text()
+    assert before in text
+    (run / "config.yml").write_text(text.replace(before, after))
+
+
+def with_config(run: Path, change) -> None:
+    config = yaml.load((run / "config.yml").read_text(), Loader=yaml.Loader)  # our own, of the fixture
+    change(config)
+    (run / "config.yml").write_text(yaml.dump(config))
+
+
+def with_checkpoint(run: Path, change) -> None:
+    state = torch.load(run / CHECKPOINT, weights_only=False)
+    change(state)
+    torch.save(state, run / CHECKPOINT)
+
+
+def with_pickle(run: Path, change) -> None:
+    """Rewrite the bytes of the pickle inside the checkpoint."""
+    with zipfile.ZipFile(run / CHECKPOINT) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(run / CHECKPOINT, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, change(data) if name.endswith("data.pkl") else data)
+
+
+def refusal(run: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        read_nerfstudio_run(run)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def as_method(run: Path, method: str) -> None:
+    """Make the configuration that of another method, over the same checkpoint."""
+    with_config(run, lambda config: vars(config).update(method_name=method))
+    with_config(run, lambda config: vars(config.pipeline).update(model=method_configs[method].pipeline.model))
+
+
+# --- what is read -------------------------------------------------------------------------------------------------
+
+
+def test_the_state_is_the_models_own_without_its_metrics(stock):
+    path, _, model = stock
+    found = read_nerfstudio_run(path)
+    wanted = {k: v for k, v in model.state_dict().items() if not k.startswith("lpips.")}
+    assert len(wanted) < len(model.state_dict())
+    assert found.state.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert torch.equal(found.state[name], value), name
+    assert (found.path, found.method, found.scene, found.step) == (path, "nerfacto", "shed", 1)
+
+
+def test_torch_refuses_the_checkpoint_before_and_after_we_read_it(stock):
+    read_nerfstudio_run(stock[0])
+    with pytest.raises(pickle.UnpicklingError, match="numpy"):
+        torch.load(stock[0] / CHECKPOINT, weights_only=True)
+
+
+def test_the_model_is_the_configurations_own_but_for_what_it_was_made_with(stock):
+    path, config, _ = stock
+    values = read_nerfstudio_run(path).model
+    assert config.pipeline.model.implementation == "tcnn"  # asked for, but nerfstudio had no tinycudann
+    assert values["implementation"] == "torch"
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    ours, theirs = vars(config_of(values)), vars(config.pipeline.model)
+    for name in theirs.keys() - {"_target", "implementation"}:
+        assert ours[name] == theirs[name], name
+
+
+def test_the_backbone_renders_what_the_model_did(stock):
+    path, _, model = stock
+    found = read_nerfstudio_run(path)
+    outputs = parser_config(found.parser).setup().get_dataparser_outputs("train")
+    backbone = config_of(found.model).setup(
+        scene_box=outputs.scene_box, num_train_data=len(outputs.cameras), metadata=outputs.metadata
+    )
+    backbone.load_state_dict(found.state)
+    model.proposal_sampler.set_anneal(1.0)  # of training; a model that is loaded has none
+    pictures = [m.eval().get_outputs_for_camera(outputs.cameras[:1])["rgb"] for m in (backbone, model)]
+    assert pictures[0].std() > 0
+    assert torch.equal(*pictures)
+
+
+def test_the_parser_gives_the_views_of_the_run(stock):
+    path, config, _ = stock
+    values = read_nerfstudio_run(path).parser
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert values["name"] == "nerfstudio-data"
+    assert values["data"] == str(config.data)
+    ours, theirs = parser_config(values), config.pipeline.datamanager.dataparser
+    assert ours == replace(theirs, data=config.data)
+    for split in ("train", "test"):
+        found, wanted = (c.setup().get_dataparser_outputs(split) for c in (ours, replace(theirs, data=config.data)))
+        assert found.image_filenames == wanted.image_filenames
+        assert torch.equal(found.cameras.camera_to_worlds, wanted.cameras.camera_to_worlds)
+        assert torch.equal(found.cameras.fx, wanted.cameras.fx)
+        assert torch.equal(found.dataparser_transform, wanted.dataparser_transform)
+        assert found.dataparser_scale == wanted.dataparser_scale
+
+
+@pytest.mark.parametrize("name", all_dataparsers)
+def test_every_dataparser_comes_back_as_it_was(name, run):
+    parser = replace(all_dataparsers[name], data=run)  # any folder that is there
+    with_config(run, lambda config: vars(config.pipeline.datamanager).update(dataparser=parser, data=None))
+    with_config(run, lambda config: vars(config).update(data=None))
+    values = read_nerfstudio_run(run).parser
+    assert values["name"] == name
+    assert parser_config(json.loads(json.dumps(values, allow_nan=False))) == parser
+
+
+def test_a_relative_capture_is_found_from_where_we_are(stock, run, monkeypatch):
+    data = stock[1].data
+    with_config(run, lambda config: vars(config.pipeline.datamanager).update(data=Path("shed")))
+    monkeypatch.chdir(data.parent)
+    assert read_nerfstudio_run(run).parser["data"] == str(data)
+    monkeypatch.chdir(run)
+    assert f"{run / 'shed'}, which is not there; put the capture back there, or start arf in" in refusal(run)
+
+
+@pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
+def test_numbers_of_either_numpy_are_let_through(module, stock, run):
+    spelled = f"c{module}\nscalar\n".encode()
+    others = (b"cnumpy.core.multiarray\nscalar\n", b"cnumpy._core.multiarray\nscalar\n")
+
+    def respell(data: bytes) -> bytes:
+        assert sum(data.count(other) for other in others) == 1
+        for other in others:
+            data = data.replace(other, spelled)
+        return data
+
+    with_pickle(run, respell)
+    found, wanted = (read_nerfstudio_run(path).state for path in (run, stock[0]))
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_the_newest_checkpoint_counts_by_its_number(run):
+    folder = run / "nerfstudio_models"
+    with_checkpoint(run, lambda state: state.update(step=2000000000))
+    (run / CHECKPOINT).rename(folder / "step-2000000000.ckpt")  # sorts before step-3 as text
+    (folder / "step-300000000.ckpt").write_bytes(b"not to be opened")
+    (folder / "step-last.ckpt").write_bytes(b"nor this")
+    assert read_nerfstudio_run(run).step == 2000000000
+
+
+def test_a_checkpoint_of_several_gpus_has_another_prefix(stock, run):
+    def distribute(state):
+        state["pipeline"] = {k.replace("_model.", "_model.module."): v for k, v in state["pipeline"].items()}
+
+    with_checkpoint(run, distribute)
+    assert read_nerfstudio_run(run).state.keys() == read_nerfstudio_run(stock[0]).state.keys()
+
+
+def test_a_name_of_an_experiment_leads_nowhere(run):
+    with_config(run, lambda config: vars(config).update(experiment_name="../../etc", method_name=".."))
+    found = read_nerfstudio_run(run)
+    assert (found.scene, found.method) == ("etc", "unnamed")
+
+
+def test_what_is_a_run(stock, run):
+    assert is_nerfstudio_run(stock[0])
+    assert is_nerfstudio_run(str(run))
+    assert not is_nerfstudio_run(run.parent)
+    (run / "arf.json").write_text("{}")
+    assert not is_nerfstudio_run(run)  # ours, though nerfstudio can open it
+    (run / "arf.json").unlink()
+    assert is_nerfstudio_run(run)
+    (run / CHECKPOINT).unlink()
+    assert not is_nerfstudio_run(run)
+
+
+# --- the frame ----------------------------------------------------------------------------------------------------
+
+
+def frame_of(stock):
+    outputs = parser_config(read_nerfstudio_run(stock[0]).parser).setup().get_dataparser_outputs("train")
+    return outputs.dataparser_transform, outputs.dataparser_scale
+
+
+def test_an_unchanged_capture_has_the_frame_of_the_run(stock, run):
+    transform, scale = frame_of(stock)
+    check_frame(stock[0], transform, scale)
+    check_frame(stock[0], transform * (1 + 1e-6), scale * (1 + 1e-6))  # another machine's rounding
+    (run / "dataparser_transforms.json").unlink()
+    check_frame(run, transform * 2, scale * 2)  # nothing to compare with
+
+
+@pytest.mark.parametrize("part", ["rotation", "translation", "scale"])
+def test_a_changed_capture_is_refused(part, stock):
+    transform, scale = frame_of(stock)
+    transform = transform.clone()
+    if part == "rotation":
+        transform[0, 1] += 1e-3
+    elif part == "translation":
+        transform[1, 3] += 1e-3 / scale
+    else:
+        scale *= 1.001
+    with pytest.raises(UserError, match=r"has changed since .* restore the capture, or train again"):
+        check_frame(stock[0], transform, scale)
+
+
+@pytest.mark.parametrize("text", ['{"transform": [[1]], "scale": 1}', '{"scale": 1}', "[]", "{", '{"transform": "x"}'])
+def test_a_damaged_frame_is_refused(text, run):
+    (run / "dataparser_transforms.json").write_text(text)
+    with pytest.raises(UserError, match=r"dataparser_transforms\.json"):
+        check_frame(run, torch.eye(4)[:3], 1.0)
+
+
+# --- nothing in a run is executed -------------------------------------------------------------------------------------
+
+
+def test_a_hostile_configuration_runs_nothing(run, tmp_path):
+    mark = tmp_path / "mark"
+    trap = f"!!python/object/apply:os.system ['touch {mark}']"
+    (run / "config.yml").write_text((run / "config.yml").read_text() + f"trap: {trap}\n")
+    assert read_nerfstudio_run(run).method == "nerfacto"  # harmless where nobody looks
+    rewrite(run, "    num_levels: 2\n    num_nerf", f"    num_levels: {trap}\n    num_nerf")
+    assert "num_levels is" in refusal(run)
+    assert not mark.exists()
+    yaml.load(trap, Loader=yaml.Loader)  # nerfstudio's own way
+    assert mark.exists()
+
+
+class Trap:
+    """Pickled as a call of os.system."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def test_a_hostile_checkpoint_runs_nothing(run, tmp_path):
+    mark = tmp_path / "mark"
+    with_checkpoint(run, lambda state: state.update(scalers=Trap(f"touch {mark}")))
+    assert "holds more than tensors and numbers and is not loaded" in refusal(run)
+    assert not mark.exists()
+    torch.load(run / CHECKPOINT, weights_only=False)  # nerfstudio's own way
+    assert mark.exists()
+    with_checkpoint(run, lambda state: state.update(scalers=CameraOptimizerConfig()))
+    assert "holds more than tensors and numbers and is not loaded" in refusal(run)
+
+
+# --- what cannot be read ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["splatfacto", "instant-ngp", "depth-nerfacto", "vanilla-nerf"])
+def test_other_methods_are_refused(method, run):
+    as_method(run, method)
+    assert refusal(run) == f"{run} is a run of {method}, which cannot be traced; give a run of nerfacto or of `arf fit`"
+
+
+@pytest.mark.parametrize("method", ["nerfacto-big", "nerfacto-huge"])
+def test_larger_nerfactos_are_nerfacto(method, run):
+    as_method(run, method)
+    found = read_nerfstudio_run(run)
+    assert found.method == method
+    assert found.model["log2_hashmap_size"] == method_configs[method].pipeline.model.log2_hashmap_size
+
+
+def as_tcnn(state) -> None:
+    flat = {k: v for k, v in state["pipeline"].items() if "hash_table" not in k and ".layers." not in k}
+    flat["_model.field.mlp_base.model.params"] = torch.zeros(64)
+    flat["_model.field.mlp_head.tcnn_encoding.params"] = torch.zeros(64)
+    state["pipeline"] = flat
+
+
+def test_tinycudanns_weights_need_tinycudann(run, monkeypatch):
+    with_checkpoint(run, as_tcnn)
+    monkeypatch.setattr(ns_train_run, "has_tcnn", lambda: False)
+    assert "pip install git+https" in refusal(run)
+    assert "or train with --pipeline.model.implementation torch" in refusal(run)
+    monkeypatch.setattr(ns_train_run, "has_tcnn", lambda: True)
+    rewrite(run, "implementation: tcnn", "implementation: torch")
+    assert read_nerfstudio_run(run).model["implementation"] == "tcnn"
+
+
+def test_weights_of_another_nerfstudio_are_refused(run):
+    def older(state):
+        state["pipeline"] = {k.replace("base.model.0.", "base_grid."): v for k, v in state["pipeline"].items()}
+
+    with_checkpoint(run, older)
+    assert "nerfstudio 1.1 did not make it; train again" in refusal(run)
+
+
+def test_a_capture_that_has_gone_is_named(run):
+    with_config(run, lambda config: vars(config.pipeline.datamanager).update(data=Path("/nowhere/shed")))
+    assert refusal(run) == f"{run} was trained on /nowhere/shed, which is not there; put the capture back there"
+
+
+def test_an_unknown_dataparser_is_named(run):
+    rewrite(run, "nerfstudio_dataparser.NerfstudioDataParserConfig", "ours.MyDataParserConfig")
+    assert "is 'nerfstudio.data.dataparsers.ours.MyDataParserConfig', which is not installed" in refusal(run)
+    with pytest.raises(UserError, match="is None, which is not installed here"):
+        parser_config({})
+
+
+def test_unknown_settings_are_named(run):
+    with pytest.raises(UserError, match=r"unknown settings \(blur, crop\); it needs another version"):
+        parser_config({"name": "nerfstudio-data", "crop": 1, "blur": 2, "data": "x"})
+    rewrite(run, "    num_nerf_samples_per_ray: 4\n", "    num_nerf_samples_per_ray: 4\n    num_wings: 2\n")
+    assert "unknown settings (num_wings)" in refusal(run)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("num_levels: 2\n", "num_levels: many\n"),
+        ("far_plane: 1000.0", "far_plane: .inf"),
+        ("      mode: SO3xR3", "      mode: twist"),
+        ("implementation: tcnn", "implementation: [tcnn]"),
+        ("use_linear: false", "use_linear: [[[]]]"),
+        ("eval_mode: interval", "eval_mode: &x [*x]"),
+    ],
+)
+def test_a_damaged_value_is_refused(before, after, run):
+    rewrite(run, before, after)
+    assert f"{run / 'config.yml'} is damaged" in refusal(run)
+
+
+@pytest.mark.parametrize("key", ["method_name", "pipeline", "mode", "dataparser"])
+def test_a_missing_part_is_named(key, run):
+    rewrite(run, f"{key}:", f"{key}_was:")
+    assert f"{key}: it is damaged or of another nerfstudio than 1.1; train again" in refusal(run)
+
+
+def test_a_checkpoint_cut_short_is_refused(run):
+    whole = (run / CHECKPOINT).read_bytes()
+    for data in (whole[: len(whole) // 2], whole[:-30], b"no archive at all"):
+        (run / CHECKPOINT).write_bytes(data)
+        assert refusal(run) == f"{run / CHECKPOINT} is cut short or corrupt; restore it, or train again"
+    (run / CHECKPOINT).write_bytes(b"")
+    assert "is empty" in refusal(run)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("pipeline"),
+        lambda state: state.update(pipeline=[1]),
+        lambda state: state.update(pipeline={1: torch.zeros(1)}),
+        lambda state: state.update(step="two"),
+        lambda state: state["pipeline"].update({"_model.field.aabb": 3}),
+    ],
+)
+def test_a_checkpoint_without_a_model_is_refused(change, run):
+    with_checkpoint(run, change)
+    assert "cut short or corrupt" in refusal(run)
+
+
+def test_a_run_without_a_checkpoint_is_told_to_wait(run):
+    (run / CHECKPOINT).unlink()
+    assert "nerfstudio_models holds no step-*.ckpt yet; train on until nerfstudio has saved one" in refusal(run)

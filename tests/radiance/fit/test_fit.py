@@ -1,0 +1,186 @@
+"""Fitting from end to end on a tiny room: the run, its quality, and jobs that die in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from tiny import FIT
+
+from arf.errors import UserError
+from arf.jobs.runs import Run, settings_from
+from arf.radiance.capture.capture import CaptureDataParserConfig, load_capture
+from arf.radiance.evaluate.metrics import psnr
+from arf.radiance.fields.backbones import voxel_config
+from arf.radiance.fields.voxel.model import VoxelModel
+from arf.radiance.fit.fit import RayBank, evaluate, fit, parse_color
+from arf.radiance.scene import open_photoreal
+from arf.radiance.settings import FitSettings
+
+CPU = torch.device("cpu")
+FILES = {"arf.json", "model.safetensors", "losses.csv", "losses.png", "config.yml", "dataparser_transforms.json"}
+
+
+def model_bytes(run: Run) -> bytes:
+    return (run.path / "model.safetensors").read_bytes()
+
+
+def test_the_run_has_all_its_files_and_says_what_was_asked(fitted, room):
+    names = {p.name for p in fitted.path.iterdir()}
+    assert names >= FILES
+    assert any(name.startswith("events.") for name in names)
+    assert "resume.safetensors" not in names
+    assert [p.name for p in (fitted.path / "nerfstudio_models").iterdir()] == ["step-000000000.ckpt"]
+    info = json.loads((fitted.path / "arf.json").read_text())
+    assert info == fitted.info
+    assert info["kind"] == "fit"
+    assert info["finished"] is True
+    assert info["steps"] == 120
+    assert info["data"] == str(room.resolve())
+    assert settings_from(FitSettings, info["settings"]) == FIT
+    steps = [int(line.split(",")[0]) for line in (fitted.path / "losses.csv").read_text().splitlines()[1:]]
+    assert steps == [10, 20, 25, 30, 40, 50, 60, 70, 75, 80, 90, 100, 110, 120]  # every tenth, and before a checkpoint
+
+
+def test_held_out_views_are_far_better_than_any_constant(fitted, room):
+    capture = load_capture(CaptureDataParserConfig(data=room))
+    mean = torch.stack([capture.train.image(i) for i in range(len(capture.train))]).mean((0, 1, 2))
+    views = [capture.held_out.image(i) for i in range(len(capture.held_out))]
+    constant = sum(psnr(mean.expand_as(v), v) for v in views) / len(views)
+    assert fitted.info["metrics"]["psnr"] > constant + 3.5  # 14.8 and about 19.8 dB
+    assert 1 < fitted.info["metrics"]["samples_per_ray"] < 16
+
+
+def test_opening_the_run_gives_the_measured_model_back(fitted):
+    model, capture = open_photoreal(fitted, CPU)
+    metrics = evaluate(model, capture.held_out)
+    for name, value in metrics.items():
+        assert fitted.info["metrics"][name] == pytest.approx(value, rel=1e-5)
+    assert not model.training
+    assert model.field.grid.shape == (32, 32, 21)
+    assert len(model.field.grid.cells) < 32 * 32 * 21  # something was pruned
+
+
+def test_a_fit_that_is_killed_resumes_to_the_same_bytes(fitted, room, tmp_path, killed):
+    killed(f"""
+from tiny import FIT
+from arf.radiance.fit.fit import fit
+def kill(step, *_):
+    if step == 70:
+        os.kill(os.getpid(), signal.SIGKILL)
+fit(Path({str(room)!r}), FIT, Path({str(tmp_path)!r}), kill)
+""")
+    run = Run.open(tmp_path, "fit", finished=False)
+    assert run.info["finished"] is False
+    assert run.load("resume")[1]["step"] == 50  # after the finer grid came, before the next pruning
+    assert not run.has("model")
+    steps = []
+    done = fit(room, FIT, tmp_path, lambda step, *_: steps.append(step), resume=run)
+    assert steps[0] == 60  # it did not start over
+    assert done.path == run.path
+    assert model_bytes(done) == model_bytes(fitted)
+    assert (done.path / "losses.csv").read_text() == (fitted.path / "losses.csv").read_text()
+    assert not done.has("resume")
+
+
+@pytest.mark.parametrize("step", [50, 100])  # the finer grid begins at 48, cells are pruned at 100
+def test_a_fit_that_is_stopped_by_hand_resumes_to_the_same_bytes(fitted, room, tmp_path, step):
+    def stop(now: int, *_: object) -> None:
+        if now == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(room, FIT, tmp_path, stop)
+    run = Run.open(tmp_path, "fit", finished=False)
+    assert run.load("resume")[1]["step"] == step
+    assert model_bytes(fit(room, FIT, tmp_path, resume=run)) == model_bytes(fitted)
+
+
+def test_ctrl_c_waits_for_the_end_of_a_step(fitted, room, tmp_path, monkeypatch):
+    losses, calls = VoxelModel.get_loss_dict, []
+
+    def interrupted(self, *arguments):
+        calls.append(1)
+        if len(calls) == 74:  # rays are drawn, nothing is learnt of them yet
+            os.kill(os.getpid(), signal.SIGINT)
+        return losses(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VoxelModel, "get_loss_dict", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit(room, FIT, tmp_path)
+    run = Run.open(tmp_path, "fit", finished=False)
+    assert run.load("resume")[1]["step"] == 74
+    assert model_bytes(fit(room, FIT, tmp_path, resume=run)) == model_bytes(fitted)
+
+
+def test_a_loss_that_turns_nan_keeps_the_last_good_state(fitted, room, tmp_path, monkeypatch):
+    losses, calls = VoxelModel.get_loss_dict, []
+
+    def poisoned(self, *arguments):
+        calls.append(1)
+        terms = losses(self, *arguments)
+        return terms if len(calls) < 74 else {**terms, "rgb": terms["rgb"] * float("nan")}
+
+    monkeypatch.setattr(VoxelModel, "get_loss_dict", poisoned)
+    with pytest.raises(UserError, match=r"step 75.*last good state is in .*--learning-rate"):
+        fit(room, FIT, tmp_path)
+    monkeypatch.undo()
+    run = Run.open(tmp_path, "fit", finished=False)
+    assert not run.has("model")
+    tensors, notes = run.load("resume")
+    assert notes["step"] == 50
+    assert all(t.isfinite().all() for t in tensors.values())
+    assert model_bytes(fit(room, FIT, tmp_path, resume=run)) == model_bytes(fitted)
+
+
+def test_a_learning_rate_that_explodes_is_a_user_error(room, tmp_path):
+    with pytest.raises(UserError, match=r"lower --learning-rate \(now 1e\+30\)") as caught:
+        fit(room, replace(FIT, learning_rate=1e30), tmp_path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="has not finished"):
+        Run.open(tmp_path, "fit")
+
+
+def test_another_seed_is_another_fit(fitted, room, tmp_path):
+    short = replace(FIT, steps=12, stages=(0.9,))
+    runs = [fit(room, replace(short, seed=s), tmp_path) for s in (0, 0, 1)]
+    assert model_bytes(runs[0]) == model_bytes(runs[1]) != model_bytes(runs[2])
+
+
+def test_ray_bank_holds_every_pixel_once(room):
+    views = load_capture(CaptureDataParserConfig(data=room)).train
+    bank = RayBank.of(views, CPU)
+    for i in (0, 7, 17):
+        mine = bank.view == i
+        origins, directions = views.rays(i)
+        assert torch.equal(bank.directions[mine], directions)
+        assert torch.equal(bank.origins[i].expand_as(origins), origins)
+        assert torch.equal(bank.colors[mine].float() / 255, views.image(i).view(-1, 3))
+    bundle, color = bank.draw(500)
+    for o, d, c in zip(bundle.origins[:20], bundle.directions[:20], color[:20], strict=True):
+        view = (bank.origins == o).all(1).nonzero().item()
+        pixel = ((bank.directions == d).all(1) & (bank.view == view)).nonzero().item()
+        assert torch.equal(bank.colors[pixel].float() / 255, c)
+
+
+def test_unusable_settings_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"3 resolutions need 2 ascending stages"):
+        voxel_config(replace(FIT, resolutions=(8, 16, 32), stages=(0.5, 0.2)), transparent=False)
+    with pytest.raises(UserError, match="background is 'blue'"):
+        parse_color("blue")
+    with pytest.raises(UserError, match="no capture at"):
+        fit(tmp_path / "nowhere", FIT, tmp_path / "out")
+    assert not (tmp_path / "out").exists()  # nothing half-written
+
+
+def test_transparent_pictures_get_a_white_background():
+    auto = replace(FIT, background="auto")
+    assert voxel_config(auto, transparent=True).background == "1,1,1"
+    assert voxel_config(auto, transparent=False).background != "1,1,1"
+    assert voxel_config(replace(FIT, background="last"), transparent=True).background == "last"
+    assert asdict(auto)["background"] == "auto"
