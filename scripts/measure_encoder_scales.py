@@ -2,7 +2,7 @@
 
     python scripts/measure_encoder_scales.py --photos FOLDER… --weights FILE [--name vgg19] [--count 120]
 
-It also prints how near `arf.style.natural.pictures`, which stands in for photographs with weights we do not know, comes.
+It also prints how near `arf.style.natural.pictures`, which stands in for photographs where there are none, comes.
 """
 
 from __future__ import annotations

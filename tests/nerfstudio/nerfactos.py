@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from voxels import BOX
 from nerfstudio.data.scene_box import SceneBox
+from voxels import BOX
 
 from arf.nerfstudio.nerfacto import NerfactoBackbone, NerfactoBackboneConfig
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from voxels import around
 from nerfactos import SMALL, small_nerfacto
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.field_components.spatial_distortions import SceneContraction
 from tiny import FIT, STYLIZE
+from voxels import around
 
 from arf.errors import UserError
 from arf.jobs.runs import Run

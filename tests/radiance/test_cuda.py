@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from encoders import tiny_encoder
-from voxels import around, ball_model
 from nerfactos import small_nerfacto
 from tiny import FIT, STYLIZE
+from voxels import around, ball_model
 
 from arf.media import image
 from arf.radiance.capture.capture import Views

@@ -29,8 +29,8 @@ def check_strength(value: float) -> float:
 def blend(photoreal: Colors, painted: Colors, strength: float, preserve_color: bool = False) -> Colors:
     """(1 - s) photoreal + s painted, for colours [..., 3], unclamped.
 
-    `preserve_color` gives the painting the photoreal chroma first (see `arf.style.color.keep_color`). Both are linear in the
-    colours, so that they commute with rendering.
+    `preserve_color` gives the painting the photoreal chroma first (see `arf.style.color.keep_color`). Both are linear
+    in the colours, so that they commute with rendering.
 
     Raises:
         ValueError: two shapes.

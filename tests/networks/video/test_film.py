@@ -158,7 +158,8 @@ def test_only_the_same_goes_on(tmp_path):
 def test_a_killed_job_goes_on(tmp_path):
     source, output = clip(tmp_path / "in.mp4", seconds=0.4), tmp_path / "out.mp4"
     program = (
-        "import sys, time\nfrom arf.networks.video.film import film\nfrom arf.networks.video.settings import VideoSettings\n"
+        "import sys, time\nfrom arf.networks.video.film import film\n"
+        "from arf.networks.video.settings import VideoSettings\n"
         "def slow(x):\n    time.sleep(0.3)\n    return 1 - x\n"
         "film(sys.argv[1], sys.argv[2], slow, VideoSettings(batch=1, save_every=3))\n"
     )

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from voxels import around, ball_model, dense_render
 from nerfactos import small_nerfacto
 from nerfstudio.cameras.rays import RayBundle
 from tiny import STYLIZE
 from torch import Tensor
+from voxels import around, ball_model, dense_render
 
 from arf.radiance.capture.capture import Views
 from arf.radiance.fields.trace import trace

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from voxels import around, ball_model, dense_render
 from torch import Tensor
+from voxels import around, ball_model, dense_render
 
 from arf.radiance.capture.capture import Views
 from arf.radiance.fields.trace import trace

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from voxels import around, ball_model
 from torch import Tensor
+from voxels import around, ball_model
 
 from arf.radiance.capture.capture import Views
 from arf.radiance.fields.trace import Trace, trace

@@ -12,9 +12,9 @@ import pytest
 import torch
 import trimesh
 from captures import load, ring, write_transforms
-from voxels import BOX, around
 from nerfactos import small_nerfacto
 from nerfstudio.data.scene_box import SceneBox
+from voxels import BOX, around
 
 from arf import cli
 from arf.errors import UserError

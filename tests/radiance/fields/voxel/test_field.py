@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from voxels import around, ball_model, dense_table
 from nerfstudio.cameras.rays import Frustums, RaySamples
 from nerfstudio.field_components.field_heads import FieldHeadNames
 from torch import Tensor
 from torch.nn.functional import max_pool3d
+from voxels import around, ball_model, dense_table
 
 from arf.radiance.fields.voxel.field import EMPTY, VoxelField, dilate, subdivide
 from arf.radiance.fields.voxel.grid import SparseGrid, grid_coords, linear_index

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from voxels import BOX, around, ball_model, dense_render
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
+from voxels import BOX, around, ball_model, dense_render
 
 from arf.radiance.capture.capture import Views
 from arf.radiance.fields.voxel.grid import SparseGrid
