@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from arf.radiance.capture.capture import Capture, CaptureDataParserConfig, Views, load_capture
+from arf.radiance.capture.capture import CaptureConfig, load_capture
+from arf.radiance.capture.views import Capture, Views
 from arf.radiance.capture.poses import look_at, to_square
 
 WIDTH, HEIGHT, FOCAL = 24, 16, 20.0
@@ -74,11 +75,11 @@ def write_llff(root: Path, poses: Tensor, folder: str = "images", shrink: int = 
 
 
 def load(data: Path, **options: object) -> Capture:
-    return load_capture(CaptureDataParserConfig(data=data, **options))
+    return load_capture(CaptureConfig(data=data, **options))
 
 
 def original_poses(capture: Capture, views: Views) -> torch.Tensor:
     """Undo x' = scale · T x by hand."""
-    poses = views.cameras.camera_to_worlds.clone()
+    poses = views.cameras.poses.clone()
     poses[:, :, 3] /= capture.scale
     return (torch.linalg.inv(to_square(capture.transform)) @ to_square(poses))[:, :3]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from jaxtyping import Float
-from nerfstudio.cameras.camera_utils import quaternion_from_matrix, quaternion_matrix
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -45,8 +45,7 @@ def smooth_poses(poses: Float[Tensor, "n 3 4"], frames: int) -> Float[Tensor, "f
     mean, so that a walk neither stalls nor whips round.
     """
     positions = poses[:, :, 3].double()
-    quaternions = torch.from_numpy(np.stack([quaternion_from_matrix(r) for r in poses[:, :, :3].double().numpy()]))
-    quaternions = _same_side(quaternions)
+    quaternions = _same_side(torch.from_numpy(Rotation.from_matrix(poses[:, :, :3].double().numpy()).as_quat()))
     unit = (positions - positions.mean(0)).square().sum(1).mean().sqrt().clamp_min(1e-9)
 
     def lengths(p: Values, q: Values) -> Float[Tensor, " m"]:
@@ -59,7 +58,7 @@ def smooth_poses(poses: Float[Tensor, "n 3 4"], frames: int) -> Float[Tensor, "f
     way = lengths(catmull_rom(positions, knots, fine, lerp), catmull_rom(quaternions, knots, fine, slerp)).cumsum(0)
     way = np.concatenate([[0.0], way.numpy()])
     at = torch.from_numpy(np.interp(np.linspace(0, way[-1], frames), way, fine.numpy()))
-    rotations = np.stack([quaternion_matrix(q)[:3, :3] for q in catmull_rom(quaternions, knots, at, slerp).numpy()])
+    rotations = Rotation.from_quat(catmull_rom(quaternions, knots, at, slerp).numpy()).as_matrix()
     moved = catmull_rom(positions, knots, at, lerp)
     return torch.cat([torch.from_numpy(rotations), moved[:, :, None]], dim=2).to(poses.dtype)
 

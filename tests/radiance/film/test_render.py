@@ -13,7 +13,7 @@ from arf.media import image
 from arf.radiance.film import paths
 from arf.radiance.film.render import camera_path, looks, render, render_frame
 from arf.radiance.paint.colors import VertexColors
-from arf.radiance.scene import open_photoreal, open_stylized
+from arf.radiance.opening import open_photoreal, open_painted
 from arf.radiance.settings import RenderSettings
 
 CPU = torch.device("cpu")
@@ -35,7 +35,7 @@ def test_a_comparison_is_filmed_side_by_side(stylized, tmp_path):
 
 
 def test_left_is_photoreal_and_right_is_stylized(stylized):
-    model, capture = open_stylized(stylized, CPU)
+    model, capture = open_painted(stylized, CPU)
     cameras = paths.orbit(capture.train, 2, width=24).cameras
     both = render_frame(model, cameras, 1, compare=True)
     torch.testing.assert_close(both[:, 24:], render_frame(model, cameras, 1))
@@ -44,7 +44,7 @@ def test_left_is_photoreal_and_right_is_stylized(stylized):
 
 
 def test_strength_and_colour_of_the_paint(stylized):
-    model, capture = open_stylized(stylized, CPU)
+    model, capture = open_painted(stylized, CPU)
     cameras = paths.orbit(capture.train, 2, width=24).cameras
     photoreal, painted = render_frame(model, cameras, 1, compare=True).split(24, dim=1)
     assert torch.equal(render_frame(model, cameras, 1, strength=0.0), photoreal)
@@ -63,7 +63,7 @@ def test_strength_and_colour_of_the_paint(stylized):
 
 
 def test_looks_beside_each_other_are_all_blended(stylized):
-    model, capture = open_stylized(stylized, CPU)
+    model, capture = open_painted(stylized, CPU)
     cameras = paths.orbit(capture.train, 2, width=24).cameras
     twice = looks(model.backbone, VertexColors.beside([model.colors, model.colors]), cameras, 1, 0.5)
     assert len(twice) == 3
@@ -87,7 +87,7 @@ def test_a_frame_at_a_training_view_is_near_its_photograph(fitted):
 
 
 def test_an_exported_path_films_the_same(stylized, tmp_path):
-    _, capture = open_stylized(stylized, CPU)
+    _, capture = open_painted(stylized, CPU)
     asked = camera_path(capture, SHORT)
     render(stylized, replace(SHORT, save_path=tmp_path / "path.json", png=False), tmp_path / "film")
     read = camera_path(capture, replace(SHORT, path=str(tmp_path / "path.json"), width=None))

@@ -10,7 +10,7 @@ import torch
 from arf.errors import UserError
 from arf.nerfstudio.stylized import StylizedModel, StylizedModelConfig
 from arf.radiance.paint.blend import blend, check_strength
-from arf.radiance.scene import open_stylized
+from arf.radiance.opening import open_painted
 from arf.style.color import LUMA
 
 CPU = torch.device("cpu")
@@ -60,7 +60,7 @@ def test_a_strength_outside_0_to_1_is_refused(value):
 
 
 def test_the_model_blends_as_its_controls_say(stylized):
-    model, capture = open_stylized(stylized, CPU)
+    model, capture = open_painted(stylized, CPU)
     camera = capture.held_out.cameras[0:1]
     full = model.get_outputs_for_camera(camera)
     assert torch.equal(full["rgb"], full["stylized"])
@@ -79,7 +79,7 @@ def test_the_model_blends_as_its_controls_say(stylized):
 
 
 def test_the_controls_start_where_the_configuration_says(stylized):
-    model, _ = open_stylized(stylized, CPU)
+    model, _ = open_painted(stylized, CPU)
     config = copy.deepcopy(model.config)
     config.strength, config.preserve_color = 0.25, True
     other = StylizedModel.around(config, model.backbone, model.colors)
@@ -87,7 +87,7 @@ def test_the_controls_start_where_the_configuration_says(stylized):
 
 
 def test_controls_are_no_state_and_copy(stylized):
-    model, capture = open_stylized(stylized, CPU)
+    model, capture = open_painted(stylized, CPU)
     model.strength.value = 0.25
     assert not any("strength" in name or "preserve" in name for name in model.state_dict())
     other = copy.deepcopy(model)
@@ -99,6 +99,6 @@ def test_controls_are_no_state_and_copy(stylized):
 
 
 def test_no_trainer_gets_it_out_of_evaluation_mode(stylized):
-    model, _ = open_stylized(stylized, CPU)
+    model, _ = open_painted(stylized, CPU)
     assert model.train() is model
     assert not any(module.training for module in model.modules())

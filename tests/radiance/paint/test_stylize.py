@@ -18,7 +18,7 @@ from arf.jobs.runs import Run, settings_from
 from arf.media import image
 from arf.radiance.fields.trace import trace
 from arf.radiance.paint.stylize import Painter, stylize
-from arf.radiance.scene import open_photoreal, open_stylized
+from arf.radiance.opening import open_photoreal, open_painted
 from arf.radiance.settings import StylizeSettings
 from arf.style.color import Moments, luma
 from arf.style.encoder import Encoder
@@ -34,7 +34,7 @@ def model_bytes(run: Run) -> bytes:
 
 def renders(run: Run, views: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     """Stylized and photoreal colours of the first training views, unclamped: [R, 3] each."""
-    model, capture = open_stylized(run, CPU)
+    model, capture = open_painted(run, CPU)
     traces = [trace(model.backbone, *capture.train.rays(i), run.info["settings"]["drop_weight"]) for i in range(views)]
     after = torch.cat([model.colors.render(t) for t in traces])
     return after, torch.cat([t.composite(t.rgb, model.backbone.background) for t in traces])
@@ -73,7 +73,7 @@ def test_the_style_loss_falls_and_the_palette_is_the_paintings(stylized, paintin
 
 
 def test_geometry_is_the_fits_own(stylized, fitted):
-    painted, _ = open_stylized(stylized, CPU)
+    painted, _ = open_painted(stylized, CPU)
     original, _ = open_photoreal(fitted, CPU)
     for name, tensor in original.state_dict().items():
         assert torch.equal(painted.backbone.state_dict()[name], tensor), name

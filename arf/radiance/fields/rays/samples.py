@@ -1,8 +1,4 @@
-"""Frozen geometry: what a ray sees, as samples and weights that no longer change.
-
-Only colour is repainted, so the weights of a view are computed once. Everything after this point (operators, colours,
-stylization, rendering) is the same for every backbone.
-"""
+"""Packed samples along rays, and what can be said of them and their weights."""
 
 from __future__ import annotations
 
@@ -12,52 +8,41 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from arf.radiance.fields.backbone import Backbone
-from arf.radiance.fields.voxel.grid import CORNERS, grid_coords, linear_index, trilinear_weights
-from arf.radiance.fields.voxel.march import Samples, ray_starts
-from arf.radiance.fields.voxel.volume import accumulate, before, ray_sums
+from arf.radiance.fields.rays.volume import before, ray_sums
+
+NOWHERE = 1e6  # depth of a ray that meets nothing
 
 
 @dataclass
-class Trace:
-    """Weighted samples of R rays, ray after ray, placed in the cells of a colour grid.
+class Samples:
+    """Packed samples of R rays, ray after ray, front to back.
 
     Attributes:
-        ray: int64 [N] sorted.
-        weight: float32 [N].
-        cell: int64 [N] row-major index of the colour grid's cell.
-        fraction: float32 [N, 3] position in the cell.
-        rgb: float32 [N, 3] the backbone's own colour there.
-        leftover: float32 [R] transmittance behind the last sample.
-        depth: float32 [R] distance along the ray in world units, see `mean_depth`.
+        ray: int64 [N] the ray of each sample.
+        starts: int64 [R + 1] where each ray's samples begin.
+        cell: integer [N] the cell of a grid that each sample lies in; what the number means is the field's own affair.
+        fraction: float32 [N, 3] position inside the cell, 0..1.
+        arc: float32 [N] position along the ray in the space's warped length.
+        depth: float32 [N] distance from the ray's origin in scene units.
     """
 
     ray: Int[Tensor, " n"]
-    weight: Float[Tensor, " n"]
+    starts: Int[Tensor, " r1"]
     cell: Int[Tensor, " n"]
     fraction: Float[Tensor, "n 3"]
-    rgb: Float[Tensor, "n 3"]
-    leftover: Float[Tensor, " r"]
-    depth: Float[Tensor, " r"]
+    arc: Float[Tensor, " n"]
+    depth: Float[Tensor, " n"]
 
-    @property
-    def rays(self) -> int:
-        return len(self.leftover)
+    def keep(self, index: Int[Tensor, " k"]) -> Samples:
+        """Some of the samples, by their ascending numbers, with `starts` to match."""
+        ray = self.ray[index]
+        starts = ray_starts(ray, len(self.starts) - 1)
+        return Samples(ray, starts, self.cell[index], self.fraction[index], self.arc[index], self.depth[index])
 
-    def vertices(self, shape: tuple[int, int, int]) -> tuple[Int[Tensor, "n 8"], Float[Tensor, "n 8"]]:
-        """Row-major indices of the eight vertices around each sample, and their trilinear weights.
 
-        `shape` counts the colour grid's cells; it has one more vertex per axis.
-        """
-        points = tuple(n + 1 for n in shape)
-        corners = torch.stack([linear_index(c, points) for c in CORNERS.to(self.cell.device)])  # [8] offsets
-        base = linear_index(grid_coords(self.cell, shape), points)
-        return base[:, None] + corners, trilinear_weights(self.fraction)
-
-    def composite(self, colors: Float[Tensor, "n c"], background: Float[Tensor, " c"]) -> Float[Tensor, "r c"]:
-        """Volume rendering of per-sample colours."""
-        starts = ray_starts(self.ray, self.rays)
-        return accumulate(self.weight, colors, starts, self.ray) + self.leftover[:, None] * background
+def ray_starts(ray: Int[Tensor, " n"], count: int) -> Int[Tensor, " r1"]:
+    """Where each of `count` rays begins in a sorted list of ray numbers."""
+    return torch.searchsorted(ray, torch.arange(count + 1, device=ray.device))
 
 
 def mean_depth(samples: Samples, weight: Float[Tensor, " n"]) -> Float[Tensor, " r"]:
@@ -66,11 +51,12 @@ def mean_depth(samples: Samples, weight: Float[Tensor, " n"]) -> Float[Tensor, "
     1e6 where a ray has no samples.
     """
     inverse = ray_sums(weight / samples.depth.clamp_min(1e-6), samples.starts)
-    return (ray_sums(weight, samples.starts) / inverse.clamp_min(1e-12)).float().clamp_max(1e6).where(inverse > 0, 1e6)
+    depth = (ray_sums(weight, samples.starts) / inverse.clamp_min(1e-12)).float().clamp_max(NOWHERE)
+    return depth.where(inverse > 0, NOWHERE)
 
 
 def median_depth(samples: Samples, weight: Float[Tensor, " n"]) -> tuple[Float[Tensor, " r"], Int[Tensor, " r"]]:
-    """Where half of each ray's weight is passed, which is where its surface is: the distance along the ray in world
+    """Where half of each ray's weight is passed, which is where its surface is: the distance along the ray in scene
     units, and the sample in which that happens.
 
     Within the sample the weight is taken as even, over as much of the ray as lies nearer to it than to the samples
@@ -78,7 +64,7 @@ def median_depth(samples: Samples, weight: Float[Tensor, " n"]) -> tuple[Float[T
     """
     depth, starts = samples.depth, samples.starts
     if not len(depth):
-        return weight.new_full((len(starts) - 1,), 1e6), torch.zeros_like(starts[1:])
+        return weight.new_full((len(starts) - 1,), NOWHERE), torch.zeros_like(starts[1:])
     total = torch.cumsum(weight.double(), 0)  # over all rays
     bounds = torch.cat([total.new_zeros(1), total])[starts]  # [r + 1]
     half = (bounds[:-1] + bounds[1:]) / 2  # [r]
@@ -88,7 +74,7 @@ def median_depth(samples: Samples, weight: Float[Tensor, " n"]) -> tuple[Float[T
     reach = torch.minimum(torch.cat([none, gap]), torch.cat([gap, none])) / 2  # [n]
     reach = reach.where(reach.isfinite(), 0.0)[at]
     passed = 1 - (total[at] - half) / weight[at].double().clamp_min(1e-12)  # [r] share of the sample's weight
-    return (depth[at] + (2 * passed - 1) * reach).float().where(bounds.diff() > 0, 1e6), at
+    return (depth[at] + (2 * passed - 1) * reach).float().where(bounds.diff() > 0, NOWHERE), at
 
 
 def heaviest(weight: Float[Tensor, " n"], starts: Int[Tensor, " r1"], ray: Int[Tensor, " n"], drop: float) -> Tensor:
@@ -115,35 +101,3 @@ def hand_over(
     apart = [(arc[other] - arc).abs().where(ray[other] == ray, torch.inf) for other in (front, after)]
     heir = torch.where(apart[0] < apart[1], front, after)
     return torch.zeros_like(weight).index_add_(0, heir, weight.where(ray[heir] == ray, 0.0))
-
-
-@torch.no_grad()
-def trace(
-    model: Backbone, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], drop_weight: float = 0.0
-) -> Trace:
-    """Trace rays through a backbone in evaluation mode.
-
-    Args:
-        drop_weight: share of each ray's weight that may be left out, its lightest samples (see `heaviest`); their
-            nearest neighbours take over, so that a ray's total stays what it was.
-    """
-    model.eval()
-    chunk = model.config.eval_num_rays_per_chunk
-    parts = []
-    for first in range(0, len(origins), chunk):
-        o, d = origins[first : first + chunk].to(model.device), directions[first : first + chunk].to(model.device)
-        samples, weight, leftover, rgb = model.samples(o, d)
-        depth = mean_depth(samples, weight)
-        kept = (weight > 0).nonzero().squeeze(1)
-        if drop_weight > 0:
-            kept = heaviest(weight, samples.starts, samples.ray, drop_weight).nonzero().squeeze(1)
-            weight = hand_over(weight, samples.ray, samples.arc, kept)
-            leftover = torch.where(ray_starts(samples.ray[kept], len(o)).diff() > 0, leftover, 1.0)
-        cell = model.color_cells(samples.cell[kept])
-        parts.append(
-            Trace(samples.ray[kept] + first, weight[kept], cell, samples.fraction[kept], rgb[kept], leftover, depth)
-        )
-    if len(parts) == 1:
-        return parts[0]
-    fields = Trace.__dataclass_fields__
-    return Trace(**{name: torch.cat([getattr(part, name) for part in parts]) for name in fields})

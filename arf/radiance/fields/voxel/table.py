@@ -1,4 +1,4 @@
-"""The CPU-friendly backbone: density and colour on the vertices of a sparse voxel grid.
+"""Density and colour on the vertices of a sparse voxel grid.
 
 After Sun et al., "Direct Voxel Grid Optimization" (CVPR 2022): density is interpolated first and activated after, so
 that a coarse grid can hold a sharp surface. Colour is view-independent and linear in its vertices, which is what makes
@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from nerfstudio.cameras.rays import RaySamples
-from nerfstudio.field_components.field_heads import FieldHeadNames
-from nerfstudio.fields.base_field import Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from arf.radiance.fields.rays.samples import Samples
+from arf.radiance.fields.rays.space import Space
+from arf.radiance.fields.rays.volume import interpolate
 from arf.radiance.fields.voxel.grid import SparseGrid, grid_coords, linear_index, trilinear_weights
-from arf.radiance.fields.voxel.march import Samples, step_length
-from arf.radiance.fields.voxel.space import Space
-from arf.radiance.fields.voxel.volume import interpolate
+from arf.radiance.fields.voxel.march import step_length
 
 DENSITY_UNIT = 100.0  # thickness per edge length of the cube at softplus(raw) = 1: about 1 per voxel at 100^3
 RAW_PER_VALUE = 10.0  # density is stored in tenths, so that one learning rate suits it and the colours
@@ -26,7 +24,7 @@ INITIAL = (-0.6, 0.5, 0.5, 0.5)  # nearly clear, so that nothing grows in front 
 EMPTY = (-1.0, 0.5, 0.5, 0.5)
 
 
-class VoxelField(Field):
+class VoxelTable(nn.Module):
     """Raw density and RGB on the vertices of a sparse grid.
 
     Args:
@@ -54,7 +52,7 @@ class VoxelField(Field):
 
     def at(self, samples: Samples) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
         """Optical thickness and colour of marched samples."""
-        values = interpolate(self.table, *samples.vertices(self.grid))  # [n, 4]
+        values = interpolate(self.table, self.grid.corners[samples.cell], trilinear_weights(samples.fraction))  # [n, 4]
         length = step_length(self.space, self.grid.shape, self.step)
         return self.sigma(values[:, 0]) * length, values[:, 1:]
 
@@ -100,33 +98,6 @@ class VoxelField(Field):
             values[new] = interpolate(self.table, rows, trilinear_weights(fraction))
             found[new] = True
         return values, found
-
-    # --- nerfstudio's interface -----------------------------------------------------------------------------------
-
-    def _lookup(self, ray_samples: RaySamples) -> Float[Tensor, "*n 4"]:
-        positions = ray_samples.frustums.get_positions()
-        unit = self.space.warp(positions.reshape(-1, 3))
-        scaled = self.grid.scaled(unit)
-        limit = torch.tensor(self.grid.shape, device=unit.device).int()
-        coords = torch.minimum(scaled.floor().int().clamp_min(0), limit - 1)
-        cell = self.grid.rows.find(coords)
-        present = ((unit >= 0) & (unit <= 1)).all(-1) & (cell >= 0)
-        rows = self.grid.corners[torch.where(present, cell, 0)]
-        values = interpolate(self.table, rows, trilinear_weights((scaled - coords).clamp(0, 1)))
-        clear = values.new_tensor(EMPTY)
-        return torch.where(present[:, None], values, clear).view(*positions.shape[:-1], 4)
-
-    def get_density(self, ray_samples: RaySamples) -> tuple[Tensor, Tensor]:
-        """Density per world unit [*n, 1] (averaged over directions where space is warped) and the values [*n, 4]."""
-        values = self._lookup(ray_samples)
-        scale = self.space.volume_scale(ray_samples.frustums.get_positions())
-        return self.sigma(values[..., :1]) * scale, values
-
-    def get_outputs(
-        self, ray_samples: RaySamples, density_embedding: Tensor | None = None
-    ) -> dict[FieldHeadNames, Tensor]:
-        values = self._lookup(ray_samples) if density_embedding is None else density_embedding
-        return {FieldHeadNames.RGB: values[..., 1:]}
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         """A checkpoint says which cells it has: take its grid before its values."""

@@ -1,25 +1,22 @@
-"""The voxel field: moving between grids, and what nerfstudio asks of it."""
+"""The vertex table: moving between grids."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from nerfstudio.cameras.rays import Frustums, RaySamples
-from nerfstudio.field_components.field_heads import FieldHeadNames
+from arf.radiance.fields.rays.space import Space
 from torch import Tensor
 from torch.nn.functional import max_pool3d
-from voxels import around, ball_model, dense_table
+from voxels import dense_table
 
-from arf.radiance.fields.voxel.field import EMPTY, VoxelField, dilate, subdivide
+from arf.radiance.fields.voxel.table import EMPTY, VoxelTable, dilate, subdivide
 from arf.radiance.fields.voxel.grid import SparseGrid, grid_coords, linear_index
-from arf.radiance.fields.voxel.march import march
-from arf.radiance.fields.voxel.space import Space
 
 
-def random_field(shape: tuple[int, int, int] = (7, 6, 9), share: float = 1.0, seed: int = 0) -> VoxelField:
+def random_field(shape: tuple[int, int, int] = (7, 6, 9), share: float = 1.0, seed: int = 0) -> VoxelTable:
     """Random values on a share of the cells of a box."""
     generator = torch.Generator().manual_seed(seed)
-    field = VoxelField(Space("bounded", torch.tensor([[-1.0, -1.0, 0.0], [1.0, 2.0, 2.0]])), shape, 1.0)
+    field = VoxelTable(Space("bounded", torch.tensor([[-1.0, -1.0, 0.0], [1.0, 2.0, 2.0]])), shape, 1.0)
     with torch.no_grad():
         field.table.copy_(torch.randn(field.table.shape, generator=generator))
     if share < 1:
@@ -32,7 +29,7 @@ def places(count: int, seed: int = 1) -> Tensor:
     return torch.rand(count, 3, generator=torch.Generator().manual_seed(seed))
 
 
-def trilinear(field: VoxelField, unit: Tensor) -> tuple[Tensor, Tensor]:
+def trilinear(field: VoxelTable, unit: Tensor) -> tuple[Tensor, Tensor]:
     """Values by hand from the dense table, and whether the cell exists."""
     dense, occupied = dense_table_of(field)
     shape = torch.tensor(field.grid.shape)
@@ -46,9 +43,9 @@ def trilinear(field: VoxelField, unit: Tensor) -> tuple[Tensor, Tensor]:
     return total, occupied[tuple(cell.T)]
 
 
-def dense_table_of(field: VoxelField) -> tuple[Tensor, Tensor]:
+def dense_table_of(field: VoxelTable) -> tuple[Tensor, Tensor]:
     holder = torch.nn.Module()
-    holder.field = field
+    holder.voxels = field
     return dense_table(holder, field.table.detach())
 
 
@@ -110,7 +107,7 @@ def test_pruning_keeps_rows_and_says_which():
 @pytest.mark.parametrize("shape", [(5, 4, 6), (11, 13, 9)])
 def test_state_goes_round_into_a_field_of_another_grid(shape):
     field = random_field(share=0.3)
-    other = VoxelField(field.space, shape, 1.0)
+    other = VoxelTable(field.space, shape, 1.0)
     other.load_state_dict(field.state_dict())
     assert other.grid.shape == field.grid.shape
     assert torch.equal(other.grid.cells, field.grid.cells)
@@ -119,41 +116,6 @@ def test_state_goes_round_into_a_field_of_another_grid(shape):
     assert torch.equal(other.values_at(unit)[0], field.values_at(unit)[0])
     with pytest.raises(RuntimeError, match="size mismatch"):
         other.load_state_dict(field.state_dict() | {"table": field.table[:-1]})
-
-
-def samples_at(origins: Tensor, directions: Tensor, starts: Tensor, ends: Tensor) -> RaySamples:
-    return RaySamples(
-        frustums=Frustums(origins, directions, starts, ends, pixel_area=torch.ones_like(starts)), deltas=ends - starts
-    )
-
-
-def test_nerfstudios_density_is_the_marched_thickness_over_the_step():
-    model = ball_model()
-    rays = around(2).generate_rays(camera_indices=torch.arange(2)[:, None]).flatten()[::7]
-    origins, directions = rays.origins, rays.directions
-    marched = march(model.field.space, model.field.grid, origins, directions, 1.0)
-    tau, rgb = model.field.at(marched)
-    step = float(marched.arc.new_tensor(model.field.space.extent / torch.tensor(model.field.grid.shape)).min())
-    at = marched.depth[:, None]
-    samples = samples_at(origins[marched.ray], directions[marched.ray], at - step / 2, at + step / 2)
-    density, values = model.field.get_density(samples)
-    torch.testing.assert_close(density[:, 0] * step, tau, rtol=1e-3, atol=1e-5)
-    torch.testing.assert_close(model.field.get_outputs(samples, values)[FieldHeadNames.RGB], rgb, rtol=0, atol=1e-4)
-    assert torch.equal(model.field.get_outputs(samples)[FieldHeadNames.RGB], values[:, 1:])
-    positions = samples.frustums.get_positions()
-    torch.testing.assert_close(model.field.density_fn(positions), density, rtol=1e-3, atol=1e-4)
-
-
-def test_nerfstudios_density_is_clear_outside_and_in_pruned_cells():
-    field = random_field(share=0.3)
-    assert (field.density_fn(torch.tensor([[5.0, 0.0, 0.0], [0.0, 0.0, -0.1]])) < 0.01).all()
-    unit = places(400)
-    inner = ((unit * torch.tensor(field.grid.shape)) % 1 - 0.5).abs().amax(1) < 0.499
-    _, exists = field.values_at(unit)
-    lo, hi = field.space.box
-    density = field.density_fn(lo + unit * (hi - lo))[:, 0]
-    assert (density[inner & ~exists] < 0.01).all()
-    assert (density[inner & exists] > 0.01).any()
 
 
 def test_dilate_is_a_box_filter():
@@ -179,7 +141,7 @@ def test_subdivide_takes_the_cells_whose_middle_lies_in_the_mask(shape):
 
 
 def test_a_new_field_is_nearly_clear_and_grey():
-    field = VoxelField(Space("unbounded"), (8, 8, 8), 1.0)
+    field = VoxelTable(Space("unbounded"), (8, 8, 8), 1.0)
     step = 4 / 8
     assert (field.sigma(field.table[:, 0]) * step < 0.1).all()
     assert (field.table[:, 1:] == 0.5).all()

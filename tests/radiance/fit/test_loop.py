@@ -9,16 +9,16 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from arf.radiance.fields.backbones import voxel_config
+from arf.radiance.fields.voxel.model import VoxelModel
+from arf.radiance.fit.loop import RayBank, evaluate, fit, parse_color
+from arf.radiance.opening import open_photoreal
 from tiny import FIT
 
 from arf.errors import UserError
 from arf.jobs.runs import Run, settings_from
 from arf.radiance.capture.capture import CaptureDataParserConfig, load_capture
 from arf.radiance.evaluate.metrics import psnr
-from arf.radiance.fields.backbones import voxel_config
-from arf.radiance.fields.voxel.model import VoxelModel
-from arf.radiance.fit.fit import RayBank, evaluate, fit, parse_color
-from arf.radiance.scene import open_photoreal
 from arf.radiance.settings import FitSettings
 
 CPU = torch.device("cpu")
@@ -61,14 +61,14 @@ def test_opening_the_run_gives_the_measured_model_back(fitted):
     for name, value in metrics.items():
         assert fitted.info["metrics"][name] == pytest.approx(value, rel=1e-5)
     assert not model.training
-    assert model.field.grid.shape == (32, 32, 21)
-    assert len(model.field.grid.cells) < 32 * 32 * 21  # something was pruned
+    assert model.voxels.grid.shape == (32, 32, 21)
+    assert len(model.voxels.grid.cells) < 32 * 32 * 21  # something was pruned
 
 
 def test_a_fit_that_is_killed_resumes_to_the_same_bytes(fitted, room, tmp_path, killed):
     killed(f"""
 from tiny import FIT
-from arf.radiance.fit.fit import fit
+from arf.radiance.fit.loop import fit
 def kill(step, *_):
     if step == 70:
         os.kill(os.getpid(), signal.SIGKILL)
