@@ -121,22 +121,14 @@ def settle(shots: list[Shot], downscale: float | None, data: Path) -> list[tuple
     Raises:
         UserError: no picture exists, one is damaged, or is not of its camera's size.
     """
-    counts = Counter(n for shot in shots for n in shot.files)
-    if not counts:
-        raise UserError(f"{data}: none of its {len(shots)} photographs exists (first {shots[0].name}); restore them")
-    first = max(sorted(counts), key=counts.__getitem__)  # of the most complete folders that of the largest pictures
-    present = [shot for shot in shots if first in shot.files]
-    if len(present) < len(shots):
-        missing = next(shot.name for shot in shots if first not in shot.files)
-        message = "%s: skipping %d of %d frames without a picture, first %s"
-        log.warning(message, data, len(shots) - len(present), len(shots), missing)
+    present, first = _present(shots, data)
     headers = _Headers()
     lenses = []
     for shot in present:
         width, height = headers[shot.files[first]].size
         lenses.append(shot.lens((width * first, height * first)))
         check_lens(lenses[-1], f"{data}: {shot.name}")
-    factors = [n for n in counts if all(n in shot.files for shot in present)]
+    factors = [n for n in present[0].files if all(n in shot.files for shot in present)]
     factor = choose_factor(factors, downscale or max(1.0, _longest(lens.pinhole for lens in lenses) / LONG_SIDE))
     try:
         pictures = _match(present, lenses, factor, headers)
@@ -145,29 +137,35 @@ def settle(shots: list[Shot], downscale: float | None, data: Path) -> list[tuple
             raise
         log.warning("%s; reading images instead", misfit)
         factor, pictures = 1, _match(present, lenses, 1, headers)
-
-    cameras = [
-        lens.pinhole.resized(*picture.pinhole_size(lens)) for lens, picture in zip(lenses, pictures, strict=True)
-    ]
-    shrink = max(1.0, _longest(cameras) / LONG_SIDE if downscale is None else downscale / factor)
-    settled = []
-    for shot, lens, picture, camera in zip(present, lenses, pictures, cameras, strict=True):
-        width, height = round(camera.width / shrink), round(camera.height / shrink)
-        if min(width, height) < 1:
-            raise UserError(f"downscale {downscale:g} leaves nothing of {picture.file}; choose a smaller one")
-        if shot.mask and not _alike(headers[shot.mask].size, picture.size):
-            raise UserError(f"{shot.mask} is not of the shape of its photograph {picture.file}; export the masks again")
-        source = Source(
-            picture.file,
-            shot.mask,
-            None if lens.is_pinhole else lens,
-            picture.upright,
-            headers[picture.file].transparent,
-        )
-        settled.append((shot, source, camera.resized(width, height)))
     if capped := sum(lens.is_capped for lens in lenses):
         log.warning("%s: field of view capped at 120° in %d of %d photographs", data, capped, len(lenses))
+
+    pinholes = [picture.pinhole(lens) for picture, lens in zip(pictures, lenses, strict=True)]
+    shrink = max(1.0, _longest(pinholes) / LONG_SIDE if downscale is None else downscale / factor)
+    settled = []
+    for shot, lens, picture, pinhole in zip(present, lenses, pictures, pinholes, strict=True):
+        width, height = round(pinhole.width / shrink), round(pinhole.height / shrink)
+        if min(width, height) < 1:
+            raise UserError(f"downscale {shrink:g} leaves nothing of {picture.file}; choose a smaller one")
+        if shot.mask and not _alike(headers[shot.mask].size, picture.size):
+            raise UserError(f"{shot.mask} is not of the shape of its photograph {picture.file}; export the masks again")
+        distorted, transparent = None if lens.is_pinhole else lens, headers[picture.file].transparent
+        source = Source(picture.file, shot.mask, distorted, picture.upright, transparent)
+        settled.append((shot, source, pinhole.resized(width, height)))
     return settled
+
+
+def _present(shots: list[Shot], data: Path) -> tuple[list[Shot], int]:
+    """The shots whose pictures exist, and the factor of the most complete folder, of several that of the largest
+    pictures; one warning counts the others."""
+    counts = Counter(n for shot in shots for n in shot.files)
+    if not counts:
+        raise UserError(f"{data}: none of its {len(shots)} photographs exists (first {shots[0].name}); restore them")
+    first = max(sorted(counts), key=counts.__getitem__)
+    if missing := [shot.name for shot in shots if first not in shot.files]:
+        message = "%s: skipping %d of %d frames without a picture, first %s"
+        log.warning(message, data, len(missing), len(shots), missing[0])
+    return [shot for shot in shots if first in shot.files], first
 
 
 class _Picture(NamedTuple):
@@ -238,7 +236,7 @@ class _Headers(dict[Path, _Header]):
 
     @staticmethod
     def is_sideways(path: Path) -> bool:
-        """Whether EXIF asks for a quarter turn. It may take reading the whole file, so only a wrong size asks for it."""
+        """Whether EXIF asks for a quarter turn. It may need all of the file, so only a wrong size asks for it."""
         with open_picture(path) as file:
             try:
                 return file.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
