@@ -100,7 +100,9 @@ def cannot_read(path: str | Path, kind: str) -> UserError | None:
             return UserError(f"{path} is a folder; name a {kind}")
         if not path.exists():
             return UserError(f"no {kind} at {path}: there is no such file")
-        if path.is_file() and path.stat().st_size == 0:
+        if not path.is_file():  # a fifo or a device, which might never end
+            return UserError(f"{path} is no regular file; name a {kind}")
+        if path.stat().st_size == 0:
             return UserError(f"{path} is empty; it is no {kind}")
         with open(path, "rb"):
             return None
