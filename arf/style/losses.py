@@ -205,6 +205,7 @@ def total_variation(
         return total / pictures.numel() if reduction == "mean" else total
     dx, dy = pictures.diff(dim=-1).square(), pictures.diff(dim=-2).square()  # [B, 3, H, W - 1], [B, 3, H - 1, W]
     if weight is not None:
+        weight = weight.to(pictures)
         dx, dy = dx * (weight[..., :, 1:] * weight[..., :, :-1]), dy * (weight[..., 1:, :] * weight[..., :-1, :])
     variation = functional.pad(dx, (0, 1)) + functional.pad(dy, (0, 0, 0, 1))  # [B, 3, H, W]
     shift = 1e-8 if beta < 2 else 0.0
