@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from arf.radiance.fields.backbones import config_of, nerfacto_config, plain
+from arf.radiance.fields.trace import trace
 from nerfactos import SMALL, small_nerfacto
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from nerfstudio.cameras.rays import RayBundle
@@ -21,13 +23,11 @@ from arf.jobs.runs import Run
 from arf.nerfstudio import nerfacto
 from arf.nerfstudio.nerfacto import NerfactoBackbone, NerfactoBackboneConfig
 from arf.radiance.capture.views import Views
-from arf.radiance.fields.backbones import config_of, nerfacto_config, plain
-from arf.radiance.fields.trace import trace
 from arf.radiance.fields.voxel.grid import linear_index
 from arf.radiance.fit.loop import fit
+from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.operator.matrix import build
 from arf.radiance.paint.stylize import stylize
-from arf.radiance.opening import open_photoreal, open_painted
 from arf.radiance.settings import FitSettings
 
 CPU = torch.device("cpu")

@@ -31,8 +31,8 @@ from arf.nerfstudio.methods import arf_stylized
 from arf.nerfstudio.pipeline import ArfPipeline, PaintSettings
 from arf.nerfstudio.trainer import ArfTrainerConfig
 from arf.nerfstudio.viewing import stop_viewer
+from arf.radiance.opening import open_painted, open_photoreal, open_run
 from arf.radiance.paint.stylize import Painter, stylize
-from arf.radiance.opening import open_photoreal, open_run, open_painted
 
 CPU = torch.device("cpu")
 PAINT = PaintSettings(**{**dataclasses.asdict(STYLIZE), "save_every": 100, "device": "auto"})

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from arf.radiance.fields.backbones import config_of
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from nerfstudio.configs.dataparser_configs import all_dataparsers
 from nerfstudio.configs.method_configs import method_configs
@@ -21,7 +22,6 @@ from stock import train_stock
 from arf.errors import UserError
 from arf.nerfstudio import reading as ns_train_run
 from arf.nerfstudio.reading import check_frame, is_nerfstudio_run, parser_config, read_nerfstudio_run
-from arf.radiance.fields.backbones import config_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Using a non-tuple sequence", "ignore:Converting a tensor", "ignore:This DataLoader will create"

@@ -13,6 +13,8 @@ import imageio
 import pytest
 import torch
 import yaml
+from arf.radiance.fields.backbones import nerfacto_config
+from arf.radiance.fields.voxel.model import VoxelModel
 from encoders import tiny_encoder
 from nerfstudio.scripts.render import RenderInterpolated
 from test_viewing import SIZE, close, shown
@@ -24,11 +26,9 @@ from arf.media import image
 from arf.nerfstudio.nerfacto import NerfactoBackboneConfig
 from arf.nerfstudio.stylized import StylizedModel
 from arf.radiance.capture.capture import CaptureDataParserConfig
-from arf.radiance.fields.backbones import nerfacto_config
-from arf.radiance.fields.voxel.model import VoxelModel
 from arf.radiance.fit.loop import evaluate, fit
+from arf.radiance.opening import open_painted, open_photoreal, open_run
 from arf.radiance.paint.stylize import stylize
-from arf.radiance.opening import open_photoreal, open_run, open_painted
 from arf.radiance.settings import FitSettings
 
 CPU = torch.device("cpu")

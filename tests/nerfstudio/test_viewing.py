@@ -29,7 +29,7 @@ from websockets.asyncio.client import connect
 from arf import cli
 from arf.errors import UserError
 from arf.nerfstudio.viewing import check_port, start_viewer, stop_viewer
-from arf.radiance.opening import open_photoreal, open_painted
+from arf.radiance.opening import open_painted, open_photoreal
 
 CPU = torch.device("cpu")
 SIZE = 64  # of the pictures here, once a client has asked for it

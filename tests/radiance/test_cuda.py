@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from arf.radiance.fields.trace import Trace, trace
 from encoders import tiny_encoder
 from nerfactos import small_nerfacto
 from tiny import FIT, STYLIZE
@@ -14,15 +15,14 @@ from voxels import around, ball_model
 
 from arf.media import image
 from arf.radiance.capture.views import Views
-from arf.radiance.fields.trace import Trace, trace
 from arf.radiance.film.render import render
 from arf.radiance.fit.loop import fit
+from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.operator.deferred import DeferredSet
 from arf.radiance.operator.matrix import build, compact
 from arf.radiance.operator.views import OperatorSet
 from arf.radiance.paint.stylize import Painter, stylize
-from arf.radiance.opening import open_photoreal, open_painted
 from arf.radiance.settings import RenderSettings
 
 pytestmark = pytest.mark.cuda

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 import torch
 from arf.radiance.fields.trace import trace
-from arf.radiance.opening import capture_config, open_photoreal, open_run, open_painted
 from nerfstudio.cameras.rays import RayBundle
 from stock import train_stock
 from tiny import STYLIZE
@@ -17,6 +16,7 @@ from tiny import STYLIZE
 from arf.cli import main
 from arf.errors import UserError
 from arf.radiance.capture.capture import load_capture
+from arf.radiance.opening import capture_config, open_painted, open_photoreal, open_run
 from arf.radiance.paint.stylize import stylize
 
 CPU = torch.device("cpu")

@@ -27,7 +27,6 @@ from arf.radiance.capture.photographs import Source
 from arf.radiance.capture.shots import Kind, Reading, Shot, settle
 from arf.radiance.capture.transforms import read_blender, read_nerfstudio
 from arf.radiance.capture.views import Capture, Views
-from arf.radiance.fields.voxel.space import forward_box
 
 Format = Literal["nerfstudio", "blender", "colmap", "llff"]
 KNOWN = f"transforms.json, transforms_train.json, {POSES}, a COLMAP model in {LOOKED_FOR}"
@@ -191,6 +190,18 @@ def _space_box(kind: Kind, cameras: Cameras, reading: Reading) -> Float[Tensor, 
         )
     origins, directions = (torch.cat(parts) for parts in zip(*map(_corner_rays, cameras), strict=True))
     return forward_box(origins, directions, 0.9 * reading.bounds[0])
+
+
+def forward_box(origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], near: float) -> Float[Tensor, "2 3"]:
+    """The box of a forward-facing scene's space (`arf.radiance.fields.rays.space.Space`) that holds these rays, the
+    corner rays of all views, from `near` to infinity: [[-a, -b, near], [a, b, inf]]."""
+    along = (-directions[:, 2:]).clamp_min(1e-3)  # [r, 1]
+    slope = (directions[:, :2] / along).abs()  # at infinity
+    first = ((near + origins[:, 2:]) / along).clamp_min(0)
+    at_near = ((origins + first * directions)[:, :2] / near).abs()
+    reach = torch.maximum(slope, at_near).amax(0).clamp_max(4.0)  # [2]
+    inf = float("inf")
+    return torch.tensor([[-reach[0], -reach[1], near], [reach[0], reach[1], inf]])
 
 
 def _corner_rays(camera: Camera) -> tuple[Float[Tensor, "4 3"], Float[Tensor, "4 3"]]:

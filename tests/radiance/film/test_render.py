@@ -7,13 +7,13 @@ from dataclasses import replace
 import imageio_ffmpeg
 import pytest
 import torch
+from arf.radiance.paint.colors import VertexColors
 
 from arf.errors import UserError
 from arf.media import image
 from arf.radiance.film import paths
 from arf.radiance.film.render import camera_path, looks, render, render_frame
-from arf.radiance.paint.colors import VertexColors
-from arf.radiance.opening import open_photoreal, open_painted
+from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.settings import RenderSettings
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ import torch
 
 from arf.errors import UserError
 from arf.nerfstudio.stylized import StylizedModel, StylizedModelConfig
-from arf.radiance.paint.blend import blend, check_strength
 from arf.radiance.opening import open_painted
+from arf.radiance.paint.blend import blend, check_strength
 from arf.style.color import LUMA
 
 CPU = torch.device("cpu")

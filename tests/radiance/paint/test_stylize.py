@@ -10,15 +10,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from arf.radiance.fields.trace import trace
 from encoders import tiny_encoder
 from tiny import STYLIZE
 
 from arf.errors import UserError
 from arf.jobs.runs import Run, settings_from
 from arf.media import image
-from arf.radiance.fields.trace import trace
+from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.paint.stylize import Painter, stylize
-from arf.radiance.opening import open_photoreal, open_painted
 from arf.radiance.settings import StylizeSettings
 from arf.style.color import Moments, luma
 from arf.style.encoder import Encoder

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from arf.radiance.fields.trace import median_depth
+from arf.radiance.fields.voxel.model import VoxelModel, VoxelModelConfig
 from captures import load, ring, write_transforms
 from nerfactos import small_nerfacto
 from nerfstudio.data.scene_box import SceneBox
@@ -19,12 +21,10 @@ from voxels import BOX, around
 from arf import cli
 from arf.errors import UserError
 from arf.radiance.capture.views import Views
-from arf.radiance.fields.trace import median_depth
-from arf.radiance.fields.voxel.march import Samples, ray_starts
-from arf.radiance.fields.voxel.model import VoxelModel, VoxelModelConfig
 from arf.radiance.fields.rays.space import Space
+from arf.radiance.fields.voxel.march import Samples, ray_starts
 from arf.radiance.film.render import looks
-from arf.radiance.opening import open_photoreal, open_painted
+from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.settings import ExportSettings
 from arf.radiance.share.pointcloud import (
     PointCloud,

@@ -137,14 +137,3 @@ def _nearest(origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"]) ->
     size = (origins[:, None] + at[..., None] * directions[:, None]).abs().amax(-1)  # [r, 10]
     nearest = at.gather(1, size.argmin(1, keepdim=True))[:, 0]
     return torch.where((enters <= leaves) & (enters > 0), enters, nearest)[:, None]
-
-
-def forward_box(origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], near: float) -> Float[Tensor, "2 3"]:
-    """The box of a `forward` space that holds these rays (the corner rays of all views) from `near` to infinity."""
-    along = (-directions[:, 2:]).clamp_min(1e-3)  # [r, 1]
-    slope = (directions[:, :2] / along).abs()  # at infinity
-    first = ((near + origins[:, 2:]) / along).clamp_min(0)
-    at_near = ((origins + first * directions)[:, :2] / near).abs()
-    reach = torch.maximum(slope, at_near).amax(0).clamp_max(4.0)  # [2]
-    inf = float("inf")
-    return torch.tensor([[-reach[0], -reach[1], near], [reach[0], reach[1], inf]])

@@ -36,7 +36,9 @@ def march(
     origins = origins + ahead * directions
     length = step_length(space, grid.shape, step)
     count = max(1, int(BRICK / step))  # steps in a segment: as long as a brick
-    reach = space.length() * max(1.0, float(origins[ahead[:, 0] > 0].abs().amax())) if ahead.any() else space.length()
+    reach = space.length()
+    if ahead.any():  # what lies aside of the unit cube is as much longer to pass
+        reach *= max(1.0, float(origins[ahead[:, 0] > 0].abs().amax()))
     segments = int(reach / (count * length)) + 1
     entry = space.entry(origins, directions)  # [r, 1]
 
@@ -58,4 +60,6 @@ def march(
     cell = grid.locate(scaled)
     at = ((cell >= 0) & (depth[:, 0] < FAR)).nonzero().squeeze(1)  # [n]
     ray, scaled = ray[at], scaled[at]
-    return Samples(ray, ray_starts(ray, rays), cell[at], scaled - scaled.floor(), arc[at], (depth[at] + ahead[ray])[:, 0])
+    return Samples(
+        ray, ray_starts(ray, rays), cell[at], scaled - scaled.floor(), arc[at], (depth[at] + ahead[ray])[:, 0]
+    )

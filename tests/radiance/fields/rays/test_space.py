@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from arf.radiance.capture.cameras import Cameras
-from arf.radiance.fields.rays.space import NEAR, Space, forward_box
+from arf.radiance.capture.capture import forward_box
+from arf.radiance.fields.rays.space import NEAR, Space
 
 BOX = torch.tensor([[-1.0, -2.0, 0.0], [3.0, 1.0, 2.0]])
 FORWARD = torch.tensor([[-0.9, -0.6, 1.5], [0.9, 0.6, float("inf")]])

@@ -6,8 +6,9 @@ import itertools
 
 import pytest
 import torch
-from arf.radiance.fields.rays.volume import accumulate, add_rows, before, interpolate, ray_sums, render_weights
 from torch import Tensor
+
+from arf.radiance.fields.rays.volume import accumulate, add_rows, before, interpolate, ray_sums, render_weights
 
 COUNTS = (3, 0, 1, 7, 0, 0, 2)  # samples per ray; first, middle and last rays matter, so do empty ones
 WITH_EMPTY_ENDS = (0, 4, 0, 5, 0)

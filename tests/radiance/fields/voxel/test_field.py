@@ -152,7 +152,9 @@ def test_pruning_keeps_seen_cells_their_neighbours_and_their_moments():
 def test_a_finer_grid_takes_over_the_field_and_starts_the_moments_anew():
     model, optimizer = coarse_to_fine()
     see(model, [(2, 3, 4), (5, 5, 2)])
-    unit = (torch.tensor([[2.3, 3.6, 4.2], [5.5, 5.9, 2.1]]) + torch.zeros(2, 3)) / torch.tensor(model.voxels.grid.shape)
+    unit = (torch.tensor([[2.3, 3.6, 4.2], [5.5, 5.9, 2.1]]) + torch.zeros(2, 3)) / torch.tensor(
+        model.voxels.grid.shape
+    )
     wanted, _ = model.voxels.values_at(unit)
     model.refine(20, optimizer)
     assert model.voxels.grid.shape == shape_at(model.voxels.space, 16) == (16, 16, 12)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from arf.radiance.fields.voxel.grid import SparseGrid, grid_coords, trilinear_weights
 from arf.radiance.fields.rays.samples import ray_starts
-from arf.radiance.fields.voxel.march import march, step_length
 from arf.radiance.fields.rays.space import FAR, Space
+from arf.radiance.fields.voxel.grid import SparseGrid, grid_coords, trilinear_weights
+from arf.radiance.fields.voxel.march import march, step_length
 
 SPACES = {
     "bounded": Space("bounded", torch.tensor([[-1.0, -2.0, -0.5], [1.5, 1.0, 1.0]])),
@@ -148,6 +148,6 @@ def test_an_unbounded_scene_is_met_from_outside_of_the_unit_cube(reach):
         size = places[mine].abs().amax(1)
         assert size[0] <= 1.1  # from the near side of the cube
         assert size.min() < 0.1  # through the middle
-            assert size[-1] > 5  # and far out behind it
+        assert size[-1] > 5  # and far out behind it
         unit = 4 * space.warp(places[mine])
         assert unit.diff(dim=0).abs().max() < 4 * 4 / 24  # a few voxels apart at most, as from the cube's corners

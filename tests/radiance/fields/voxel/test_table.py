@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from arf.radiance.fields.rays.space import Space
 from torch import Tensor
 from torch.nn.functional import max_pool3d
 from voxels import dense_table
 
-from arf.radiance.fields.voxel.table import EMPTY, VoxelTable, dilate, subdivide
+from arf.radiance.fields.rays.space import Space
 from arf.radiance.fields.voxel.grid import SparseGrid, grid_coords, linear_index
+from arf.radiance.fields.voxel.table import EMPTY, VoxelTable, dilate, subdivide
 
 
 def random_field(shape: tuple[int, int, int] = (7, 6, 9), share: float = 1.0, seed: int = 0) -> VoxelTable:
