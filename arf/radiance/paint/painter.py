@@ -170,7 +170,7 @@ class Painter:
             parts = zip(features, content, weights or [None] * len(features), strict=True)
             terms["content"] = s.content_weight * sum(content_loss(*part) for part in parts) / len(features)
         if s.tv_weight > 0:
-            terms["tv"] = s.tv_weight * total_variation(picture.permute(2, 0, 1)[None], weight)
+            terms["tv"] = s.tv_weight * total_variation(picture.permute(2, 0, 1)[None], weight=weight)
         return terms
 
     def prefetch(self, i: int) -> None:
