@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 
-import pytest
 import torch
 
-from arf.errors import UserError
-from arf.nerfstudio.stylized import StylizedModel, StylizedModelConfig
+from arf.nerfstudio.stylized import StylizedModel
 from arf.radiance.opening import open_painted
 from arf.radiance.paint.blend import blend
 

@@ -1,110 +1,99 @@
-"""Opening runs: ours by kind and age, and those of plain ns-train as they are."""
+"""Opening runs of ours: by kind and age, what they show, and those of an older arf."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 
 import pytest
 import torch
-from arf.radiance.fields.trace import trace
-from nerfstudio.cameras.rays import RayBundle
-from stock import train_stock
 from tiny import STYLIZE
 
-from arf.cli import main
 from arf.errors import UserError
-from arf.radiance.capture.capture import load_capture
-from arf.radiance.opening import capture_config, open_painted, open_photoreal, open_run
-from arf.radiance.paint.stylize import stylize
+from arf.jobs.runs import Run
+from arf.jobs.tensors import save_tensors
+from arf.radiance.opening import open_model, open_painted, open_photoreal, open_run
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def stock(tmp_path_factory):
-    """A run of nerfstudio's own trainer, its configuration and its model. Read only."""
-    return train_stock(tmp_path_factory.mktemp("stock"))
+def test_a_run_of_either_kind_shows_its_field(fitted, stylized):
+    field, painted, capture = open_model(fitted, CPU)
+    assert (field.name, painted, capture.name) == ("voxel", None, "room")
+    field, painted, _ = open_model(stylized, CPU)
+    assert painted.field is field
+    assert len(painted.look.theta) == field.count
+    assert painted.drop == STYLIZE.drop_weight
 
 
-def files_of(folder) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+def test_a_painting_of_arf_0_1_shows_what_it_showed(fitted, stylized, tmp_path):
+    """It named the vertices that some view saw by their numbers in the grid; all others were the photoreal ones,
+    recoloured."""
+    painted, capture = open_painted(stylized, CPU)
+    field, look = painted.field, painted.look
+    grid, points = field.voxels.grid, [n + 1 for n in field.shape]
+    keys = (grid.vertices.long() * torch.tensor([points[1] * points[2], points[2], 1])).sum(1)
+    unseen = torch.arange(len(keys)) % 5 == 0
+    wanted = torch.where(unseen[:, None], look.recolor.apply(field.colors), look.theta)
+    old = {f"backbone.{k.replace('voxels.', 'field.')}": v for k, v in field.state_dict().items()}
+    empty = torch.empty(0)
+    old |= {"backbone.device_indicator_param": empty, "device_indicator_param": empty.clone()}
+    old |= {
+        "colors.shape": torch.tensor(field.shape),
+        "colors.keys": keys[~unseen],
+        "colors.theta": look.theta[~unseen],
+    }
+    old |= {"colors.matrix": look.recolor.matrix.float(), "colors.bias": look.recolor.bias.float()}
+    old |= {"colors.background": look.background}
+    copy = shutil.copytree(stylized.path, tmp_path / "old")
+    save_tensors(copy / "model.safetensors", old)
+    info = json.loads((copy / "arf.json").read_text())
+    info["model"] |= {"enable_collider": False, "collider_params": None, "eval_num_rays_per_chunk": 16384}
+    del info["fit"]["capture"]
+    for name in ("model", "allow_outside"):
+        del info["fit"]["settings"][name]
+    (copy / "arf.json").write_text(json.dumps(info))
+    again, _ = open_painted(Run.open(copy), CPU)
+    torch.testing.assert_close(again.look.theta, wanted, rtol=0, atol=1e-6)
+    traced = [p.field.trace(capture.train.cameras[0]) for p in (painted, again)]
+    assert torch.equal(traced[0].color, traced[1].color)
 
 
-def test_a_stock_run_opens_as_nerfstudio_renders_it(stock):
-    path, _, model = stock
-    before = files_of(path)
-    run = open_run(path, "fit")
-    ours, capture = open_photoreal(run, CPU)
-    origins, directions = capture.train.rays(1)
-    traced = trace(ours, origins, directions)
-    model.eval()
-    model.proposal_sampler.set_anneal(1.0)
-    one = torch.ones(len(origins), 1)
-    with torch.no_grad():
-        theirs = model(RayBundle(origins, directions, one, camera_indices=one.int()))["rgb"]
-    torch.testing.assert_close(traced.composite(traced.rgb, ours.background), theirs, rtol=0, atol=2e-6)
-    assert files_of(path) == before
+def test_weights_of_another_configuration_are_one_line(fitted, tmp_path):
+    copy = shutil.copytree(fitted.path, tmp_path / "copy")
+    tensors, _ = fitted.load("model")
+    save_tensors(copy / "model.safetensors", {**tensors, "voxels.table": tensors["voxels.table"][:-1]})
+    with pytest.raises(UserError, match="its weights do not fit its configuration") as caught:
+        open_photoreal(Run.open(copy), CPU)
+    assert "\n" not in str(caught.value)
 
 
-def test_its_cameras_are_those_it_was_trained_with_poses_corrected(stock):
-    path, config, model = stock
-    run = open_run(path / "config.yml")
-    _, capture = open_photoreal(run, CPU)
-    parsed = config.pipeline.datamanager.dataparser.setup().get_dataparser_outputs("train")
-    change = model.camera_optimizer(torch.arange(len(parsed.cameras))).detach()
-    wanted = change[:, :, :3] @ parsed.cameras.camera_to_worlds[:, :, :3]
-    torch.testing.assert_close(capture.train.cameras.camera_to_worlds[:, :, :3], wanted)
-    assert not torch.equal(wanted, parsed.cameras.camera_to_worlds[:, :, :3])
-    assert len(capture.train) == model.num_train_data
-    assert len(capture.held_out) > 0
-    assert torch.equal(load_capture(capture_config(run)).train.cameras.fx, parsed.cameras.fx)
+def test_a_folder_of_paintings_has_no_fit(stylized, tmp_path):
+    shutil.copytree(stylized.path, tmp_path / "room" / "arf" / "2026-01-01_000000")
+    with pytest.raises(UserError, match="a fit run is needed"):
+        open_run(tmp_path, "fit")
 
 
-def test_a_stock_run_is_repainted_and_the_result_stands_alone(stock, paintings, tmp_path):
-    path, _, _ = stock
-    copy = shutil.copytree(path, tmp_path / "theirs")
-    run = stylize(open_run(copy), paintings[:1], replace(STYLIZE, steps=3, color_resolution=16), tmp_path / "out")
-    shutil.rmtree(copy)
-    assert json.loads((run.path / "arf.json").read_text())["fit"]["parser"]["name"] == "nerfstudio-data"
-    model, capture = open_painted(run, CPU)
-    origins, directions = capture.train.rays(0)
-    with torch.no_grad():
-        outputs = model(RayBundle(origins, directions, torch.ones(len(origins), 1)))
-    assert outputs["rgb"].isfinite().all()
-    assert not torch.allclose(outputs["rgb"], outputs["photoreal"], atol=0.02)
+def test_pictures_outside_are_asked_for_by_whoever_opens_the_run(room, tmp_path):
+    """J28: what a stranger's run says of that does not count."""
+    import dataclasses
 
+    from tiny import FIT
 
-def test_ours_come_first_and_the_newest_of_theirs_otherwise(stock, fitted, tmp_path):
-    path, _, _ = stock
-    for stamp in ("2026-01-02_000000", "2026-01-01_000000"):
-        shutil.copytree(path, tmp_path / "scene" / "nerfacto" / stamp)
-    assert open_run(tmp_path, "fit").name == "2026-01-02_000000"
-    shutil.copytree(fitted.path, tmp_path / "scene" / "arf-voxel" / "2025-01-01_000000")
-    assert open_run(tmp_path, "fit").info["method"] == "arf-voxel"
-    with pytest.raises(UserError, match="a stylize run is needed"):
-        open_run(tmp_path, "stylize")
+    from arf.radiance.fit.loop import fit
 
-
-def test_poses_that_moved_since_training_are_refused(stock, tmp_path):
-    path, _, _ = stock
-    copy = shutil.copytree(path, tmp_path / "theirs")
-    frame = json.loads((copy / "dataparser_transforms.json").read_text())
-    frame["transform"][0][3] += 0.3
-    (copy / "dataparser_transforms.json").write_text(json.dumps(frame))
-    with pytest.raises(UserError, match="the capture has changed since"):
-        open_photoreal(open_run(copy), CPU)
-
-
-@pytest.mark.parametrize("command", ["stylize", "evaluate", "render", "export", "view"])
-def test_a_run_that_cannot_be_traced_is_one_line_and_exit_code_two(stock, tmp_path, capsys, command):
-    path, _, _ = stock
-    copy = shutil.copytree(path, tmp_path / "splats")
-    config = (copy / "config.yml").read_text()
-    (copy / "config.yml").write_text(config.replace("nerfacto.NerfactoModelConfig", "splatfacto.SplatfactoModelConfig"))
-    style = ["--style", "none.jpg"] if command == "stylize" else []
-    assert main([command, str(copy), *style]) == 2
-    said = capsys.readouterr().err.strip()
-    assert "cannot be traced" in said
-    assert said.count("\n") == 0
+    shutil.copytree(room, tmp_path / "far")
+    near = tmp_path / "near"
+    near.mkdir()
+    meta = json.loads((room / "transforms.json").read_text())
+    for frame in meta["frames"]:
+        frame["file_path"] = f"../far/{frame['file_path']}"
+    (near / "transforms.json").write_text(json.dumps(meta))
+    short = dataclasses.replace(FIT, steps=5, stages=(0.9,))
+    with pytest.raises(UserError, match="--allow-outside"):
+        fit(near, short, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    run = fit(near, dataclasses.replace(short, allow_outside=True), tmp_path / "out")
+    with pytest.raises(UserError, match="--allow-outside"):
+        open_photoreal(run, CPU)
+    assert len(open_photoreal(run, CPU, allow_outside=True)[1].train) == 18

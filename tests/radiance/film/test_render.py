@@ -10,8 +10,8 @@ import torch
 
 from arf.errors import UserError
 from arf.media import image
-from arf.radiance.film import paths
 from arf.radiance.capture.cameras import Cameras
+from arf.radiance.film import paths
 from arf.radiance.film.render import camera_path, render
 from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.paint.look import Look

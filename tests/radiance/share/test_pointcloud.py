@@ -11,20 +11,16 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from arf.radiance.fields.trace import median_depth
-from arf.radiance.fields.voxel.model import VoxelModel, VoxelModelConfig
 from captures import load, ring, write_transforms
-from nerfactos import small_nerfacto
-from nerfstudio.data.scene_box import SceneBox
 from voxels import BOX, around
 
 from arf import cli
 from arf.errors import UserError
-from arf.radiance.capture.views import Views
+from arf.radiance.fields.rays.samples import Samples, median_depth, ray_starts
 from arf.radiance.fields.rays.space import Space
-from arf.radiance.fields.voxel.march import Samples, ray_starts
-from arf.radiance.film.render import looks
+from arf.radiance.fields.voxel.field import VoxelConfig, VoxelField
 from arf.radiance.opening import open_painted, open_photoreal
+from arf.radiance.paint.painted import picture
 from arf.radiance.settings import ExportSettings
 from arf.radiance.share.pointcloud import (
     PointCloud,
@@ -43,8 +39,7 @@ CENTRE, RADIUS, FLOOR = torch.tensor([0.1, -0.1, -0.1]), 0.4, -0.8
 RESOLUTION = 40
 VOXEL = 2 / RESOLUTION
 CAMERAS = around(4, width=60, height=48)
-CAMERAS.fx, CAMERAS.fy = 3 * CAMERAS.fx, 3 * CAMERAS.fy
-VIEWS = Views(CAMERAS, [Path()] * 4)
+CAMERAS = replace(CAMERAS, fx=3 * CAMERAS.fx, fy=3 * CAMERAS.fy)
 
 
 def distance(points: torch.Tensor) -> torch.Tensor:
@@ -52,12 +47,16 @@ def distance(points: torch.Tensor) -> torch.Tensor:
     return torch.minimum((points - CENTRE).norm(dim=-1) - RADIUS, points[..., 2] - FLOOR)
 
 
+def voxel_field(background: str) -> VoxelField:
+    return VoxelField(
+        VoxelConfig(resolutions=(RESOLUTION,), stages=(), background=background), Space("bounded", BOX)
+    ).eval()
+
+
 @pytest.fixture(scope="module")
-def solid() -> VoxelModel:
+def solid() -> VoxelField:
     """Ball and floor, opaque, each point in the colour that is its place in the box."""
-    config = VoxelModelConfig(resolutions=(RESOLUTION,), stages=(), background="0.2,0.5,0.9")
-    metadata = {"kind": "bounded", "space_box": BOX}
-    model = config.setup(scene_box=SceneBox(aabb=BOX), num_train_data=1, metadata=metadata)
+    model = voxel_field("0.2,0.5,0.9")
     place = model.voxels.grid.vertices / torch.tensor(model.voxels.grid.shape)
     with torch.no_grad():
         away = distance(BOX[0] + place * (BOX[1] - BOX[0]))
@@ -111,7 +110,7 @@ def test_median_depth_is_that_of_a_loop():
 
 @pytest.mark.parametrize("i", range(4))
 def test_points_lie_on_the_surface(solid, i):
-    cloud = surface_of(solid, VIEWS, i)
+    cloud = surface_of(solid, CAMERAS[i])
     off = distance(cloud.points)
     assert off.abs().max() < VOXEL
     assert off.abs().median() < 0.3 * VOXEL
@@ -126,38 +125,33 @@ def test_points_lie_on_the_surface(solid, i):
 
 
 def test_colours_are_those_of_the_rendering(solid):
-    picture = looks(solid, None, VIEWS.cameras, 1)[0]
-    cloud = surface_of(solid, VIEWS, 1)
-    pose, cameras = VIEWS.cameras.camera_to_worlds[1].double(), VIEWS.cameras
+    shown, camera = picture(solid, None, CAMERAS[1]), CAMERAS[1]
+    cloud = surface_of(solid, camera)
+    pose = camera.pose.double()
     x, y, z = ((cloud.points - pose[:, 3]) @ pose[:, :3]).unbind(1)
-    column = cameras.cx[1] - cameras.fx[1] * x / z - 0.5
-    row = cameras.cy[1] + cameras.fy[1] * y / z - 0.5
+    column = camera.cx - camera.fx * x / z - 0.5
+    row = camera.cy + camera.fy * y / z - 0.5
     torch.testing.assert_close(column, column.round(), atol=1e-3, rtol=0)  # points project onto pixel centres
-    seen = picture[row.round().long(), column.round().long()]
+    seen = shown[row.round().long(), column.round().long()]
     torch.testing.assert_close(cloud.colors, seen, atol=2e-3, rtol=0)
 
 
 def test_nothing_is_made_of_air():
-    thin_air = VoxelModelConfig(resolutions=(RESOLUTION,), stages=(), background="0,0,0").setup(
-        scene_box=SceneBox(aabb=BOX), num_train_data=1, metadata={"kind": "bounded", "space_box": BOX}
-    )
+    thin_air = voxel_field("0,0,0")
     with torch.no_grad():
-        thin_air.field.table[:, 0] = -0.5  # a haze that is half opaque in all
-    assert len(surface_of(thin_air.eval(), VIEWS, 0)) == 0
+        thin_air.voxels.table[:, 0] = -0.5  # a haze that is half opaque in all
+    assert len(surface_of(thin_air, CAMERAS[0])) == 0
 
 
 def test_a_thin_veil_counts_as_much_as_is_asked_for():
-    veil = VoxelModelConfig(resolutions=(RESOLUTION,), stages=(), background="0,0,0").setup(
-        scene_box=SceneBox(aabb=BOX), num_train_data=1, metadata={"kind": "bounded", "space_box": BOX}
-    )
-    height = BOX[0, 2] + VOXEL * veil.field.grid.vertices[:, 2]
+    veil = voxel_field("0,0,0")
+    height = BOX[0, 2] + VOXEL * veil.voxels.grid.vertices[:, 2]
     with torch.no_grad():
-        veil.field.table[:, 0] = torch.where((height - FLOOR).abs() < 1.5 * VOXEL, -0.25, -1.0)
-    veil.eval()
-    whole, half = (surface_of(veil, VIEWS, 0, opaque) for opaque in (0.2, 0.5))
+        veil.voxels.table[:, 0] = torch.where((height - FLOOR).abs() < 1.5 * VOXEL, -0.25, -1.0)
+    whole, half = (surface_of(veil, CAMERAS[0], opaque) for opaque in (0.2, 0.5))
     assert 0.05 * len(whole) < len(half) < 0.7 * len(whole)
     assert (whole.points[:, 2] - FLOOR).abs().max() < VOXEL
-    assert len(surface_of(veil, VIEWS, 0, 0.95)) == 0
+    assert len(surface_of(veil, CAMERAS[0], 0.95)) == 0
 
 
 def test_a_slanted_plane_has_no_edges_but_a_step_has():
@@ -171,25 +165,12 @@ def test_a_slanted_plane_has_no_edges_but_a_step_has():
     assert edges(torch.where(column < 10, plane, 1e6))[1:-1, 9].all()  # beside nothing
 
 
-def test_nerfacto_has_points_too(monkeypatch):
-    monkeypatch.setattr("arf.radiance.share.pointcloud.SOLID", 0.0)  # its random density is fog
-    model = small_nerfacto()
-    cloud = surface_of(model, VIEWS, 0)
-    assert len(cloud) > 1000
-    origins, directions = VIEWS.rays(0)
-    samples, weight, _, _ = model.samples(origins, directions)
-    depth, _ = median_depth(samples, weight)
-    traced = (origins + depth[:, None] * directions).double()
-    assert torch.cdist(cloud.points, traced).amin(1).max() < 1e-5
-    torch.testing.assert_close(cloud.normals.norm(dim=1), torch.ones(len(cloud)))
-
-
 def test_views_are_shrunk_to_a_number_of_pixels():
-    small = shrunk(VIEWS, 4 * 30 * 24)
+    small = shrunk(CAMERAS, 4 * 30 * 24)
     assert [small.size(i) for i in range(4)] == [(24, 30)] * 4
-    assert VIEWS.size(0) == (48, 60)
-    torch.testing.assert_close(small.cameras.fx, VIEWS.cameras.fx / 2)
-    assert shrunk(VIEWS, 10**9).size(0) == (48, 60)
+    assert CAMERAS.size(0) == (48, 60)
+    torch.testing.assert_close(small.fx, CAMERAS.fx / 2)
+    assert shrunk(CAMERAS, 10**9).size(0) == (48, 60)
 
 
 # --- thinning
@@ -235,10 +216,10 @@ def test_the_captures_frame_is_that_of_its_files(tmp_path):
     turned = [[1, 0, 0, 0.5], [0, 0, 1, 0], [0, -1, 0, 2]]  # as ns-process-data notes what it did to COLMAP's frame
     poses = ring(6)
     capture = load(write_transforms(tmp_path, poses, applied_transform=turned))
-    cameras = capture.train.cameras.camera_to_worlds.double()
+    cameras = capture.train.cameras.poses.double()
     cloud = PointCloud(cameras[:, :, 3], cameras[:, :, 2].float(), torch.zeros(len(cameras), 3))
     found = to_capture(cloud, capture)
-    kept = poses[[int(p.stem) for p in capture.train.filenames]].double()
+    kept = poses[[int(p.stem) for p in capture.train.files]].double()
     rotation, shift = torch.tensor(turned).double()[:, :3], torch.tensor(turned).double()[:, 3]
     torch.testing.assert_close(found.points, (kept[:, :, 3] - shift) @ rotation, atol=1e-5, rtol=0)
     torch.testing.assert_close(found.normals.double(), kept[:, :, 2] @ rotation, atol=1e-5, rtol=0)
@@ -358,10 +339,8 @@ def test_a_path_that_cannot_be_written_costs_no_tracing(fitted, tmp_path, monkey
 
 def test_transparent_photographs_ask_for_more_weight(fitted, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        "arf.radiance.share.pointcloud.is_transparent", lambda path: path.suffix == ".png" and bool(asked)
-    )
-    monkeypatch.setattr("arf.radiance.share.pointcloud.surface_of", lambda *a: asked.append(a[3]) or random_cloud(5))
+    monkeypatch.setattr("arf.radiance.capture.views.Views.transparent", property(lambda _: bool(asked)))
+    monkeypatch.setattr("arf.radiance.share.pointcloud.surface_of", lambda *a: asked.append(a[2]) or random_cloud(5))
     for _ in range(2):
         export(fitted, ExportSettings(device="cpu"), tmp_path / "cloud.ply")
     assert asked == [0.2] * 18 + [0.5] * 18
@@ -369,10 +348,10 @@ def test_transparent_photographs_ask_for_more_weight(fitted, tmp_path, monkeypat
 
 def test_an_empty_scene_has_no_points(fitted, tmp_path, monkeypatch):
     def emptied(*_):
-        model, capture = open_photoreal(fitted, CPU)
+        field, capture = open_photoreal(fitted, CPU)
         with torch.no_grad():
-            model.voxels.table[:, 0] = -1
-        return model, capture
+            field.voxels.table[:, 0] = -1
+        return field, None, capture
 
     monkeypatch.setattr("arf.radiance.share.pointcloud.open_model", emptied)
     with pytest.raises(UserError, match="shows no surface"):
@@ -421,9 +400,10 @@ def test_a_gpu_exports_the_same(fitted, tmp_path):
 
 
 def test_a_stylized_model_is_opened_with_its_colours(stylized):
-    model, capture = open_painted(stylized, CPU)
-    cloud = surface_of(model.backbone, capture.train, 0, colors=model.colors)
-    picture = looks(model.backbone, model.colors, capture.train.cameras, 0)[1].reshape(-1, 3)
-    apart = torch.cdist(cloud.colors, picture).amin(1)
+    painted, capture = open_painted(stylized, CPU)
+    camera = capture.train.cameras[0]
+    cloud = surface_of(painted.field, camera, look=painted.look)
+    shown = picture(painted.field, painted.look, camera)[..., 3:].reshape(-1, 3)
+    apart = torch.cdist(cloud.colors, shown).amin(1)
     assert len(cloud) > 20
     assert apart.max() < 5e-3
