@@ -158,6 +158,8 @@ def settle(shots: list[Shot], downscale: float | None, data: Path) -> list[tuple
 def _present(shots: list[Shot], data: Path) -> tuple[list[Shot], int]:
     """The shots whose pictures exist, and the factor of the most complete folder, of several that of the largest
     pictures; one warning counts the others."""
+    if not shots:
+        raise UserError(f"{data}: its split lists name none of its photographs; correct them")
     counts = Counter(n for shot in shots for n in shot.files)
     if not counts:
         raise UserError(f"{data}: none of its {len(shots)} photographs exists (first {shots[0].name}); restore them")
