@@ -187,7 +187,7 @@ Row = tuple[int, tuple[float, ...], int, str]  # number, pose, camera's number, 
 
 
 def _text_lines(path: Path) -> Iterator[str]:
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8-sig") as file:
         yield from (line.strip("\r\n") for line in file)
 
 

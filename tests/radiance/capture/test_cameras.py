@@ -39,7 +39,9 @@ def test_fisheye_with_odd_sides_has_a_ray_at_its_exact_centre():
     torch.testing.assert_close(directions[3 * 9 + 4], torch.tensor([0.0, 0, -1]))
     assert torch.isfinite(directions).all()
     side = directions[3 * 9 + 8]  # 4 pixels right: 0.4 radians off the axis
-    torch.testing.assert_close(side, torch.tensor([0.4, 0, 0]).sin() - torch.tensor([0, 0, 1.0]) * torch.tensor(0.4).cos())
+    torch.testing.assert_close(
+        side, torch.tensor([0.4, 0, 0]).sin() - torch.tensor([0, 0, 1.0]) * torch.tensor(0.4).cos()
+    )
 
 
 def test_cameras_are_indexed_and_resized():
