@@ -70,8 +70,8 @@ def test_split_lists_that_name_missing_frames(tmp_path, caplog):
     assert "train_filenames: skipping 2 of 4 names without a frame, first images/77.png" in caplog.text
     with pytest.raises(UserError, match="its split lists name none of its photographs"):
         load(rewrite(root, transforms(ring(5), train_filenames=["x"], test_filenames=["y"])))
+    held_out = ["images/00.png", "images/01.png"]
     with pytest.raises(UserError, match="no training photograph exists"):
-        held_out = ["images/00.png", "images/01.png"]
         load(rewrite(root, transforms(ring(5), train_filenames=["x"], test_filenames=held_out)))
 
 
@@ -108,7 +108,8 @@ def test_frame_is_nerfstudios(tmp_path, override, spread):
     capture = load(root)
     config = parsers.NerfstudioDataParserConfig(data=root, downscale_factor=1, eval_mode="all", center_method="focus")
     theirs = config.setup().get_dataparser_outputs("train")
-    by_name = {path.name: pose for path, pose in zip(theirs.image_filenames, theirs.cameras.camera_to_worlds)}
+    poses = theirs.cameras.camera_to_worlds
+    by_name = {path.name: pose for path, pose in zip(theirs.image_filenames, poses, strict=True)}
     expected = torch.stack([by_name[name] for name in names(capture.train)])
     if override == "pca":  # theirs turns the wrong way: ours has the axes that it means
         positions = torch.cat([capture.train.cameras.poses, capture.held_out.cameras.poses])[:, :, 3]
