@@ -91,7 +91,7 @@ class Lens:
     @property
     def is_capped(self) -> bool:
         """Whether the photograph shows more than a pinhole picture spans."""
-        return not self.is_pinhole and max(_view(self).reach) >= WIDEST
+        return not self.is_pinhole and max(_view(self).reach) > 0.999999 * WIDEST
 
     @property
     def pinhole(self) -> Pinhole:

@@ -60,7 +60,10 @@ def test_exif_is_not_applied_where_the_stored_pixels_fit(tmp_path):
     (tmp_path / "transforms.json").write_text(json.dumps(meta))
     views = load(tmp_path).train
     assert not views.sources[0].upright
-    assert views.image(0).shape == (WIDTH, HEIGHT, 3)
+    image = views.image(0)
+    assert image.shape == (WIDTH, HEIGHT, 3)
+    assert image[WIDTH // 2 :, :, 0].min() == 1  # the lower half is red: as stored
+    assert image[: WIDTH // 2, :, 0].max() < 0.6
 
 
 def test_turned_without_exif_fits_nothing(tmp_path):
