@@ -25,7 +25,10 @@ from arf.jobs.files import read_json
 from arf.nerfstudio.parser import CaptureDataParserConfig
 from arf.nerfstudio.plain import checked
 from arf.radiance.capture.capture import CaptureConfig, load_capture
-from arf.radiance.capture.poses import to_square
+from arf.radiance.capture.colmap import read_colmap
+from arf.radiance.capture.files import Finder
+from arf.radiance.capture.poses import place, to_square
+from arf.radiance.capture.transforms import read_nerfstudio
 from arf.radiance.capture.views import Capture, Views
 
 FRAME = "dataparser_transforms.json"
@@ -37,6 +40,7 @@ READ: dict[str, type[DataParserConfig]] = {
 }
 FORMATS = {"nerfstudio-data": "nerfstudio", "blender-data": "blender", "colmap": "colmap"}
 PARSERS = {f"{kind.__module__}.{kind.__name__}": name for name, kind in READ.items()}  # as config.yml spells them
+Frame = tuple[Float[Tensor, "3 4"], float]  # transform and scale: x_scene = scale · (R x_world + t)
 PARSERS["arf.radiance.capture.CaptureDataParserConfig"] = "arf-capture"  # in arf 0.1
 
 
@@ -50,35 +54,36 @@ def parser_config(values: dict[str, Any], where: str = "the dataparser of the ru
     if values.get("name") not in READ:
         raise UserError(f"{where} is {values.get('name')!r}, which arf does not read; it reads {', '.join(READ)}")
     kind = READ[values["name"]]
-    return kind(**checked(kind, {key: value for key, value in values.items() if key != "name"}, where))
+    own = {key: value for key, value in values.items() if key not in ("name", "frame")}
+    return kind(**checked(kind, own, where))
 
 
-def load_foreign(values: dict[str, Any], run: Path) -> Capture:
+def load_foreign(values: dict[str, Any]) -> Capture:
     """The capture of a run of ns-train, as it was trained: its frame, its training views in their order.
 
     Args:
-        values: those of `NerfstudioRun.parser`.
-        run: the run's folder, which has recorded the frame.
+        values: those of `NerfstudioRun.parser`; `frame` is the recorded one.
 
     Raises:
         UserError: the capture has gone, cannot be read, or has changed since.
     """
-    parser = parser_config(values)
+    parser, recorded = parser_config(values), values.get("frame")
     if isinstance(parser, CaptureDataParserConfig):
         capture = load_capture(parser.capture_config())
-        check_frame(run, capture.transform, capture.scale)
+        _check_frame(recorded, (capture.transform, capture.scale), parser.data)
         return capture
-    kind = FORMATS[values["name"]]
-    capture = load_capture(CaptureConfig(data=parser.data, format=kind, scene="unbounded"))
-    frame = recorded_frame(run)
+    capture = load_capture(CaptureConfig(data=parser.data, format=FORMATS[values["name"]], scene="unbounded"))
+    expected = _expected_frame(parser)
+    if expected is not None:
+        _check_frame(recorded, expected, parser.data)
+    frame = expected if expected is not None else _as_frame(recorded) if recorded else None
     if frame is None:
-        raise UserError(f"{run / FRAME} is missing, by which its capture is read; restore it, or train again")
-    capture = _in_frame(capture, *frame)
-    return _split_as(capture, parser)
+        raise UserError(f"the run did not record the frame of {parser.data} ({FRAME} is missing); train again")
+    return _split_as(_in_frame(capture, *frame), parser)
 
 
-def recorded_frame(run: str | Path) -> tuple[Float[Tensor, "3 4"], float] | None:
-    """Transform and scale that a run recorded, x' = scale · (R x + t); None where it recorded none.
+def recorded_frame(run: str | Path) -> dict[str, Any] | None:
+    """`transform` and `scale` that a run recorded, x' = scale · (R x + t); None where it recorded none.
 
     Raises:
         UserError: the file is damaged.
@@ -86,19 +91,46 @@ def recorded_frame(run: str | Path) -> tuple[Float[Tensor, "3 4"], float] | None
     file = Path(run) / FRAME
     if not file.exists():
         return None
+    recorded = read_json(file)
     try:
-        recorded = read_json(file)
-        transform, scale = torch.tensor(recorded["transform"], dtype=torch.float64), float(recorded["scale"])
-        if transform.shape != (3, 4):
-            raise ValueError(f"transform of shape {tuple(transform.shape)}")
+        transform, scale = _as_frame(recorded)
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{file} is damaged ({reason}); restore it, or train again") from error
+    return {"transform": transform.tolist(), "scale": scale}
+
+
+def _as_frame(recorded: dict[str, Any]) -> Frame:
+    transform, scale = torch.tensor(recorded["transform"], dtype=torch.float64), float(recorded["scale"])
+    if transform.shape != (3, 4):
+        raise ValueError(f"transform of shape {tuple(transform.shape)}")
     return transform, scale
 
 
-def check_frame(run: str | Path, transform: Float[Tensor, "3 4"], scale: float) -> None:
-    """Compare the frame of a capture with the one the run was trained in.
+def _expected_frame(parser: DataParserConfig) -> Frame | None:
+    """The frame in which a dataparser of nerfstudio's puts a capture; None where that is not known here."""
+    finder = Finder(parser.data if parser.data.is_dir() else parser.data.parent)
+    if isinstance(parser, BlenderDataParserConfig):
+        return torch.eye(4, dtype=torch.float64)[:3], float(parser.scale_factor)
+    orientation = parser.orientation_method
+    if isinstance(parser, NerfstudioDataParserConfig):
+        path = parser.data if parser.data.is_file() else parser.data / "transforms.json"
+        orientation = read_json(path).get("orientation_override", orientation)
+        reading = read_nerfstudio(path, finder)
+    elif parser.assume_colmap_world_coordinate_convention:
+        reading = read_colmap(parser.data, finder, None)
+    else:
+        return None
+    if parser.center_method not in ("poses", "focus"):
+        return None
+    poses = torch.from_numpy(np.stack([shot.pose for shot in reading.shots]))
+    placement = place(poses, orientation, parser.center_method)
+    scale = (placement.scale if parser.auto_scale_poses else 1.0) * parser.scale_factor
+    return replace(reading, placement=replace(placement, scale=scale)).world
+
+
+def _check_frame(recorded: dict[str, Any] | None, now: Frame, data: Path) -> None:
+    """Compare the frame of a capture with the one a run was trained in.
 
     Tolerances are in scene units, for means of float32 poses differ a little between machines. A run that did not
     record its frame passes.
@@ -106,16 +138,14 @@ def check_frame(run: str | Path, transform: Float[Tensor, "3 4"], scale: float) 
     Raises:
         UserError: the frames differ: the poses of the capture have changed since.
     """
-    recorded = recorded_frame(run)
     if recorded is None:
         return
-    then, size = recorded
-    now = transform.double().cpu()
-    turned = torch.allclose(then[:, :3], now[:, :3], rtol=0, atol=1e-4)
-    moved = torch.allclose(size * then[:, 3], scale * now[:, 3], rtol=1e-5, atol=1e-4)
+    (then, size), (transform, scale) = _as_frame(recorded), now
+    turned = torch.allclose(then[:, :3], transform[:, :3], rtol=0, atol=1e-4)
+    moved = torch.allclose(size * then[:, 3], scale * transform[:, 3], rtol=1e-5, atol=1e-4)
     if not (turned and moved and abs(scale - size) <= 1e-4 * abs(size)):
         raise UserError(
-            f"the capture has changed since {run} was trained: its poses give another frame than {FRAME} has; "
+            f"the capture {data} has changed since the run was trained: its poses give another frame than {FRAME} has; "
             "restore the capture, or train again"
         )
 

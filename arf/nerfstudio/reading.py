@@ -15,7 +15,7 @@ from torch import Tensor
 from arf.errors import UserError
 from arf.jobs.files import cannot_read
 from arf.jobs.runs import Run
-from arf.nerfstudio.captures import PARSERS, parser_config
+from arf.nerfstudio.captures import PARSERS, parser_config, recorded_frame
 from arf.nerfstudio.nerfacto import INSTALL_TCNN, NerfactoFieldConfig, has_tcnn
 from arf.nerfstudio.plain import CLASS, checked, load_plain
 from arf.nerfstudio.voxel import VoxelModelConfig
@@ -130,7 +130,7 @@ def _parser_values(path: Path, config: Any) -> dict[str, Any]:
         if not Path(data).is_absolute():
             remedy += ", or start arf in the folder where ns-train was started"
         raise UserError(f"{path} was trained on {Path(data).absolute()}, which is not there; {remedy}")
-    return {**values, "data": str(Path(data).absolute())}
+    return {**values, "data": str(Path(data).absolute()), "frame": recorded_frame(path)}
 
 
 class _Unread:

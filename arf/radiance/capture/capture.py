@@ -24,9 +24,9 @@ from arf.radiance.capture.files import Finder, picture_files, picture_folders
 from arf.radiance.capture.lens import Pinhole
 from arf.radiance.capture.llff import POSES, read_llff
 from arf.radiance.capture.photographs import Source
-from arf.radiance.capture.shots import Kind, Reading, Shot, settle
+from arf.radiance.capture.shots import Reading, Shot, settle
 from arf.radiance.capture.transforms import read_blender, read_nerfstudio
-from arf.radiance.capture.views import Capture, Views
+from arf.radiance.capture.views import Capture, Kind, Views
 
 Format = Literal["nerfstudio", "blender", "colmap", "llff"]
 KNOWN = f"transforms.json, transforms_train.json, {POSES}, a COLMAP model in {LOOKED_FOR}"

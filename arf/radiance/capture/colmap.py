@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import pycolmap
 import torch
 from jaxtyping import Float64
 
@@ -156,7 +157,7 @@ def _suffix(folder: Path) -> str | None:
 
 def _lens(path: Path, number: int, model: str, width: int, height: int, params: tuple[float, ...]) -> Lens:
     where = f"{path}: camera {number}"
-    if model not in MODELS:
+    if model not in MODELS or not hasattr(pycolmap.CameraModelId, model):  # older ones know fewer
         raise UserError(f"{where} has the unknown model {model[:40]}; undistort the photographs with COLMAP")
     if not (0 < width <= LARGEST and 0 < height <= LARGEST):
         raise UserError(f"{where} is {width}×{height} pixels; export the model again")
@@ -187,7 +188,7 @@ Row = tuple[int, tuple[float, ...], int, str]  # number, pose, camera's number, 
 
 
 def _text_lines(path: Path) -> Iterator[str]:
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8-sig") as file:
         yield from (line.strip("\r\n") for line in file)
 
 

@@ -54,15 +54,14 @@ class Finder:
 
     def _below_root(self, name: str, where: object) -> Path:
         """The path that a name means, `..` resolved by name alone."""
-        name = os.path.normpath(name)
-        if os.path.isabs(name):
-            for root in (os.path.abspath(self.root), os.path.realpath(self.root)):
-                if Path(name).is_relative_to(root):
-                    return self.root / os.path.relpath(name, root)
-        outside = os.path.isabs(name) or Path(name).parts[:1] == ("..",)
-        if outside and not self.allow_outside:
+        here = os.path.abspath(self.root)
+        path = os.path.normpath(os.path.join(here, name))
+        for root in (here, os.path.realpath(here)):
+            if Path(path).is_relative_to(root):
+                return self.root / os.path.relpath(path, root)
+        if not self.allow_outside:
             raise UserError(f"{where} names {name}, outside of {self.root}; if you trust it, give --allow-outside")
-        return self.root / name
+        return Path(path)
 
     def _match(self, folder: Path, parts: tuple[str, ...]) -> Path | None:
         """The picture that nearly has this path below a folder."""

@@ -65,7 +65,7 @@ class _Layer(dict):
         if key not in self:
             return None
         if isinstance(value, bool) or not isinstance(value, float | int) or not low <= value <= high:
-            raise UserError(f"{self.where}: '{key}' is {_short(value)}; it must be {what}")
+            raise UserError(f"{self.where}: '{key}' is {short(value)}; it must be {what}")
         return float(value)
 
     def angle(self, key: str) -> float | None:
@@ -73,7 +73,7 @@ class _Layer(dict):
         if key not in self:
             return None
         if isinstance(value, bool) or not isinstance(value, float | int) or not 1e-3 < value < math.pi:
-            raise UserError(f"{self.where}: {key} must be an angle in radians, not {_short(value)}")
+            raise UserError(f"{self.where}: {key} must be an angle in radians, not {short(value)}")
         return float(value)
 
 
@@ -105,14 +105,14 @@ def _is_fisheye(layers: list[_Layer]) -> bool:
     model = next((layer for layer in layers if "camera_model" in layer), None)
     if model and model["camera_model"] not in PERSPECTIVE + FISHEYE:
         known = ", ".join(PERSPECTIVE + FISHEYE)
-        raise UserError(f"{model.where}: camera_model {_short(model['camera_model'])} is not one of {known}")
+        raise UserError(f"{model.where}: camera_model {short(model['camera_model'])} is not one of {known}")
     flag = next((layer for layer in layers if "is_fisheye" in layer), None)
     if flag and not isinstance(flag["is_fisheye"], bool):
-        raise UserError(f"{flag.where}: 'is_fisheye' is {_short(flag['is_fisheye'])}; it must be true or false")
+        raise UserError(f"{flag.where}: 'is_fisheye' is {short(flag['is_fisheye'])}; it must be true or false")
     return bool((flag and flag["is_fisheye"]) or (model and model["camera_model"] in FISHEYE))
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     """A value of a stranger's file in few characters."""
     try:
         text = repr(value)

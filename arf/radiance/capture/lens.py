@@ -91,7 +91,7 @@ class Lens:
     @property
     def is_capped(self) -> bool:
         """Whether the photograph shows more than a pinhole picture spans."""
-        return not self.is_pinhole and max(_view(self).reach) >= WIDEST
+        return not self.is_pinhole and max(_view(self).reach) > 0.999999 * WIDEST
 
     @property
     def pinhole(self) -> Pinhole:
@@ -136,6 +136,7 @@ def _view(lens: Lens) -> _View:
     fx, fy = float((right - left)[0]) / (2 * step), float((down - up)[1]) / (2 * step)
     u, v = lens.project(axis[None])[0]
 
+    @np.errstate(invalid="ignore")
     def ray(x: float, y: float, widest: float) -> tuple[np.ndarray, np.ndarray]:
         """Tangents along a direction from the axis, and how many pixels out each appears, while that still grows."""
         tangents = np.tan(np.linspace(0, math.atan(widest), SAMPLES))

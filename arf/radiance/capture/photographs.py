@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from arf.errors import UserError
-from arf.media.decode import has_alpha, open_picture, to_srgb
+from arf.media.decode import decoding, has_alpha, open_picture, to_srgb
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.capture.lens import Lens, Pinhole, sampling
 
@@ -102,19 +102,12 @@ def _pixels(
     source: Source, size: tuple[int, int], background: tuple[float, float, float]
 ) -> tuple[Float32[np.ndarray, "h w 3"], Float32[np.ndarray, "h w"] | None]:
     """Colours on the background, and opacity, at (width, height). 8 bits until they are small."""
-    with open_picture(source.file) as file:
+    with open_picture(source.file) as file, decoding(source.file):
         if file.mode == "F" or file.mode.startswith("I"):
             raise UserError(f"{source.file} has {file.mode} pixels; a capture needs 8-bit pictures: convert it")
-        try:
-            transparent = has_alpha(file)
-            picture = ImageOps.exif_transpose(file) if source.upright else file
-            picture = to_srgb(picture).convert("RGBA" if transparent else "RGB")
-        except UserError:
-            raise
-        except Exception as error:  # decoders fail in many ways: OSError, SyntaxError, struct.error, EOFError
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            message = f"{source.file} is corrupt or cut short ({reason}); replace it or remove the frame"
-            raise UserError(message) from error
+        transparent = has_alpha(file)
+        picture = ImageOps.exif_transpose(file) if source.upright else file
+        picture = to_srgb(picture).convert("RGBA" if transparent else "RGB")
     alpha = None
     if transparent:
         alpha = _shrink(picture.getchannel("A"), size)
@@ -125,12 +118,8 @@ def _pixels(
 
 def _mask(path: Path, size: tuple[int, int]) -> Float32[np.ndarray, "h w"]:
     """The share of each pixel's area that is not black. A mask of zeros and ones is one, too."""
-    with open_picture(path) as file:
-        try:
-            values = np.asarray(file.convert("L"))
-        except Exception as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise UserError(f"{path} is corrupt or cut short ({reason}); replace the mask") from error
+    with open_picture(path) as file, decoding(path):
+        values = np.asarray(file.convert("L"))
     used = values > (0 if values.max() <= 1 else 127)  # halfway, since JPEG's black and white are only nearly so
     return _shrink(Image.fromarray(used.astype(np.uint8) * 255), size)
 

@@ -41,6 +41,10 @@ def check_pose(matrix: object, where: str) -> np.ndarray:
     if np.abs(pose[:3, 3]).max() > FARTHEST:
         raise UserError(f"{where}: the pose lies {np.abs(pose[:3, 3]).max():.3g} units away; export the cameras again")
     rotation = pose[:3, :3]
+    if np.abs(rotation).max() > 10:  # far from 1, and perhaps too large to be squared
+        raise UserError(
+            f"{where}: the pose is not a rotation and a translation (entries of {np.abs(rotation).max():.3g})"
+        )
     determinant = np.linalg.det(rotation)
     if determinant < 0:
         raise UserError(f"{where}: the pose mirrors space (determinant {determinant:.3g}), which no camera does")

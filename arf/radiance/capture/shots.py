@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,12 +20,12 @@ from arf.media.decode import has_alpha, open_picture
 from arf.radiance.capture.lens import Lens, Pinhole, check_lens
 from arf.radiance.capture.photographs import Source
 from arf.radiance.capture.poses import Placement
+from arf.radiance.capture.views import Kind
 
 log = logging.getLogger(__name__)
 LONG_SIDE = 1024  # pixels that no photograph exceeds where no downscale is asked for
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
-Kind = Literal["bounded", "unbounded", "forward"]
 Size = tuple[int, int]  # (width, height)
 
 
@@ -98,9 +98,8 @@ def listed_names(listed: Iterable[str], known: Iterable[PurePosixPath], where: s
     """The names of a split's list that are known; one warning counts the others."""
     names, known = [plain_name(name) for name in listed], set(known)
     if unknown := [name for name in names if name not in known]:
-        log.warning(
-            "%s: skipping %d of %d names without a frame, first %s", where, len(unknown), len(names), unknown[0]
-        )
+        message = "%s: skipping %d of %d names without a frame, first %s"
+        log.warning(message, where, len(unknown), len(names), unknown[0])
     return {name for name in names if name in known}
 
 
@@ -158,6 +157,8 @@ def settle(shots: list[Shot], downscale: float | None, data: Path) -> list[tuple
 def _present(shots: list[Shot], data: Path) -> tuple[list[Shot], int]:
     """The shots whose pictures exist, and the factor of the most complete folder, of several that of the largest
     pictures; one warning counts the others."""
+    if not shots:
+        raise UserError(f"{data}: its split lists name none of its photographs; correct them")
     counts = Counter(n for shot in shots for n in shot.files)
     if not counts:
         raise UserError(f"{data}: none of its {len(shots)} photographs exists (first {shots[0].name}); restore them")

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from arf.errors import UserError
 from arf.jobs.files import read_json
 from arf.radiance.capture.files import Finder
-from arf.radiance.capture.intrinsics import resolve
+from arf.radiance.capture.intrinsics import resolve, short
 from arf.radiance.capture.poses import Placement, check_pose, place
 from arf.radiance.capture.shots import Reading, Shot, cube, listed_names, plain_name
 
@@ -38,7 +38,7 @@ def read_nerfstudio(path: Path, finder: Finder) -> Reading:
     """
     meta = _read(path)
     frames = sorted(meta["frames"], key=lambda frame: plain_name(frame["file_path"]))
-    poses = torch.from_numpy(np.stack([_pose(frame, path) for frame in frames]))  # [n, 3, 4]
+    poses = [_pose(frame, path) for frame in frames]
     orientation = meta.get("orientation_override", "up")
     if orientation not in ORIENTATIONS:
         raise UserError(f"{path}: orientation_override is not one of {', '.join(ORIENTATIONS)}")
@@ -48,8 +48,9 @@ def read_nerfstudio(path: Path, finder: Finder) -> Reading:
         placement = Placement(torch.eye(3, dtype=torch.float64), centre, scale)
         kind, scene_box = "bounded", ((box - centre) * scale).float()
     else:
-        placement, kind, scene_box = place(poses, orientation, "focus"), "unbounded", cube()
-    shots = [_shot(frames[i], meta, path, finder, held_out) for i, held_out in _split(frames, meta, path).items()]
+        placement, kind, scene_box = place(torch.from_numpy(np.stack(poses)), orientation, "focus"), "unbounded", cube()
+    split = _split(frames, meta, path)
+    shots = [_shot(frames[i], poses[i], meta, path, finder, held_out) for i, held_out in split.items()]
     return Reading(
         shots,
         placement,
@@ -65,13 +66,13 @@ def read_blender(root: Path, finder: Finder) -> Reading:
     path = root / "transforms_train.json"
     meta = _read(path)
     half = BLENDER_BOX * _positive(meta, "aabb_scale", path)
-    train = [_shot(frame, meta, path, finder, None) for frame in meta["frames"]]
+    train = [_shot(frame, _pose(frame, path), meta, path, finder, None) for frame in meta["frames"]]
     tests = []
     for split in ("test", "test_subset", "val"):
         other = root / f"transforms_{split}.json"
         if other.exists():
             theirs = _read(other)
-            tests.append([_shot(frame, theirs, other, finder, True) for frame in theirs["frames"]])
+            tests.append([_shot(frame, _pose(frame, other), theirs, other, finder, True) for frame in theirs["frames"]])
     # The most complete split wins: a full transforms_test.json, or the subset that lists what was kept of it.
     held_out = max(tests, key=lambda shots: np.mean([bool(shot.files) for shot in shots]), default=[])
     placement = Placement(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
@@ -90,19 +91,26 @@ def _read(path: Path) -> dict[str, Any]:
     return meta
 
 
-def _pose(frame: dict[str, Any], path: Path) -> Float[np.ndarray, "3 4"]:
+def _pose(frame: dict[str, Any], path: Path) -> Float64[np.ndarray, "3 4"]:
     name = frame["file_path"]
     if "transform_matrix" not in frame:
         raise UserError(f"{path}: frame {name} has no 'transform_matrix'; export its pose")
     return check_pose(frame["transform_matrix"], f"{path}: frame {name}")[:3]
 
 
-def _shot(frame: dict[str, Any], meta: dict[str, Any], path: Path, finder: Finder, held_out: bool | None) -> Shot:
+def _shot(
+    frame: dict[str, Any],
+    pose: Float64[np.ndarray, "3 4"],
+    meta: dict[str, Any],
+    path: Path,
+    finder: Finder,
+    held_out: bool | None,
+) -> Shot:
     name = frame["file_path"]
     files = _pictures(name, path, finder)
     return Shot(
         name=name,
-        pose=_pose(frame, path),
+        pose=pose,
         lens=partial(resolve, frame, meta, path=path, name=name),
         files=files,
         mask=_mask(frame, path, finder) if files else None,
@@ -138,7 +146,7 @@ def _mask(frame: dict[str, Any], path: Path, finder: Finder) -> Path | None:
     mask = frame["mask_path"]
     found = finder.find(mask, where=path) if isinstance(mask, str) else None
     if found is None:
-        raise UserError(f"{path}: frame {name} names the mask {mask!r}, which is missing; restore it or its entry")
+        raise UserError(f"{path}: frame {name} names the mask {short(mask)}, which is missing; restore it or its entry")
     return found
 
 

@@ -5,15 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from captures import FOCAL, HEIGHT, WIDTH, poses_bounds, ring, row, write_llff, write_picture
+from captures import FOCAL, HEIGHT, WIDTH, load, names, poses_bounds, ring, row, write_llff, write_picture
 
 from arf.errors import UserError
-from arf.radiance.capture.llff import LLFFDataParserConfig, read_poses_bounds
+from arf.radiance.capture.llff import read_poses_bounds
 from arf.radiance.capture.poses import look_at, to_square
 
 
-def parse(root, **options):
-    return LLFFDataParserConfig(data=root, **options).setup().get_dataparser_outputs("train")
+def in_order(capture):
+    """All views by name: poses float32 [n, 3, 4], and which they are."""
+    views = [*zip(names(capture.train), capture.train.cameras, strict=True)]
+    views += zip(names(capture.held_out), capture.held_out.cameras, strict=True)
+    return torch.stack([camera.pose for _, camera in sorted(views, key=lambda view: view[0])])
+
+
+def world(capture, poses):
+    """Undo x' = scale · T x by hand."""
+    poses = poses.double()
+    poses[:, :, 3] /= capture.scale
+    return (torch.linalg.inv(to_square(capture.transform)) @ to_square(poses))[:, :3]
 
 
 def test_axes_are_down_right_backwards(tmp_path):
@@ -30,62 +40,76 @@ def test_forward_capture_is_recentred_and_scaled(tmp_path):
     turned = look_at(torch.tensor([3.0, 1, 2]), torch.tensor([0.0, 5, 1]), torch.tensor([0.0, 0, 1]))
     poses = to_square(turned).expand(5, 4, 4) @ to_square(row(5))  # a row of cameras, anywhere in the world
     poses = poses[:, :3]
-    outputs = parse(write_llff(tmp_path, poses))
-    ours = outputs.cameras.camera_to_worlds
+    capture = load(write_llff(tmp_path, poses))
+    ours = in_order(capture)
     scale = (4 / 3) / 2  # the nearest depth, 2, goes to 4/3
-    assert outputs.dataparser_scale == pytest.approx(scale)
-    assert outputs.metadata["bounds"] == pytest.approx((4 / 3, 8 * scale))
-    assert outputs.metadata["kind"] == "forward"
+    assert capture.scale == pytest.approx(scale)
+    assert capture.bounds == pytest.approx((4 / 3, 8 * scale))
+    assert capture.kind == "forward"
     torch.testing.assert_close(ours[:, :, :3], torch.eye(3).expand(5, 3, 3), atol=1e-6, rtol=0)
     torch.testing.assert_close(ours[:, 0, 3], (torch.arange(5) - 2) * 0.1 * scale, atol=1e-6, rtol=0)
     torch.testing.assert_close(ours[:, 1:, 3], torch.zeros(5, 2), atol=1e-6, rtol=0)
-    back = outputs.transform_poses_to_original_space(ours, camera_convention="opengl")
-    torch.testing.assert_close(back, poses, atol=1e-5, rtol=0)
+    torch.testing.assert_close(world(capture, ours).float(), poses, atol=1e-5, rtol=0)
     # The box: the frusta of the outermost cameras at the near and far depth.
     far, near = 8 * scale, 4 / 3
     right = 0.2 * scale + far * WIDTH / 2 / FOCAL
     expected = torch.tensor([right, far * HEIGHT / 2 / FOCAL, -near])
-    torch.testing.assert_close(outputs.scene_box.aabb[1], expected, atol=1e-5, rtol=0)
-    assert float(outputs.scene_box.aabb[0, 2]) == pytest.approx(-far)
+    torch.testing.assert_close(capture.scene_box[1], expected, atol=1e-5, rtol=0)
+    assert float(capture.scene_box[0, 2]) == pytest.approx(-far)
+    assert capture.space_box[0, 2] == pytest.approx(0.9 * near)
 
 
 def test_capture_all_round_is_laid_out_as_nerfstudio_does(tmp_path):
     poses = ring(8)
-    outputs = parse(write_llff(tmp_path, poses))
-    assert outputs.metadata["kind"] == "unbounded"
-    assert outputs.metadata["bounds"] is None
-    ours = outputs.cameras.camera_to_worlds
+    capture = load(write_llff(tmp_path, poses))
+    assert capture.kind == "unbounded"
+    assert capture.bounds is None
+    ours = in_order(capture)
     assert float(ours[:, :, 3].abs().max()) == pytest.approx(1)
     assert (ours[:, 2, 1] > 0).all()  # upright along +z
-    back = outputs.transform_poses_to_original_space(ours, camera_convention="opengl")
-    torch.testing.assert_close(back, poses, atol=1e-5, rtol=0)
+    torch.testing.assert_close(world(capture, ours).float(), poses, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("downscale", "factor"), [(1, 1), (1.9, 1), (2, 2), (3, 2), (4, 4), (100, 4)])
+@pytest.mark.parametrize("forward", [False, True])
+def test_georeferenced_poses_keep_their_distances(tmp_path, forward):
+    """C4."""
+    poses = (row(6, spacing=0.7) if forward else ring(6)).double()
+    offset = torch.tensor([5e5, 4e6, 300.0]).double()
+    poses[:, :, 3] += offset
+    write_llff(tmp_path, poses)
+    capture = load(tmp_path)
+    assert capture.kind == ("forward" if forward else "unbounded")
+    ours = in_order(capture)[:, :, 3].double()
+    local = poses[:, :, 3] - offset
+    torch.testing.assert_close(torch.cdist(ours, ours) / capture.scale, torch.cdist(local, local), atol=1e-5, rtol=0)
+    torch.testing.assert_close(world(capture, in_order(capture)), poses, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("downscale", "factor"), [(1, 1), (1.9, 1), (2, 2), (3, 2), (4, 4), (6, 4)])
 def test_folder_follows_the_downscale(tmp_path, downscale, factor):
     write_llff(tmp_path, row(3))
     for n in (2, 4):
         write_llff(tmp_path, row(3), f"images_{n}", n)
-    outputs = parse(tmp_path, downscale=downscale)
-    assert outputs.metadata["factor"] == factor
-    assert outputs.image_filenames[0].parent.name == ("images" if factor == 1 else f"images_{factor}")
-    assert float(outputs.cameras.fx[0]) == pytest.approx(FOCAL / factor)
-    assert int(outputs.cameras.width[0]) == WIDTH // factor
+    views = load(tmp_path, downscale=downscale).train
+    assert views.files[0].parent.name == ("images" if factor == 1 else f"images_{factor}")
+    assert float(views.cameras.fx[0]) == pytest.approx(FOCAL / downscale, rel=0.2)
 
 
 def test_the_only_folder_is_used_whatever_the_downscale(tmp_path):
     write_llff(tmp_path, row(3), "images_4", 4)
-    assert parse(tmp_path, downscale=1).metadata["factor"] == 4
+    views = load(tmp_path, downscale=1).train
+    assert views.files[0].parent.name == "images_4"
+    assert float(views.cameras.fx[0]) == pytest.approx(FOCAL / 4)
+    assert views.size(0) == (HEIGHT // 4, WIDTH // 4)
 
 
 def test_rounded_sizes_scale_each_axis_by_its_true_ratio(tmp_path):
     write_llff(tmp_path, row(3), "images_5", 5)  # 24×16 over 5 is 4.8×3.2; the pictures are 4×3
-    cameras = parse(tmp_path).cameras
-    assert (int(cameras.width[0]), int(cameras.height[0])) == (4, 3)
-    assert float(cameras.fx[0]) == pytest.approx(FOCAL * 4 / 24)
-    assert float(cameras.fy[0]) == pytest.approx(FOCAL * 3 / 16)
-    assert float(cameras.cx[0]) == 2
-    assert float(cameras.cy[0]) == 1.5
+    camera = load(tmp_path).train.cameras[0]
+    assert camera.size == (3, 4)
+    assert camera.fx == pytest.approx(FOCAL * 4 / 24)
+    assert camera.fy == pytest.approx(FOCAL * 3 / 16)
+    assert (camera.cx, camera.cy) == (2, 1.5)
 
 
 def spoiled(at: tuple[int, int], value: float) -> np.ndarray:
@@ -106,13 +130,14 @@ def spoiled(at: tuple[int, int], value: float) -> np.ndarray:
         (np.zeros((0, 17)), r"shape \[0, 17\]"),
         (np.array(["a", "b"]), "not a NumPy array of numbers"),
         (np.array([{}], dtype=object), "not a NumPy array of numbers"),  # a pickle, which is never opened
+        (spoiled((1, 3), 1e30), "row 1: the pose lies 1e\\+30 units away"),
     ],
 )
 def test_bad_poses_bounds(tmp_path, rows, message):
     write_llff(tmp_path, row(3))
     np.save(tmp_path / "poses_bounds.npy", rows, allow_pickle=True)
     with pytest.raises(UserError, match=message) as error:
-        parse(tmp_path)
+        load(tmp_path)
     assert "poses_bounds.npy" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -122,24 +147,24 @@ def test_truncated_file(tmp_path):
     path = tmp_path / "poses_bounds.npy"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match="not a NumPy array of numbers"):
-        parse(tmp_path)
+        load(tmp_path)
 
 
 def test_pictures_that_do_not_pair_up(tmp_path):
     write_llff(tmp_path, row(3))
     write_picture(tmp_path / "images/99.png")
     with pytest.raises(UserError, match=r"3 poses but .* has 4 pictures"):
-        parse(tmp_path)
+        load(tmp_path)
 
 
 def test_picture_of_another_size(tmp_path):
     write_llff(tmp_path, row(3), "images_2", 2)
     write_picture(tmp_path / "images_2/01.png", width=20, height=8)
     with pytest.raises(UserError, match=r"01\.png is 20×8 pixels but its camera 12×8"):
-        parse(tmp_path)
+        load(tmp_path)
 
 
 def test_no_pictures(tmp_path):
     np.save(tmp_path / "poses_bounds.npy", poses_bounds(row(3)))
     with pytest.raises(UserError, match="no pictures in images or images_N"):
-        parse(tmp_path)
+        load(tmp_path)
