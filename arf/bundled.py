@@ -1,4 +1,4 @@
-"""What comes with arf: a capture and style pictures of our own making (scripts/make_scene.py, make_styles.py), presets."""
+"""What comes with arf: presets, and a still life and style pictures of our own making (scripts/make_{scene,styles}.py)."""
 
 from __future__ import annotations
 
