@@ -1,4 +1,4 @@
-"""What comes with arf: a capture and style pictures of our own making (scripts/make_scene.py, make_styles.py)."""
+"""What comes with arf: presets, and a still life and style pictures of our own making (scripts/make_{scene,styles}.py)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEFAULT_STYLES = ("strokes", "stained_glass")
 
 def capture() -> Path:
     """Folder of the still life."""
-    return _folder() / "still-life"
+    return _folder("data", "still-life/transforms.json") / "still-life"
 
 
 def style(name: str) -> Path:
@@ -20,7 +20,7 @@ def style(name: str) -> Path:
     Raises:
         UserError: there is none of that name.
     """
-    path = _folder() / "styles" / f"{name}.jpg"
+    path = _styles() / f"{name}.jpg"
     if not path.is_file():
         raise UserError(f"no style {name!r} comes with arf; there are {', '.join(styles())}")
     return path
@@ -28,13 +28,22 @@ def style(name: str) -> Path:
 
 def styles() -> list[str]:
     """Names of the style pictures."""
-    return sorted(path.stem for path in (_folder() / "styles").glob("*.jpg"))
+    return sorted(path.stem for path in _styles().glob("*.jpg"))
 
 
-def _folder() -> Path:
-    """`data/`: in the package where arf was installed, beside it in a checkout."""
+def presets() -> Path:
+    """Folder of the presets (`--config`)."""
+    return _folder("configs", "quick.yaml")
+
+
+def _styles() -> Path:
+    return _folder("data", "styles/strokes.jpg") / "styles"
+
+
+def _folder(name: str, witness: str) -> Path:
+    """A folder that holds the file `witness`: in the package where arf was installed, beside it in a checkout."""
     package = Path(__file__).parent
-    for folder in (package / "data", package.parent / "data"):
-        if (folder / "still-life" / "transforms.json").is_file():
+    for folder in (package / name, package.parent / name):
+        if (folder / witness).is_file():
             return folder
-    raise UserError(f"{package} came without its still life; install arf again, or run it from a checkout")
+    raise UserError(f"{package} came without {name}/{witness}; install arf again, or run it from a checkout")

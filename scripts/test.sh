@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Set up (once) and run the linter and the tests. Arguments go to pytest: scripts/test.sh tests/test_losses.py -x
 set -euo pipefail
+extras=all,test
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 ruff check .
 ruff format --check .
-python -m pytest "$@"
+python -m pytest -n auto "$@"

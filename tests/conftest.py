@@ -1,4 +1,4 @@
-"""What all tests share: the assets folder, the encoder's weights, and two threads."""
+"""What all tests share: the assets folder, the encoder's weights, and one thread for each process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
+
+# Before torch is imported, and inherited by what tests start: threads that wait for each other by spinning slow down
+# every other process, and pytest-xdist has one for each core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 pytest_plugins = ["scenes"]
 
@@ -16,10 +20,11 @@ ASSETS = Path(os.environ.get("ARF_ASSETS") or Path(__file__).resolve().parents[2
 if (ASSETS / "weights").is_dir():
     os.environ["ARF_WEIGHTS"] = str(ASSETS / "weights")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started deaf to Ctrl-C
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    import torch
+
     if torch.cuda.is_available():
         return
     for item in items:

@@ -33,7 +33,16 @@ def test_styles_by_name():
         bundled.style("monet")
 
 
-def test_an_installation_without_it_says_so(monkeypatch, tmp_path):
+def test_presets_are_found():
+    assert {path.stem for path in bundled.presets().iterdir()} >= {"quick", "object", "unbounded", "forward"}
+
+
+@pytest.mark.parametrize(("asked", "missing"), [
+    (bundled.capture, "data/still-life/transforms.json"),
+    (bundled.styles, "data/styles/strokes.jpg"),
+    (bundled.presets, "configs/quick.yaml"),
+])  # fmt: skip
+def test_an_installation_without_it_says_so(monkeypatch, tmp_path, asked, missing):
     monkeypatch.setattr(bundled, "__file__", str(tmp_path / "arf" / "bundled.py"))
-    with pytest.raises(UserError, match="without its still life"):
-        bundled.capture()
+    with pytest.raises(UserError, match=f"came without {missing}; install arf again"):
+        asked()

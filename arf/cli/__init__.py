@@ -14,6 +14,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+import arf
 from arf.cli import film, networks, pictures, scene, training
 from arf.cli.common import report
 from arf.errors import UserError
@@ -31,6 +32,9 @@ HANDLERS = dict(COMMANDS.values())
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit code: 0, 2 for bad input, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["--version"]:
+        print(f"arf {arf.__version__}")
+        return 0
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     warnings.filterwarnings("ignore", category=FutureWarning)
     for message in ("Sparse CSR tensor support", "Using a non-tuple sequence"):  # of torch, about what we do on purpose
@@ -38,8 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
     keep_freed_memory()
     try:
         command = tyro.cli(
-            Command, prog="arf", description=__doc__.splitlines()[0], args=arguments, **_preset(arguments)
-        )
+            Command, prog="arf", description=f"{__doc__.splitlines()[0]} --version says which arf this is.",
+            args=arguments, **_preset(arguments),
+        )  # fmt: skip
         result = HANDLERS[type(command)](command)
     except UserError as error:
         print(f"arf: {error}", file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
+from arf import bundled
 from arf.errors import UserError
 
 Settings = TypeVar("Settings")
@@ -22,7 +23,7 @@ def apply_preset(settings: Settings, path: Path, section: str) -> Settings:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"cannot read preset {path}: {error.strerror}; presets are in configs/") from error
+        raise UserError(f"cannot read preset {path}: {error.strerror}; presets are in {bundled.presets()}/") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())[:120]}") from error
     if not isinstance(content, dict) or not all(isinstance(values or {}, dict) for values in content.values()):
