@@ -24,7 +24,7 @@ from arf.radiance.capture.cameras import Camera, Cameras
 from arf.radiance.capture.poses import look_at
 
 VERSION = getattr(viser, "__version__", None)  # where a client has to name it
-PATIENCE = 30.0  # seconds, after which something hangs
+PATIENCE = 10.0  # seconds, after which something hangs
 Message = dict[str, Any]
 
 
@@ -93,7 +93,8 @@ class Visitor:
         camera: position, look_at and up_direction in viser's world, and fov.
         elements: the control panel, id by label.
         options: of its lists, by label.
-        nodes: messages that made what stands in the world, by name.
+        values: of its controls, by label, as the server has set them.
+        visible: whether one sees what stands in the world, by name.
         notes: (title, body) of what it was told.
     """
 
@@ -109,7 +110,7 @@ class Visitor:
         self.elements: dict[str, str] = {}
         self.options: dict[str, list[str]] = {}
         self.values: dict[str, Any] = {}
-        self.nodes: dict[str, Message] = {}
+        self.visible: dict[str, bool] = {}
         self.notes: list[tuple[str, str]] = []
         self.say_camera()
 
@@ -146,7 +147,7 @@ class Visitor:
 
     def click(self, node: str) -> None:
         """On something in the world."""
-        self.until(lambda: node in self.nodes)
+        self.until(lambda: node in self.visible)
         where = {"ray_origin": (0.0,) * 3, "ray_direction": (0.0, 0.0, 1.0), "screen_pos": (0.5, 0.5)}
         self.send("SceneNodeClickMessage", name=node, instance_index=None, modifier=None, owner="", **where)
 
@@ -183,12 +184,14 @@ class Visitor:
             elif kind == "GuiUpdateMessage":
                 self._update(message.get("uuid") or message["id"], message["updates"])
             elif kind == "RemoveSceneNodeMessage":
-                self.nodes.pop(message["name"], None)
+                self.visible.pop(message["name"], None)
+            elif kind == "SetSceneNodeVisibilityMessage" and message["name"] in self.visible:
+                self.visible[message["name"]] = message["visible"]
             elif "label" in inner and ("uuid" in inner or "id" in inner):
                 self.elements[inner["label"]] = inner.get("uuid") or inner["id"]
                 self._update(self.elements[inner["label"]], inner)
             elif message.get("name", "").startswith("/") and kind.endswith(("FrustumMessage", "SplineMessage")):
-                self.nodes[message["name"]] = inner
+                self.visible[message["name"]] = True
         if moved:
             self.say_camera()
         return pictures

@@ -1,4 +1,4 @@
-"""The capture's cameras in viser's world: small frustums with the photographs in them."""
+"""Cameras in viser's world: small frustums, with the photographs in those of the capture."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 import threading
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 from torch.nn.functional import interpolate
-from viser import CameraFrustumHandle
+from viser import CameraFrustumHandle, SceneNodeHandle
 
 from arf.errors import UserError
 from arf.radiance.capture.cameras import Camera
@@ -26,52 +26,77 @@ BLUE = (40, 110, 200)
 log = logging.getLogger(__name__)
 
 
+class Nodes:
+    """Things in viser's world, each of which is hidden while somebody stands in it and would see nothing else.
+
+    Attributes:
+        shown: whether the others are visible.
+    """
+
+    def __init__(self, near: float, shown: bool) -> None:
+        """
+        Args:
+            near: distance at which one stands in a thing, in the scene's units.
+        """
+        self.near, self.shown = near, shown
+        self._nodes: list[tuple[SceneNodeHandle, Float[Tensor, "n 3"]]] = []
+        self._visitors = torch.empty(0, 3)
+
+    def add(self, node: SceneNodeHandle, points: Float[Tensor, "n 3"]) -> None:
+        """Something with points, in the scene's frame, at which one would stand in it."""
+        self._nodes.append((node, points))
+        self._update(node, points)
+
+    def show(self, shown: bool) -> None:
+        self.shown = shown
+        self._update_all()
+
+    def keep_clear(self, visitors: Float[Tensor, "m 3"]) -> None:
+        """Of visitors at some positions, in the scene's frame."""
+        self._visitors = visitors
+        self._update_all()
+
+    def remove(self) -> None:
+        """All of them."""
+        for node, _ in self._nodes:
+            node.remove()
+        self._nodes = []
+
+    def _update_all(self) -> None:
+        for node, points in self._nodes.copy():
+            self._update(node, points)
+
+    def _update(self, node: SceneNodeHandle, points: Float[Tensor, "n 3"]) -> None:
+        node.visible = self.shown and not bool((torch.cdist(points, self._visitors) < self.near).any())
+
+
 class Frustums:
-    """Photographs are read when they are first wanted. A camera in which some visitor stands is hidden, since its
-    photograph would cover that visitor's picture."""
+    """The capture's cameras. Their photographs are read when they are first wanted.
+
+    Attributes:
+        nodes: the frustums made so far.
+    """
 
     def __init__(self, server: Server, views: Views, guide: Guide) -> None:
-        self.server, self.views, self.guide, self.world = server, views, guide, guide.world
-        every = max(1, math.ceil(len(views) / MOST))
-        self.chosen = range(0, len(views), every)
-        self.positions = views.cameras.poses[list(self.chosen), :, 3].cpu()  # [n, 3]
-        self._handles: dict[int, CameraFrustumHandle] = {}  # by place in `chosen`
-        self._shown = self._closed = False
-        self._occupied = torch.zeros(len(self.chosen), dtype=torch.bool)
+        self.server, self.views, self.guide = server, views, guide
+        self.nodes = Nodes(guide.world.size, shown=False)
+        self._closed = False
         self._making = threading.Lock()
 
     def show(self, shown: bool) -> None:
         """Show or hide them; the first time it takes as long as it takes to read the photographs."""
-        self._shown = shown
+        self.nodes.show(shown)
         if shown and self._making.acquire(blocking=False):  # and never released: they are made once
-            for place, index in enumerate(self.chosen):
+            for index in range(0, len(self.views), math.ceil(len(self.views) / MOST)):
                 if self._closed:
                     return
-                self._handles[place] = self._make(place, index)
-        self._update()
-
-    def keep_clear(self, visitors: list[tuple[float, float, float]]) -> None:
-        """Hide those at some positions, in the scene's frame."""
-        at = torch.tensor(visitors).reshape(-1, 3)
-        self._occupied = (torch.cdist(self.positions, at) < self.world.size).any(1)
-        self._update()
+                camera, image = self.views.cameras[index], self._thumbnail(index)
+                node = add_frustum(self.server, f"/cameras/{index}", camera, self.guide, BLUE, image)
+                self.nodes.add(node, camera.pose[None, :, 3].cpu())
 
     def close(self) -> None:
         """Make no more."""
         self._closed = True
-
-    def _update(self) -> None:
-        for place, handle in list(self._handles.items()):
-            handle.visible = self._visible(place)
-
-    def _visible(self, place: int) -> bool:
-        return self._shown and not bool(self._occupied[place])
-
-    def _make(self, place: int, index: int) -> CameraFrustumHandle:
-        camera = self.views.cameras[index]
-        handle = add_frustum(self.server, f"/cameras/{index}", camera, self.guide, BLUE, self._thumbnail(index))
-        handle.visible = self._visible(place)
-        return handle
 
     def _thumbnail(self, index: int) -> UInt8[ndarray, "h w 3"] | None:
         try:

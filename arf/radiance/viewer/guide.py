@@ -59,12 +59,16 @@ class Guide:
             i = i % len(poses) if loop else min(i, len(poses) - 1)
             self.world.aim(visitor.camera, poses[i], self._ups.get(visitor.client_id))
             if share >= 1 and not loop:
-                return
+                break
             time.sleep(STEP)
+        with self._lock:
+            if self._flights.get(visitor.client_id) is flight:
+                del self._flights[visitor.client_id]
 
-    def land(self, visitor: ClientHandle) -> None:
-        """End a flight where it is."""
-        self._flights.pop(visitor.client_id, None)
+    def land(self, visitor: ClientHandle) -> bool:
+        """End a flight where it is; whether there was one."""
+        with self._lock:
+            return self._flights.pop(visitor.client_id, None) is not None
 
     def tell(self, visitor: ClientHandle, title: str, text: str) -> None:
         """Show a note in place of the last one; it is plain text to viser, unlike its markdown, which may hold code."""
@@ -74,7 +78,8 @@ class Guide:
 
     def forget(self, visitor: ClientHandle) -> None:
         """The visitor has gone."""
-        for known in (self._flights, self._ups, self._notes):
+        self.land(visitor)
+        for known in (self._ups, self._notes):
             known.pop(visitor.client_id, None)
 
     def close(self) -> None:

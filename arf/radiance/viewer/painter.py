@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from arf.radiance.capture.cameras import Camera
@@ -26,7 +26,7 @@ REST = 0.15  # seconds without a new wish, after which a visitor rests
 SHARP = 960  # pixels on the longer side at rest
 SMALLEST = 32
 GROWTH = 3  # from one picture at rest to the next
-TRIALS = 4
+TRIALS = 6  # at most
 
 Picture = UInt8[np.ndarray, "h w 3"]
 
@@ -46,10 +46,10 @@ class Pace:
     def __init__(self, seconds: float, pixels: float = SMALLEST**2) -> None:
         self.seconds, self.pixels = seconds, pixels
 
-    def learn(self, pixels: int, seconds: float) -> None:
-        """Half way, on a scale of ratios, to what one observation says."""
+    def learn(self, pixels: int, seconds: float, trust: float = 0.5) -> None:
+        """From one observation, which is trusted so far (on a scale of ratios): others may be busy for a moment."""
         seen = pixels * min(max(self.seconds / max(seconds, 1e-6), 1 / 8), 8)
-        self.pixels = min(max((self.pixels * seen) ** 0.5, SMALLEST**2), SHARP**2)
+        self.pixels = min(max(self.pixels ** (1 - trust) * seen**trust, SMALLEST**2), SHARP**2)
 
 
 @dataclass
@@ -59,13 +59,20 @@ class Canvas:
     Attributes:
         side: of the picture, in pixels.
         first: whether it is the first of its wish.
+        done: bands from the top.
     """
 
     wish: Wish
     side: int
     first: bool
-    bands: list[Camera]
+    camera: Camera
     done: list[Tensor] = field(default_factory=list)
+
+    def next(self, pixels: float) -> Camera | None:
+        """The camera of the next band, of at most so many pixels but one row at least."""
+        first = sum(len(band) for band in self.done)
+        rows = min(self.camera.height - first, max(1, int(pixels / self.camera.width)))
+        return self.camera.band(first, rows) if rows else None
 
 
 @dataclass
@@ -137,10 +144,14 @@ class Painter(threading.Thread):
 
     def _try_out(self) -> None:
         """Learn the pace; what comes first of all may be slow for other reasons, such as compiling."""
-        for i in range(TRIALS):
-            if self._running:
-                camera = self.trial.camera(self.trial.side(self.moving.pixels))
-                self._render(Wish(self.trial, 1.0, False), camera, self.moving if i else None)
+        wish = Wish(self.trial, 1.0, False)
+        self._render(wish, self.trial.camera(SMALLEST))
+        for _ in range(TRIALS):
+            camera = self.trial.camera(self.trial.side(self.moving.pixels))
+            took = self._render(wish, camera)[1] if self._running else MOVING
+            self.moving.learn(camera.pixels, took, trust=1.0)
+            if took > MOVING / 2:
+                break
         self.band.pixels = self.moving.pixels * BAND / MOVING
 
     def _choose(self) -> tuple[Hashable, Easel, Canvas] | None:
@@ -161,18 +172,17 @@ class Painter(threading.Thread):
 
     def _begin(self, easel: Easel) -> Canvas:
         look = easel.wish.look
-        if easel.side:
-            side, pixels = GROWTH * easel.side, self.band.pixels
-        else:
-            side, pixels = look.side(self.moving.pixels), SHARP**2  # in one piece
-        side = min(SHARP, side)
-        return Canvas(easel.wish, side, not easel.side, list(look.camera(side).bands(int(pixels))))
+        side = min(SHARP, GROWTH * easel.side or look.side(self.moving.pixels))
+        return Canvas(easel.wish, side, not easel.side, look.camera(side))
 
     def _work(self, visitor: Hashable, easel: Easel, canvas: Canvas) -> None:
         """Paint one band, and show the picture if it was the last."""
         pace = self.moving if canvas.first else self.band
-        canvas.done.append(self._render(canvas.wish, canvas.bands[len(canvas.done)], pace))
-        if len(canvas.done) < len(canvas.bands):
+        band = canvas.next(canvas.camera.pixels if canvas.first else pace.pixels)
+        part, took = self._render(canvas.wish, band)
+        pace.learn(band.pixels, took)
+        canvas.done.append(part)
+        if canvas.next(1) is not None:
             return
         picture = (torch.cat(canvas.done).clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy()
         with self._changed:
@@ -184,9 +194,8 @@ class Painter(threading.Thread):
                 return
         self.show(visitor, picture, canvas.side == SHARP)
 
-    def _render(self, wish: Wish, camera: Camera, pace: Pace | None) -> Tensor:
+    def _render(self, wish: Wish, camera: Camera) -> tuple[Float[Tensor, "h w 3"], float]:
+        """A picture, and the seconds that it took."""
         begin = time.perf_counter()
         picture = self.scene.render(camera, wish.strength, wish.preserve_color)
-        if pace is not None:
-            pace.learn(camera.pixels, time.perf_counter() - begin)
-        return picture
+        return picture, time.perf_counter() - begin

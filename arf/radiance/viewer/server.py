@@ -110,6 +110,7 @@ async def _end(server: Any) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
     asyncio.get_running_loop().stop()
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+import viser
 from viser import ClientHandle
 
 from arf.jobs.interrupts import held_interrupts
@@ -50,6 +52,7 @@ class Viewer:
 
     Attributes:
         url: where it is, once it is open.
+        editor: of camera paths, once it is open.
     """
 
     def __init__(self, scene: Scene, folder: Path) -> None:
@@ -87,10 +90,12 @@ class Viewer:
         if self._server is not None:
             self._frustums.close()
             self._server.stop()
+            self._server = None
 
     def _build(self) -> None:
         server, gui, first = self._server, self._server.gui, self.scene.views.cameras[0]
-        gui.configure_theme(show_logo=False, show_share_button=False)
+        if hasattr(viser, "__version__"):  # 0.2.7 has none, and its page breaks without the button, which does nothing
+            gui.configure_theme(show_share_button=False)
         gui.set_panel_label("arf")
         self._frustums = Frustums(server, self.scene.views, self.guide)
         self._strength = self._preserve = None
@@ -107,8 +112,8 @@ class Viewer:
         reset.on_click(lambda event: self.guide.welcome(event.client))
         tilt.on_click(lambda event: self.guide.tilt(event.client))
         cameras.on_update(lambda _: self._frustums.show(cameras.value))
-        fov = within("fov", math.degrees(self.world.fov))
-        self._editor = Editor(server, self.guide, self.folder, Draft(fov, *first.size[::-1]))
+        fov = within("fov", round(math.degrees(self.world.fov)))
+        self.editor = Editor(server, self.guide, self.folder, Draft(fov, *first.size[::-1]))
 
     def _welcome(self, visitor: ClientHandle) -> None:
         self._visitors[visitor.client_id] = visitor
@@ -127,7 +132,9 @@ class Viewer:
         if look.possible and visitor.client_id in self._visitors:
             strength = 1.0 if self._strength is None else float(self._strength.value)
             self.painter.ask(visitor.client_id, Wish(look, strength, bool(self._preserve and self._preserve.value)))
-        self._frustums.keep_clear([self.world.look(other.camera).position for other in self._visitors.copy().values()])
+        positions = [self.world.look(other.camera).position for other in self._visitors.copy().values()]
+        for nodes in (self._frustums.nodes, self.editor.nodes):
+            nodes.keep_clear(torch.tensor(positions).reshape(-1, 3))
 
     def _look_again(self) -> None:
         for visitor in self._visitors.copy().values():
