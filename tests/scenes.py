@@ -17,7 +17,7 @@ from tiny import FIT, STYLIZE
 
 from arf.jobs.runs import Run
 from arf.media import image
-from arf.radiance.fit.fit import fit
+from arf.radiance.fit.loop import fit
 from arf.radiance.paint.stylize import stylize
 
 TESTS = Path(__file__).resolve().parent

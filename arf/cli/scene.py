@@ -133,7 +133,7 @@ def _demo(command: Demo) -> dict[str, Any]:
 
 def _fit(command: Fit) -> dict[str, Any]:
     from arf.jobs.runs import Run, settings_from
-    from arf.radiance.fit.fit import fit
+    from arf.radiance.fit.loop import fit
 
     data, settings, unfinished = command.data, command.settings, None
     if command.resume:
@@ -154,8 +154,8 @@ def _fit(command: Fit) -> dict[str, Any]:
 
 def _stylize(command: Stylize) -> dict[str, Any]:
     from arf.jobs.runs import Run, settings_from
+    from arf.radiance.opening import open_run
     from arf.radiance.paint.stylize import stylize
-    from arf.radiance.scene import open_run
 
     styles, settings, unfinished = list(command.style), command.settings, None
     if command.resume:
@@ -178,7 +178,7 @@ def _stylize(command: Stylize) -> dict[str, Any]:
 
 def _render(command: Render) -> dict[str, Any]:
     from arf.radiance.film.render import render
-    from arf.radiance.scene import open_run
+    from arf.radiance.opening import open_run
 
     run = open_run(command.run)
     output = command.output or run.path / "renders" / f"{Path(command.settings.path).stem}.mp4"
@@ -190,7 +190,7 @@ def _render(command: Render) -> dict[str, Any]:
 
 
 def _export(command: Export) -> dict[str, Any]:
-    from arf.radiance.scene import open_run
+    from arf.radiance.opening import open_run
     from arf.radiance.share.pointcloud import export
 
     run = open_run(command.run)
@@ -202,8 +202,8 @@ def _export(command: Export) -> dict[str, Any]:
 
 def _evaluate(command: Evaluate) -> dict[str, Any]:
     from arf.jobs.device import pick_device
-    from arf.radiance.fit.fit import evaluate
-    from arf.radiance.scene import open_photoreal, open_run
+    from arf.radiance.evaluate.fidelity import evaluate
+    from arf.radiance.opening import open_photoreal, open_run
 
     run = open_run(command.run, "fit")
     model, capture = open_photoreal(run, pick_device("auto"))
@@ -214,7 +214,7 @@ def _evaluate(command: Evaluate) -> dict[str, Any]:
 
 def _view(command: View) -> None:
     from arf.nerfstudio.viewing import view
-    from arf.radiance.scene import open_run
+    from arf.radiance.opening import open_run
 
     run = open_run(command.run)
     try:

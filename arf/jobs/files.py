@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -68,9 +69,16 @@ def check_writable(path: str | Path) -> None:
 def _beside(path: str | Path) -> Path:
     """A name in the same folder that nobody else has, with the same suffix."""
     path = Path(path)
+    if refusal := _no_name(path, "name a file"):
+        raise refusal
     if os.path.isdir(path):  # which, unlike Path.is_dir, never raises
         raise UserError(f"cannot write {path}: it is a folder; name a file")
     return path.with_name(f".{path.stem}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+
+
+def _no_name(path: str | Path, remedy: str) -> UserError | None:
+    """The one line for a name that no file can have: the system raises a ValueError for it, wherever it is given."""
+    return UserError(f"{str(path)!r} is no file's name: it holds a NUL; {remedy}") if "\0" in str(path) else None
 
 
 def cannot_write(path: str | Path, error: OSError) -> UserError:
@@ -93,17 +101,24 @@ def _system_error(error: Exception, folder: Path) -> OSError | None:
 
 
 def cannot_read(path: str | Path, kind: str) -> UserError | None:
-    """The one line for a `path` that cannot be a `kind` ("picture", "weights file"), or None where it can."""
-    path = Path(path)
+    """The one line for a `path` that cannot be a `kind` ("picture", "weights file"), or None where it can.
+
+    Only regular files are opened: a named pipe would be waited for, a device may never end.
+    """
+    if refusal := _no_name(path, f"name a {kind}"):
+        return refusal
     try:
-        if path.is_dir():
+        found = os.stat(path)
+        if stat.S_ISDIR(found.st_mode):
             return UserError(f"{path} is a folder; name a {kind}")
-        if not path.exists():
-            return UserError(f"no {kind} at {path}: there is no such file")
-        if path.is_file() and path.stat().st_size == 0:
+        if not stat.S_ISREG(found.st_mode):
+            return UserError(f"{path} is a pipe, a device or a socket; name a {kind}, as a file")
+        if found.st_size == 0:
             return UserError(f"{path} is empty; it is no {kind}")
         with open(path, "rb"):
             return None
+    except (FileNotFoundError, NotADirectoryError):
+        return UserError(f"no {kind} at {path}: there is no such file")
     except OSError as error:
         return UserError(f"cannot read {kind} {path}: {error.strerror or error}; check the path and its permissions")
 

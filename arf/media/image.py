@@ -14,11 +14,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from arf.errors import UserError
-from arf.jobs.files import atomic_path, cannot_read
-from arf.media.signature import is_video
+from arf.jobs.files import atomic_path
+from arf.media.decode import PICTURE_SUFFIXES, decoding, has_alpha, open_picture, to_srgb
 
 SMALLEST_STYLE = 16  # pixels; relu3 of a smaller picture has no more than a handful of positions
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}  # that are written
+OTHER_SUFFIXES = {  # pictures by their names, of kinds that folders are not searched for
+    ".gif", ".jp2", ".jxl", ".psd", ".svg", ".tga", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf",
+    ".orf", ".rw2",
+}  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +32,8 @@ Picture = Float[Tensor, "h w 3"]
 def read(path: str | Path, size: tuple[int, int] | None = None, short_side: int | None = None) -> Picture:
     """Read a picture as RGB, upright.
 
-    Grey, palette, 16-bit and CMYK pictures are converted, transparency is laid on white, the EXIF rotation is applied.
-    Colour profiles are not: the numbers are taken as sRGB. Pillow keeps the upper 8 bits of 16-bit RGB.
+    Grey, palette, 16-bit and CMYK pictures are converted, embedded colour profiles to sRGB, transparency is laid on
+    white, the EXIF rotation is applied. Pillow keeps the upper 8 bits of 16-bit RGB.
 
     Args:
         path: the file.
@@ -38,32 +42,19 @@ def read(path: str | Path, size: tuple[int, int] | None = None, short_side: int 
             or an eighth of its size, which is several times faster.
 
     Raises:
-        UserError: no such file, a folder, not a picture, or a corrupt, truncated or absurdly large one.
+        UserError: as `open_picture`; or the pixels are cut short or corrupt, or have no agreed white.
     """
-    if refusal := cannot_read(path, "picture"):
-        raise refusal
-    try:
-        with Image.open(path) as file:
-            if short_side:
-                file.draft(None, (short_side, short_side))
-            pixels = _to_rgb(ImageOps.exif_transpose(file))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{path} has more pixels than a picture should; scale it down first") from error
-    except Image.UnidentifiedImageError as error:
-        if is_video(path):
-            raise UserError(f"{path} is a video; arf video paints videos") from error
-        raise UserError(f"{path} is not a picture that can be read; convert it to PNG or JPEG") from error
-    except Exception as error:  # decoders fail in many ways: OSError, SyntaxError, struct.error, EOFError, IndexError
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} is corrupt or cut short ({reason}); replace it") from error
+    with decoding(path), open_picture(path) as file:
+        if short_side:
+            file.draft(None, (short_side, short_side))
+        ImageOps.exif_transpose(file, in_place=True)
+        pixels = _to_rgb(to_srgb(file), path)
     picture = torch.from_numpy(pixels)
     return picture if size is None else resize(picture, *size)
 
 
 def pictures_in(folder: str | Path) -> list[Path]:
-    """The pictures anywhere below a folder, by name.
+    """The pictures anywhere below a folder, by name. Those of kinds that cannot be read are counted in a warning.
 
     Raises:
         UserError: there is no such folder, or no picture in it.
@@ -71,9 +62,13 @@ def pictures_in(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"no folder at {folder}; name one that holds pictures")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in FORMATS and not p.name.startswith("."))
+    files = sorted(p for p in folder.rglob("*") if not p.name.startswith(".") and not p.is_dir())
+    if left_out := [p.name for p in files if p.suffix.lower() in OTHER_SUFFIXES]:
+        names = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
+        log.warning("%s: %d pictures are left out (%s); convert them to PNG or JPEG", folder, len(left_out), names)
+    found = [p for p in files if p.suffix.lower() in PICTURE_SUFFIXES]
     if not found:
-        raise UserError(f"{folder} holds no picture ({', '.join(FORMATS)}); name a folder that does")
+        raise UserError(f"{folder} holds no picture ({', '.join(PICTURE_SUFFIXES)}); name a folder that does")
     return found
 
 
@@ -205,16 +200,16 @@ def _check(picture: Tensor) -> None:
         raise ValueError(f"a picture is [H, W, 3], got {list(picture.shape)}")
 
 
-def _to_rgb(file: Image.Image) -> np.ndarray:
+def _to_rgb(file: Image.Image, path: str | Path) -> np.ndarray:
     """Any Pillow picture as float32 RGB [H, W, 3] in [0, 1]."""
     if file.mode == "F":
-        raise UserError("floating-point pictures have no agreed white; save it with 8 or 16 bits")
+        raise UserError(f"{path}: floating-point pictures have no agreed white; save it with 8 or 16 bits")
     if file.mode == "I" or file.mode.startswith("I;16"):  # 16-bit grey; Pillow's own conversion clips it at 255
         grey = np.asarray(file).astype(np.float32) / 65535  # [H, W]
         if grey.min() < 0 or grey.max() > 1:
-            raise UserError("pictures of more than 16 bits are not supported; save it with 8 or 16")
+            raise UserError(f"{path}: pictures of more than 16 bits are not supported; save it with 8 or 16")
         return np.repeat(grey[..., None], 3, axis=-1)  # [H, W, 3]
-    if "transparency" in file.info or file.mode in ("RGBA", "RGBa", "LA", "La", "PA"):
+    if has_alpha(file):
         rgba = np.asarray(file.convert("RGBA"), dtype=np.float32) / 255  # [H, W, 4]
         alpha = rgba[..., 3:]  # [H, W, 1]
         return rgba[..., :3] * alpha + (1 - alpha)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 VIDEO_SUFFIXES = {
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp",
 }  # fmt: skip
-PICTURE_BRANDS = {b"heic", b"heix", b"heif", b"mif1", b"msf1", b"avif", b"avis"}  # pictures in the boxes of an mp4
+PICTURE_BRANDS = {  # pictures in the boxes of an mp4
+    b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"heif", b"mif1", b"mif2", b"msf1", b"avif", b"avis",
+}  # fmt: skip
 PACKET = 188  # bytes of an MPEG transport stream, each packet beginning with 0x47
 
 
@@ -29,6 +32,8 @@ def brand(path: str | Path) -> bytes:
 
 
 def _head(path: str | Path) -> bytes:
+    if not os.path.isfile(path):  # a pipe would be waited for
+        return b""
     try:
         with open(path, "rb") as file:
             return file.read(PACKET + 1)

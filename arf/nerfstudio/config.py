@@ -11,8 +11,7 @@ from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.models.base_model import ModelConfig
 from nerfstudio.pipelines.base_pipeline import VanillaPipelineConfig
 
-from arf.radiance.capture.capture import CaptureDataParserConfig
-from arf.radiance.capture.pictures import CaptureDataset
+from arf.nerfstudio.parser import CaptureDataParserConfig, CaptureDataset
 
 STEPS = {"arf-voxel": 2000, "arf-nerfacto": 15_000, "arf": 1}  # "arf": runs of `arf stylize`, which only open
 RATES = {  # Adam's learning rate at the start, for each group of parameters

@@ -5,7 +5,7 @@ Not in methods.py: nerfstudio loads it while it is still importing what that fil
 
 from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 
-from arf.radiance.capture.capture import CaptureDataParserConfig
+from arf.nerfstudio.parser import CaptureDataParserConfig
 
 arf_capture = DataParserSpecification(
     config=CaptureDataParserConfig(),

@@ -6,10 +6,10 @@ from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
 from arf.nerfstudio.config import STEPS, machine, manager, trainer
-from arf.nerfstudio.nerfacto import NerfactoBackboneConfig
+from arf.nerfstudio.nerfacto import NerfactoFieldConfig
 from arf.nerfstudio.pipeline import ArfPipelineConfig
 from arf.nerfstudio.trainer import ArfTrainerConfig
-from arf.radiance.fields.voxel.model import VoxelModelConfig
+from arf.nerfstudio.voxel import VoxelModelConfig
 
 arf_voxel = MethodSpecification(
     config=trainer("arf-voxel", VoxelModelConfig(total_steps=STEPS["arf-voxel"])),
@@ -17,7 +17,7 @@ arf_voxel = MethodSpecification(
 )
 
 arf_nerfacto = MethodSpecification(
-    config=trainer("arf-nerfacto", NerfactoBackboneConfig()),
+    config=trainer("arf-nerfacto", NerfactoFieldConfig()),
     description="nerfacto on captures that arf reads, ready to be repainted; downloads nothing.",
 )
 

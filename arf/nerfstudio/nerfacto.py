@@ -1,28 +1,37 @@
-"""nerfstudio's nerfacto as a backbone: its own sampler and weights, its samples placed in a colour grid of ours.
+"""nerfstudio's nerfacto as a field: its own sampler and weights, its samples placed in a colour grid of ours.
 
-Tancik et al., "Nerfstudio" (SIGGRAPH 2023). The class adds no parameter: a checkpoint of `ns-train nerfacto` fits it.
+Tancik et al., "Nerfstudio" (SIGGRAPH 2023). A checkpoint of `ns-train nerfacto` fits it: what it adds are the columns,
+which are empty until it is repainted.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
 
 import torch
 from jaxtyping import Float, Int
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
-from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import Frustums, RayBundle, RaySamples
+from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.field_components.field_heads import FieldHeadNames
 from nerfstudio.models.nerfacto import NerfactoModel, NerfactoModelConfig
 from torch import Tensor
 
 from arf.errors import UserError
-from arf.radiance.fields.voxel.grid import grid_coords, linear_index
-from arf.radiance.fields.voxel.march import Samples
-from arf.radiance.fields.voxel.model import picture_metrics, shape_at
-from arf.radiance.fields.voxel.space import Space
+from arf.nerfstudio.metrics import picture_metrics
+from arf.radiance.capture.cameras import Cameras
+from arf.radiance.capture.views import Views
+from arf.radiance.fields.rays.batch import RayBatch
+from arf.radiance.fields.rays.field import RayField, Sampled
+from arf.radiance.fields.rays.samples import Samples
+from arf.radiance.fields.rays.space import Space
+from arf.radiance.fields.voxel.grid import CORNERS, grid_coords, linear_index, shape_at, trilinear_weights
 
 INSTALL_TCNN = "pip install git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"
 
@@ -33,17 +42,17 @@ def has_tcnn() -> bool:
 
 
 @dataclass
-class NerfactoBackboneConfig(NerfactoModelConfig):
+class NerfactoFieldConfig(NerfactoModelConfig):
     """nerfacto, and the grid on which it is repainted."""
 
-    _target: type = field(default_factory=lambda: NerfactoBackbone)
+    _target: type = field(default_factory=lambda: NerfactoField)
     color_resolution: int = 256
     """Cells of the colour grid along the longest side of contracted space, or of the scene box."""
     eval_num_rays_per_chunk: int = 4096
 
     @classmethod
-    def of(cls, values: dict) -> NerfactoBackboneConfig:
-        """From the plain values of `values_of`, or of a run of ns-train."""
+    def of(cls, values: dict[str, Any]) -> NerfactoFieldConfig:
+        """From the plain values of `NerfactoField.values`, or of a run of ns-train."""
         known = {f.name for f in fields(cls)}
         if unknown := sorted(values.keys() - known):
             raise UserError(f"unknown nerfacto setting {', '.join(unknown)}; the run needs another nerfstudio than 1.1")
@@ -54,14 +63,20 @@ class NerfactoBackboneConfig(NerfactoModelConfig):
         return config
 
 
-class NerfactoBackbone(NerfactoModel):
+class NerfactoField(RayField, NerfactoModel):
     """nerfacto in evaluation as stylization needs it: mean appearance code, no jitter, poses as the run refined them.
+
+    Its columns are the vertices of a grid over its space that some training view saw, numbered as they were met;
+    everywhere else it keeps colours of its own, which are a trace's `rest`.
 
     Raises:
         UserError: the configuration asks for tinycudann, which is not installed here.
     """
 
-    config: NerfactoBackboneConfig
+    name = "nerfacto"
+    betas = (0.9, 0.999)
+    first_rays = None
+    config: NerfactoFieldConfig
 
     def populate_modules(self) -> None:
         if self.config.implementation == "tcnn" and not has_tcnn():
@@ -74,8 +89,12 @@ class NerfactoBackbone(NerfactoModel):
             super().populate_modules()
         white = self.config.background_color == "white"
         self.register_buffer("background", torch.full((3,), float(white)), persistent=False)
+        self.register_buffer("keys", torch.zeros(0, dtype=torch.int64))  # [V] ascending, row-major in the colour grid
+        self.register_buffer("numbers", torch.zeros(0, dtype=torch.int32))  # [V] the column of each
+        self._meeting = False
+        self.chunk = self.config.eval_num_rays_per_chunk
 
-    # --- the backbone's side --------------------------------------------------------------------------------------
+    # --- as a field -----------------------------------------------------------------------------------------------
 
     @property
     def space(self) -> Space:
@@ -84,12 +103,50 @@ class NerfactoBackbone(NerfactoModel):
         return Space(kind, self.field.aabb).to(self.device)
 
     @property
-    def color_shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, int, int]:
         return shape_at(self.space, self.config.color_resolution)
 
-    def samples(
-        self, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"]
-    ) -> tuple[Samples, Float[Tensor, " n"], Float[Tensor, " r"], Float[Tensor, "n 3"]]:
+    @property
+    def count(self) -> int:
+        return len(self.keys)
+
+    @property
+    def colors(self) -> Float[Tensor, "V 3"]:
+        """nerfacto's colours depend on the direction: these are as seen from the middle of the scene."""
+        return torch.empty(self.count, 3, device=self.device).index_copy_(
+            0, self.numbers.long(), self.vertex_colors(self.keys)
+        )
+
+    @contextmanager
+    def survey(self, views: Views, resolution: int | None = None) -> Iterator[bool]:
+        pixels = int(torch.stack([views.cameras.width, views.cameras.height]).max())
+        self.config.color_resolution = resolution or min(max(pixels, 192), 768)
+        self.keys, self.numbers, self._meeting = self.keys[:0], self.numbers[:0], True
+        try:
+            yield True
+        finally:
+            self._meeting = False
+
+    def adopt(self, shape: tuple[int, int, int], keys: Int[Tensor, " k"]) -> Int[Tensor, " k"]:
+        if shape != self.shape or (len(keys) and not 0 <= int(keys[0]) <= int(keys[-1]) < self._points):
+            raise UserError("the painted vertices are none of the colour grid's; the run is damaged: make it again")
+        self.keys, self.numbers = keys, torch.arange(len(keys), dtype=torch.int32, device=keys.device)
+        return self.numbers.long()
+
+    @torch.no_grad()
+    def refined(self, cameras: Cameras) -> Cameras:
+        if self.config.camera_optimizer.mode == "off":
+            return cameras
+        change = self.camera_optimizer(torch.arange(len(cameras), device=self.device)).cpu()  # [n, 3, 4]
+        turned = change[:, :, :3] @ cameras.poses[:, :, :3]
+        return replace(cameras, poses=torch.cat([turned, cameras.poses[:, :, 3:] + change[:, :, 3:]], -1))
+
+    def values(self) -> dict[str, Any]:
+        kept = {f.name: getattr(self.config, f.name) for f in fields(self.config)}
+        plain = {name: value for name, value in kept.items() if name not in ("_target", "prompt")}
+        return {**plain, "camera_optimizer": {"mode": self.config.camera_optimizer.mode}}
+
+    def samples(self, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"]) -> Sampled:
         """What nerfacto's own sampler takes and weighs, as `get_outputs` does, before compositing."""
         one = torch.ones_like(origins[:, :1])
         bundle = RayBundle(
@@ -104,30 +161,55 @@ class NerfactoBackbone(NerfactoModel):
         count, steps = weights.shape
         frustums = rays.frustums
         unit = self.space.warp(frustums.get_positions().detach().reshape(-1, 3))  # [n, 3]
-        shape = torch.tensor(self.color_shape, device=unit.device)
+        shape = torch.tensor(self.shape, device=unit.device)
         scaled = unit.clamp(0, 1) * shape
         coords = torch.minimum(scaled.long(), shape - 1)
         index = torch.arange(count, device=unit.device)
         samples = Samples(
             ray=index.repeat_interleave(steps),
             starts=torch.arange(count + 1, device=unit.device) * steps,
-            cell=linear_index(coords, self.color_shape),
+            cell=linear_index(coords, self.shape),
             fraction=scaled - coords,
             arc=((rays.spacing_starts + rays.spacing_ends) / 2).flatten(),
             depth=((frustums.starts + frustums.ends) / 2).flatten(),
         )
         return samples, weights.flatten(), leftover, outputs[FieldHeadNames.RGB].float().flatten(0, 1)
 
-    def color_cells(self, cell: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-        return cell
+    def columns(self, samples: Samples) -> tuple[Int[Tensor, "n 8"], Float[Tensor, "n 8"]]:
+        points = tuple(n + 1 for n in self.shape)
+        steps = linear_index(CORNERS.to(samples.cell.device), points)  # [8]
+        vertices = linear_index(grid_coords(samples.cell, self.shape), points)[:, None] + steps  # [n, 8]
+        share = trilinear_weights(samples.fraction)
+        if self._meeting:
+            self._meet(vertices.unique())
+        if not len(self.keys):
+            return torch.full_like(vertices, -1, dtype=torch.int32), share
+        row = torch.searchsorted(self.keys, vertices).clamp_max(len(self.keys) - 1)
+        return torch.where(self.keys[row] == vertices, self.numbers[row], -1), share
+
+    def places(self, samples: Samples) -> Float[Tensor, "n 3"]:
+        return grid_coords(samples.cell, self.shape) + samples.fraction
+
+    def _meet(self, vertices: Int[Tensor, " v"]) -> None:
+        """Give columns to those of the vertices that have none."""
+        new = vertices[~torch.isin(vertices, self.keys, assume_unique=True)]
+        numbers = torch.arange(self.count, self.count + len(new), dtype=torch.int32, device=new.device)
+        self.keys, order = torch.cat([self.keys, new]).sort()
+        self.numbers = torch.cat([self.numbers, numbers])[order]
+
+    @property
+    def _points(self) -> int:
+        """How many vertices the colour grid has."""
+        x, y, z = self.shape
+        return (x + 1) * (y + 1) * (z + 1)
 
     @torch.no_grad()
     def vertex_colors(self, keys: Int[Tensor, " V"], chunk: int = 1 << 18) -> Float[Tensor, "V 3"]:
-        """nerfacto's colours depend on the direction: these are as seen from the middle of the scene."""
-        points = tuple(n + 1 for n in self.color_shape)
+        """Colours at vertices of the colour grid, given by their row-major numbers."""
+        points = tuple(n + 1 for n in self.shape)
         colors = []
         for part in keys.split(chunk):
-            unit = grid_coords(part, points) / torch.tensor(self.color_shape, device=part.device)
+            unit = grid_coords(part, points) / torch.tensor(self.shape, device=part.device)
             positions = self.space.unwarp(unit)[:, None]  # [v, 1, 3]
             zero = torch.zeros_like(positions[..., :1])
             directions = torch.nn.functional.normalize(positions, dim=-1)
@@ -136,20 +218,44 @@ class NerfactoBackbone(NerfactoModel):
             colors.append(self.field.forward(samples)[FieldHeadNames.RGB][:, 0].float())
         return torch.cat(colors)
 
-    @torch.no_grad()
-    def refined(self, cameras: Cameras) -> Cameras:
-        """The training cameras with the poses that the run has found for them."""
-        if self.config.camera_optimizer.mode == "off":
-            return cameras
-        change = self.camera_optimizer(torch.arange(len(cameras), device=self.device)).cpu()  # [n, 3, 4]
-        pose = cameras.camera_to_worlds
-        turned = change[:, :, :3] @ pose[:, :, :3]
-        cameras.camera_to_worlds = torch.cat([turned, pose[:, :, 3:] + change[:, :, 3:]], -1)
-        return cameras
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        """A checkpoint says how many columns there are; one that was never repainted has none."""
+        for name in ("keys", "numbers"):
+            own = getattr(self, name)
+            found = state_dict.setdefault(prefix + name, own[:0])
+            setattr(self, name, torch.empty_like(found, device=own.device))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
-    # --- training -------------------------------------------------------------------------------------------------
+    # --- while it is fitted ---------------------------------------------------------------------------------------
 
-    def train(self, mode: bool = True) -> NerfactoBackbone:
+    @property
+    def half(self) -> bool:
+        """As nerfstudio trains it."""
+        return self.device.type == "cuda"
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Poses move at a tenth of the rate, as nerfstudio has it."""
+        groups = self.get_param_groups().items()
+        return [{"params": p, "name": name, "share": 0.1 if name == "camera_opt" else 1.0} for name, p in groups]
+
+    def losses(self, batch: RayBatch) -> tuple[dict[str, Tensor], None]:
+        one = torch.ones_like(batch.origins[:, :1])
+        bundle = RayBundle(batch.origins, batch.directions, pixel_area=one, camera_indices=batch.views[:, None].int())
+        outputs, truth = self(bundle), {"image": batch.colors}
+        return self.get_loss_dict(outputs, truth, self.get_metrics_dict(outputs, truth)), None
+
+    def before_step(self, step: int) -> None:
+        self._run_callbacks(step, TrainingCallbackLocation.BEFORE_TRAIN_ITERATION)
+
+    def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        self._run_callbacks(step, TrainingCallbackLocation.AFTER_TRAIN_ITERATION)
+
+    def _run_callbacks(self, step: int, location: TrainingCallbackLocation) -> None:
+        nothing = TrainingCallbackAttributes(SimpleNamespace(optimizers={}), None, None, None)
+        for callback in self.get_training_callbacks(nothing):
+            callback.run_callback_at_location(step, location)
+
+    def train(self, mode: bool = True) -> NerfactoField:
         """In evaluation the sampler trusts the proposals fully, also where training ended before it did."""
         if not mode:
             self.proposal_sampler.set_anneal(1.0)
@@ -163,6 +269,8 @@ class NerfactoBackbone(NerfactoModel):
     @schedule.setter
     def schedule(self, steps: int) -> None:
         self.proposal_sampler._steps_since_update = steps
+
+    # --- as a model of nerfstudio's -------------------------------------------------------------------------------
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> dict[str, Tensor]:
         losses = super().get_loss_dict(outputs, batch, metrics_dict)

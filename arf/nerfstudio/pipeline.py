@@ -35,8 +35,9 @@ from arf.nerfstudio.stylized import StylizedModelConfig
 from arf.radiance.settings import StylizeSettings
 
 if TYPE_CHECKING:  # this file is read by every ns-* command
-    from arf.radiance.capture.capture import Capture
-    from arf.radiance.paint.stylize import Painter
+    from arf.radiance.capture.views import Capture
+    from arf.radiance.fields.field import Field
+    from arf.radiance.paint.painter import Painter
 
 log = logging.getLogger(__name__)
 COLORS = "colors"  # the one group of parameters
@@ -86,7 +87,7 @@ class ArfPipelineConfig(VanillaPipelineConfig):
         Raises:
             UserError: no run, no style, or settings that make no sense.
         """
-        from arf.radiance.scene import open_run
+        from arf.radiance.opening import open_run
 
         if self.run is None:
             raise UserError("repaint what? Name a run of arf fit with --pipeline.run RUN")
@@ -131,43 +132,45 @@ class ArfPipeline(VanillaPipeline):
                 self._prepare(*opened)
 
     @staticmethod
-    def _open(config: ArfPipelineConfig, device: torch.device) -> tuple[Run, nn.Module, Capture]:
-        """The run, its model and its capture; the configuration learns what they are."""
-        from arf.radiance.paint.stylize import set_color_grid
-        from arf.radiance.scene import capture_config, open_photoreal
+    def _open(config: ArfPipelineConfig, device: torch.device) -> tuple[Run, Field, Capture]:
+        """The run, its field and its capture; the configuration learns what they are."""
+        from arf.nerfstudio.writing import parser_of
+        from arf.radiance.opening import open_photoreal
 
         run = config.fitted()
-        backbone, capture = open_photoreal(run, device)
-        set_color_grid(backbone, capture, config.paint.color_resolution)
+        field, capture = open_photoreal(run, device)
         views = capture.train
-        config.datamanager.dataparser = capture_config(run)
-        config.datamanager.train_num_rays_per_batch = max(h * w for h, w in map(views.size, range(len(views))))
-        config.model.backbone, config.model.drop_weight = backbone.config, config.paint.drop_weight
-        return run, backbone, capture
+        config.datamanager.dataparser = parser_of(run)
+        config.datamanager.train_num_rays_per_batch = max(camera.pixels for camera in views.cameras)
+        config.model.field_values = {"backbone": field.name, **field.values()}
+        config.model.drop_weight = config.paint.drop_weight
+        return run, field, capture
 
-    def _prepare(self, run: Run, backbone: nn.Module, capture: Capture) -> None:
+    def _prepare(self, run: Run, field: Field, capture: Capture) -> None:
         """Trace, re-fit, and give the model its colours."""
-        from arf.jobs.device import free_memory
-        from arf.radiance.operator.cache import ViewCache
-        from arf.radiance.paint.colors import VertexColors
-        from arf.radiance.paint.stylize import Painter
+        from arf.radiance.paint.look import Look
+        from arf.radiance.paint.painted import Painted
+        from arf.radiance.paint.painter import Painter
+        from arf.radiance.paint.stylize import open_cache
         from arf.style import encoder as encoders
 
-        paint, device = self.config.paint, backbone.device
+        paint, device = self.config.paint, field.device
         self.fitted, self.capture = run, capture
         self.styles = [image.read_style(path) for path in self.config.style]
         encoder = encoders.load(paint.encoder, paint.encoder_weights, paint.pooling).to(device)
-        self.painter = painter = Painter(backbone, capture, self.styles, encoder, paint)
-        budget = int(paint.cache_memory * 2**30) or free_memory(device) // 2
-        painter.cache = ViewCache(budget, self.config.output / "cache", device)
+        self.painter = painter = Painter(field, capture.train, self.styles, encoder, paint)
+        painter.cache = open_cache(paint, self.config.output, device)
         weakref.finalize(self, painter.cache.close)  # also when training is interrupted
         with CONSOLE.status("arf: opening the run") as status:
             painter.prepare(lambda what, step, steps, _: status.update(f"arf: {what} {step}/{steps}"))
         painter.theta = nn.Parameter(painter.theta.detach())
-        keys, shape = painter.operators.keys, painter.operators.shape
-        colors = VertexColors(shape, keys, painter.theta.detach(), painter.recolor, painter.background).to(device)
-        colors.theta = painter.theta
-        self.model.backbone, self.model.colors = backbone, colors
+        self.config.model.field_values = {
+            "backbone": field.name,
+            **field.values(),
+        }  # with its grid's resolution
+        look = Look(painter.theta.detach(), painter.background, painter.recolor)
+        self.model.show(Painted(field, look, paint.drop_weight))
+        self.model.colors.theta = painter.theta
 
     # --- what the trainer calls -----------------------------------------------------------------------------------
 
@@ -199,7 +202,7 @@ class ArfPipeline(VanillaPipeline):
             with plain_errors():
                 if step + 1 >= self.painter.steps:
                     raise UserError(f"the checkpoint of step {step} is of a finished run; there is nothing to resume")
-                if not torch.equal(loaded_state["_model.colors.keys"], self.model.colors.keys.cpu()):
+                if loaded_state["_model.colors.theta"].shape != self.model.colors.theta.shape:
                     raise UserError("the checkpoint is of another scene or other settings; resume with the run's own")
             self.first = step + 1
         super().load_pipeline(loaded_state, step)
@@ -222,7 +225,7 @@ class ArfPipeline(VanillaPipeline):
                 self._check_finite(step, trainer)
         if last:  # before the trainer saves its last checkpoint
             with torch.no_grad():
-                self.model.colors.load_state_dict(self.painter.finish().state_dict())
+                self.model.colors.show(self.painter.finish())
             self.finished = trainer.stop_training = True  # a resumed trainer would go on for as many steps again
 
     def _check_finite(self, step: int, trainer: Trainer) -> None:
@@ -245,10 +248,12 @@ class ArfPipeline(VanillaPipeline):
                 viewer.render_statemachines[number].action(RenderAction("rerender", viewer.get_camera_state(client)))
 
     def _write(self, folder: Path) -> None:
-        from arf.radiance.paint.painting import description, finish_painting
+        from arf.radiance.paint.leaving import description, finish_painting
+        from arf.radiance.paint.painted import Painted
 
-        settings = description(self.fitted, list(self.config.style), self.config.paint, self.model.backbone)
-        run = Run.at(folder, self.capture.name, "arf", **settings)
+        field, paint = self.model.scene, self.config.paint
+        run = Run.at(folder, self.capture.name, "arf", **description(self.fitted, [*self.config.style], paint, field))
         final = {name: float(term.detach()) for name, term in self.latest.items()}
         metrics = {"final": {"step": self.painter.steps, **final}}
-        finish_painting(run, self.model, self.capture.train, self.styles, self.painter.steps, metrics)
+        painted = Painted(field, self.model.colors.look(), paint.drop_weight)
+        finish_painting(run, painted, self.capture.train, self.styles, self.painter.steps, metrics)

@@ -9,20 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
-from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig
-from nerfstudio.models.nerfacto import NerfactoModelConfig
 from torch import Tensor
 
 from arf.errors import UserError
-from arf.jobs.files import cannot_read, read_json
-from arf.jobs.runs import INFO
-from arf.nerfstudio.nerfacto import INSTALL_TCNN, NerfactoBackboneConfig, has_tcnn
+from arf.jobs.files import cannot_read
+from arf.jobs.runs import Run
+from arf.nerfstudio.captures import PARSERS, parser_config
+from arf.nerfstudio.nerfacto import INSTALL_TCNN, NerfactoFieldConfig, has_tcnn
 from arf.nerfstudio.plain import CLASS, checked, load_plain
-from arf.radiance.fields.voxel.model import VoxelModelConfig
+from arf.nerfstudio.voxel import VoxelModelConfig
 
-CONFIG, MODELS, FRAME = "config.yml", "nerfstudio_models", "dataparser_transforms.json"
+CONFIG, MODELS = "config.yml", "nerfstudio_models"
+# classes of models as config.yml spells them, now and in arf 0.1
+VOXEL = ("arf.nerfstudio.voxel.VoxelModelConfig", "arf.radiance.voxel_model.VoxelModelConfig")
+NERFACTO = (
+    "nerfstudio.models.nerfacto.NerfactoModelConfig", "arf.nerfstudio.nerfacto.NerfactoFieldConfig",
+    "arf.radiance.nerfacto.NerfactoBackboneConfig",
+)  # fmt: skip
 HASH_GRID = "field.mlp_base.model."  # the first weights of nerfacto; their names tell torch from tinycudann
 
 
@@ -49,12 +53,6 @@ class NerfstudioRun:
     state: dict[str, Tensor]
 
 
-def is_nerfstudio_run(path: str | Path) -> bool:
-    """Whether a directory is a run of nerfstudio's that has a checkpoint, and none of ours."""
-    path = Path(path)
-    return (path / CONFIG).is_file() and not (path / INFO).exists() and _newest_checkpoint(path) is not None
-
-
 def read_nerfstudio_run(path: str | Path) -> NerfstudioRun:
     """Read a run of ns-train: configuration and newest checkpoint.
 
@@ -73,48 +71,16 @@ def read_nerfstudio_run(path: str | Path) -> NerfstudioRun:
     return NerfstudioRun(path, method, scene, step, model, parser, state)
 
 
-def parser_config(values: dict[str, Any], where: str = "the dataparser of the run") -> DataParserConfig:
-    """The dataparser that a run names, from the plain values of `NerfstudioRun.parser`; `where` begins an error.
-
-    Raises:
-        UserError: a dataparser or setting that is unknown here.
-    """
-    from nerfstudio.configs.dataparser_configs import all_dataparsers  # imports every dataparser there is
-
-    if values.get("name") not in all_dataparsers:
-        raise UserError(f"{where} is {values.get('name')!r}, which is not installed here; install its package")
-    kind = type(all_dataparsers[values["name"]])
-    return kind(**checked(kind, {key: value for key, value in values.items() if key != "name"}, where))
+def foreign_fit(path: Path) -> Run:
+    """A run of ns-train as a fit of ours; nothing is written into it."""
+    theirs = read_nerfstudio_run(path)
+    info = {"kind": "fit", "method": theirs.method, "scene": theirs.scene, "finished": True, "settings": None}
+    return Run(path, {**info, "data": theirs.parser["data"], "parser": theirs.parser, "model": theirs.model})
 
 
-def check_frame(path: str | Path, transform: Float[Tensor, "3 4"], scale: float) -> None:
-    """Compare the frame that a dataparser found, x' = scale · (R x + t), with the one the run was trained in.
-
-    Tolerances are in scene units, for means of float32 poses differ a little between machines. A run that did not
-    record its frame passes.
-
-    Raises:
-        UserError: the frames differ: the poses of the capture have changed since.
-    """
-    file = Path(path) / FRAME
-    if not file.exists():
-        return
-    try:
-        recorded = read_json(file)
-        then, size = torch.tensor(recorded["transform"], dtype=torch.float64), float(recorded["scale"])
-        if then.shape != (3, 4):
-            raise ValueError(f"transform of shape {tuple(then.shape)}")
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{file} is damaged ({reason}); restore it, or train again") from error
-    now = transform.double().cpu()
-    turned = torch.allclose(then[:, :3], now[:, :3], rtol=0, atol=1e-4)
-    moved = torch.allclose(size * then[:, 3], scale * now[:, 3], rtol=1e-5, atol=1e-4)
-    if not (turned and moved and abs(scale - size) <= 1e-4 * abs(size)):
-        raise UserError(
-            f"the capture has changed since {path} was trained: its poses give another frame than {file.name} has; "
-            "restore the capture, or train again"
-        )
+def state_of(run: Run) -> dict[str, Tensor]:
+    """The tensors of the field of a run of ns-train."""
+    return read_nerfstudio_run(run.path).state
 
 
 def _get(path: Path, config: Any, *keys: str) -> Any:
@@ -132,11 +98,6 @@ def _last_name(value: Any) -> str:
     return Path(str(value)).name.strip(".") or "unnamed"
 
 
-def _spelled(kind: type) -> str:
-    """A class as config.yml spells it."""
-    return f"{kind.__module__}.{kind.__name__}"
-
-
 def _attributes(node: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in node.items() if not str(key).startswith("_")}
 
@@ -145,25 +106,22 @@ def _model_values(path: Path, config: Any, method: str) -> dict[str, Any]:
     node = _get(path, config, "pipeline", "model")
     _get(path, node, CLASS)
     where, values = f"pipeline.model of {path / CONFIG}", _attributes(node)
-    if node[CLASS] == _spelled(VoxelModelConfig):
+    if node[CLASS] in VOXEL:
         values.pop("prompt", None)
         checked(VoxelModelConfig, values, where)
         return {"backbone": "voxel", **values}
-    if node[CLASS] not in (_spelled(NerfactoModelConfig), _spelled(NerfactoBackboneConfig)):
+    if node[CLASS] not in NERFACTO:
         raise UserError(f"{path} is a run of {method}, which cannot be traced; give a run of nerfacto or of `arf fit`")
     poses = {"mode": _get(path, config, "pipeline", "model", "camera_optimizer", "mode")}
     checked(CameraOptimizerConfig, poses, where)
-    checked(NerfactoBackboneConfig, {key: v for key, v in values.items() if key != "camera_optimizer"}, where)
+    checked(NerfactoFieldConfig, {key: v for key, v in values.items() if key != "camera_optimizer"}, where)
     return {"backbone": "nerfacto", **values, "camera_optimizer": poses}
 
 
 def _parser_values(path: Path, config: Any) -> dict[str, Any]:
-    from nerfstudio.configs.dataparser_configs import all_dataparsers
-
     node = _get(path, config, "pipeline", "datamanager", "dataparser")
     kind, where = str(_get(path, node, CLASS)), f"the dataparser of {path / CONFIG}"
-    name = next((name for name, known in all_dataparsers.items() if _spelled(type(known)) == kind), kind)
-    values = {**_attributes(node), "name": name}
+    values = {**_attributes(node), "name": PARSERS.get(kind, kind)}
     # ns-train copies its --data into the datamanager, whose own goes over the dataparser's
     data = config["pipeline"]["datamanager"].get("data") or config.get("data") or values.get("data")
     parser_config({**values, "data": data}, where)
@@ -222,7 +180,8 @@ def _read_checkpoint(path: Path) -> tuple[int, dict[str, Tensor]]:
         raise damaged
     if all(key.startswith("module.") for key in state):  # trained on several GPUs
         state = {key.removeprefix("module."): v for key, v in state.items()}
-    return step, {key: v for key, v in state.items() if not key.startswith("lpips.")}
+    state = {key.removeprefix("voxel."): v for key, v in state.items() if not key.startswith("lpips.")}
+    return step, state
 
 
 def _implementation(path: Path, state: dict[str, Tensor]) -> str:

@@ -1,29 +1,35 @@
-"""A repainted scene as a nerfstudio model: a backbone's frozen geometry under our vertex colours."""
+"""A repainted scene as a model of nerfstudio's: a field's frozen geometry under a look."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import tyro
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.models.base_model import Model, ModelConfig
 from nerfstudio.viewer.viewer_elements import ViewerCheckbox, ViewerSlider
-from torch import Tensor
+from torch import Tensor, nn
 
-from arf.radiance.fields.trace import trace
-from arf.radiance.fields.voxel.model import VoxelModel, VoxelModelConfig, picture_metrics
+from arf.nerfstudio.metrics import picture_metrics
+from arf.nerfstudio.places import place_of
+from arf.nerfstudio.voxel import VoxelModel
+from arf.radiance.fields import kinds
+from arf.radiance.fields.field import Field
 from arf.radiance.paint.blend import blend, check_strength
-from arf.radiance.paint.colors import VertexColors
+from arf.radiance.paint.look import Look
+from arf.radiance.paint.painted import Painted
+from arf.style.color import Affine
 
 
 @dataclass
 class StylizedModelConfig(ModelConfig):
-    """A stylized scene: the backbone that it was made from, and how much of each ray's weight is not looked up."""
+    """A stylized scene: the field that it was made from, and how much of each ray's weight is not looked up."""
 
     _target: type = field(default_factory=lambda: StylizedModel)
-    backbone: tyro.conf.Suppress[ModelConfig] = field(default_factory=VoxelModelConfig)
-    """The photoreal model, which the run brings."""
+    field_values: tyro.conf.Suppress[dict[str, Any]] = field(default_factory=lambda: {"backbone": "voxel"})
+    """The photoreal field, which the run brings: what `arf.radiance.fields.kinds.build` makes it of."""
     drop_weight: tyro.conf.Suppress[float] = 0.0025
     """Share of each ray's weight, its lightest samples, that is left out."""
     strength: float = 1.0
@@ -34,10 +40,35 @@ class StylizedModelConfig(ModelConfig):
     eval_num_rays_per_chunk: int = 1 << 15
 
 
+class LookModule(nn.Module):
+    """A `Look` whose tensors are a module's, of whatever size a checkpoint has."""
+
+    def __init__(self, look: Look) -> None:
+        super().__init__()
+        for name, tensor in look.tensors().items():
+            self.register_buffer(name, tensor)
+
+    def look(self) -> Look:
+        return Look(self.theta, self.background, Affine(self.matrix.double(), self.bias.double()))
+
+    def show(self, look: Look) -> None:
+        """Take over a look of the same columns."""
+        with torch.no_grad():
+            for name, tensor in look.tensors().items():
+                getattr(self, name).copy_(tensor)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        theta = state_dict.get(prefix + "theta")
+        if theta is not None and theta.shape != self.theta.shape:  # where it is, an optimizer keeps what it holds
+            self.theta = torch.empty_like(theta, device=self.theta.device)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
 class StylizedModel(Model):
     """Renders only, in evaluation mode whatever a trainer says: geometry is frozen, sampled without jitter.
 
     Attributes:
+        scene: the field; it can trace any rays.
         strength, preserve_color: the viewer's controls; without a viewer, their `value` can be set.
 
     Raises:
@@ -45,24 +76,20 @@ class StylizedModel(Model):
     """
 
     config: StylizedModelConfig
+    scene: Field
 
     def populate_modules(self) -> None:
         super().populate_modules()
-        self.backbone = self.config.backbone.setup(
-            scene_box=self.scene_box, num_train_data=self.num_train_data, metadata=self.kwargs.get("metadata")
-        )
-        self.colors = VertexColors.empty()
-        self.backbone.requires_grad_(False)
+        self.scene = kinds.build(self.config.field_values, place_of(self), torch.device("cpu"))
+        self.colors = LookModule(Look(torch.zeros(0, 3), torch.zeros(3), Affine.identity()))
+        self.scene.requires_grad_(False)
         self.strength = ViewerSlider("Style strength", float(check_strength(self.config.strength)), 0.0, 1.0, 0.05)
         self.preserve_color = ViewerCheckbox("Keep the photographs' colours", self.config.preserve_color)
 
-    @classmethod
-    def around(cls, config: StylizedModelConfig, backbone: Model, colors: VertexColors) -> StylizedModel:
-        """A model from its finished parts."""
-        parts = {"scene_box": backbone.scene_box, "num_train_data": backbone.num_train_data}
-        model = cls(config, **parts, metadata=backbone.kwargs.get("metadata")).to(backbone.device)
-        model.backbone, model.colors = backbone, colors.to(backbone.device)
-        return model.eval()
+    def show(self, painted: Painted) -> None:
+        """Take over the parts of a painted scene."""
+        self.scene, self.colors = painted.field, LookModule(painted.look).to(painted.field.device)
+        self.eval()
 
     def train(self, mode: bool = True) -> StylizedModel:
         """Trainers call it at every step; it stays in evaluation mode."""
@@ -70,13 +97,12 @@ class StylizedModel(Model):
 
     @torch.no_grad()
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
-        traced = trace(self.backbone, ray_bundle.origins, ray_bundle.directions, self.config.drop_weight)
-        photoreal = traced.composite(traced.rgb, self.backbone.background)  # [r, 3]
-        stylized = self.colors.render(traced)
+        traced = self.scene.trace_rays((ray_bundle.origins, ray_bundle.directions), self.config.drop_weight)
+        stylized = self.colors.look().render(traced)
         return {
-            "rgb": blend(photoreal, stylized, self.strength.value, self.preserve_color.value).clamp(0, 1),
+            "rgb": blend(traced.color, stylized, self.strength.value, self.preserve_color.value).clamp(0, 1),
             "stylized": stylized.clamp(0, 1),
-            "photoreal": photoreal.clamp(0, 1),
+            "photoreal": traced.color.clamp(0, 1),
             "accumulation": 1 - traced.leftover[:, None],
             "depth": traced.depth[:, None],
         }
@@ -91,6 +117,6 @@ class StylizedModel(Model):
 
     def get_image_metrics_and_images(self, outputs, batch) -> tuple[dict[str, float], dict[str, Tensor]]:
         """Metrics of the PHOTOREAL rendering (a painting has no ground truth), and truth | photoreal | stylized."""
-        metrics, truth = picture_metrics(outputs["photoreal"], batch, self.backbone.background)
+        metrics, truth = picture_metrics(outputs["photoreal"], batch, self.scene.background)
         pictures = torch.cat([truth, outputs["photoreal"], outputs["rgb"]], dim=1)
         return metrics, {"img": pictures, "depth": outputs["depth"]}

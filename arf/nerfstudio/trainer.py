@@ -66,9 +66,8 @@ class ArfTrainerConfig(TrainerConfig):
 
     def _complete(self) -> None:
         """Fill in what follows from the run and the style settings."""
-        from arf.radiance.capture.capture import load_capture
-        from arf.radiance.paint.stylize import FINAL_RATE
-        from arf.radiance.scene import capture_config
+        from arf.radiance.opening import capture_of
+        from arf.radiance.paint.painter import FINAL_RATE
 
         paint, steps = self.pipeline.paint, self.max_num_iterations
         run = self.pipeline.fitted()
@@ -76,7 +75,7 @@ class ArfTrainerConfig(TrainerConfig):
             raise UserError("a scene is repainted on one device: leave --machine.num-devices and num-machines at 1")
         if steps and paint.steps not in (None, steps):
             raise UserError(f"{paint.steps} steps in --pipeline.paint.steps, {steps} in --max-num-iterations: give one")
-        paint.steps = steps or paint.steps or paint.epochs * len(load_capture(capture_config(run)).train)
+        paint.steps = steps or paint.steps or paint.epochs * len(capture_of(run).train)
         paint.device, paint.save_every = self.machine.device_type, self.steps_per_save
         self.max_num_iterations, self.pipeline.output = paint.steps, self.get_base_dir()
         adam, fall_off = PaintAdamConfig(lr=paint.learning_rate), FallOffConfig(steps=paint.steps, final=FINAL_RATE)

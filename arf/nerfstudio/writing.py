@@ -2,27 +2,71 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import yaml
 from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig
-from nerfstudio.models.base_model import Model, ModelConfig
+from nerfstudio.models.base_model import ModelConfig
+from torch import Tensor
 
 from arf.jobs.files import atomic_path, write_json
 from arf.jobs.runs import Run
-from arf.radiance.capture.capture import Capture
+from arf.nerfstudio.captures import parser_config
+from arf.nerfstudio.nerfacto import NerfactoFieldConfig
+from arf.nerfstudio.parser import CaptureDataParserConfig
+from arf.nerfstudio.stylized import StylizedModelConfig
+from arf.nerfstudio.voxel import VoxelModelConfig
+from arf.radiance.asked import capture_config
+from arf.radiance.capture.capture import CaptureConfig
+from arf.radiance.capture.views import Capture
+from arf.radiance.fields.field import Field
+from arf.radiance.paint.painted import Painted
+from arf.radiance.settings import FitSettings
 
 
-def write_nerfstudio_files(
-    run: Run, capture: Capture, parser: DataParserConfig, config: ModelConfig, model: Model
-) -> None:
+def write_fit(run: Run, capture: Capture, config: CaptureConfig, field: Field) -> None:
+    """Beside a fit: what nerfstudio needs to open it as a model of ours."""
+    state = field.state_dict()
+    if field.name == "voxel":
+        model, state = VoxelModelConfig(**field.values()), {f"voxel.{name}": value for name, value in state.items()}
+        state["device_indicator_param"] = torch.empty(0)
+    else:
+        model = NerfactoFieldConfig.of(field.values())
+    _write(run, capture, CaptureDataParserConfig.of(config), model, state)
+
+
+def write_painting(run: Run, capture: Capture, painted: Painted) -> None:
+    """Beside a painting: the same."""
+    values = {"backbone": painted.field.name, **painted.field.values()}
+    state = {f"scene.{name}": value for name, value in painted.field.state_dict().items()}
+    state |= {f"colors.{name}": value for name, value in painted.look.tensors().items()}
+    state["device_indicator_param"] = torch.empty(0)
+    model = StylizedModelConfig(field_values=values, drop_weight=painted.drop)
+    _write(run, capture, parser_of(run), model, state)
+
+
+def parser_of(run: Run) -> DataParserConfig:
+    """The dataparser of the capture that a run was made of."""
+    from arf.jobs.runs import settings_from
+
+    source = run.info["fit"] if run.info["kind"] == "stylize" else run.info
+    if source.get("parser"):
+        return parser_config(source["parser"])
+    settings = source["settings"]
+    settings = settings if isinstance(settings, FitSettings) else settings_from(FitSettings, settings)
+    return CaptureDataParserConfig.of(capture_config(Path(source["data"]), settings))
+
+
+def _write(run: Run, capture: Capture, parser: DataParserConfig, model: ModelConfig, state: dict[str, Tensor]) -> None:
     """Write config.yml, dataparser_transforms.json and nerfstudio_models/step-000000000.ckpt.
 
     config.yml holds Python objects, as nerfstudio wants it; the checkpoint holds tensors and plain numbers only, since
     torch loads nothing else by default.
     """
-    from arf.nerfstudio import config as ns_config  # imports nerfstudio's trainer: not needed to import this file
+    from arf.nerfstudio import config  # imports nerfstudio's trainer: not needed to import this file
 
-    trainer = ns_config.trainer(run.info["method"], config)
+    trainer = config.trainer(run.info["method"], model)
     trainer.output_dir = run.path.parents[2].resolve()
     trainer.experiment_name, trainer.timestamp = run.info["scene"], run.name
     trainer.data = parser.data.resolve()
@@ -34,5 +78,5 @@ def write_nerfstudio_files(
     transform = {"transform": capture.transform.tolist(), "scale": float(capture.scale)}
     write_json(run.path / "dataparser_transforms.json", transform)
     with atomic_path(run.path / "nerfstudio_models" / "step-000000000.ckpt") as temporary:
-        state = {f"_model.{name}": value.cpu() for name, value in model.state_dict().items()}
+        state = {f"_model.{name}": value.cpu() for name, value in state.items()}
         torch.save({"step": 0, "pipeline": state, "optimizers": {}, "schedulers": {}, "scalers": {}}, temporary)

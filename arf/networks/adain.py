@@ -44,12 +44,7 @@ def adain(content: Features, style: Style, region: Float[Tensor, "1 1 h w"] | No
     Args:
         region: weights in [0, 1] of the positions whose statistics count as the content's; all alike when left out.
     """
-    if region is None:
-        mean, deviation = moments(content)
-    else:
-        share = region / region.sum().clamp_min(1e-6)
-        mean = (content * share).sum((2, 3))  # [B, C]
-        deviation = (((content - mean[..., None, None]).square() * share).sum((2, 3)) + 1e-5).sqrt()
+    mean, deviation = moments(content, weight=region)
     scale = style.deviation / deviation  # [B, C]
     shift = style.mean - mean * scale
     return content * scale[..., None, None] + shift[..., None, None]

@@ -17,14 +17,18 @@ class FitSettings:
 
     format: Literal["auto", "nerfstudio", "blender", "colmap", "llff"] = "auto"
     """What the capture is; auto looks at the files in it."""
-    downscale: float = 1.0
-    """How many times smaller than the original photographs to work."""
+    model: int | None = None
+    """Which of several COLMAP models (the N of sparse/N); the largest when left out."""
+    downscale: float | None = None
+    """How many times smaller than the original photographs to work; when left out, as little as brings every long side
+    to at most 1024 pixels."""
     held_out: float = 0.125
     """Share of the views kept for evaluation when the capture has no split of its own."""
     seed: int = 0
     """Seeds the held-out split and every random draw."""
     backbone: Literal["auto", "voxel", "nerfacto"] = "auto"
-    """The kind of field: a voxel grid, quick on a CPU, or nerfstudio's nerfacto; auto takes nerfacto with CUDA."""
+    """The kind of field: a voxel grid, quick on a CPU, or nerfstudio's nerfacto; auto takes nerfacto with CUDA,
+    where nerfstudio is installed."""
     scene: Literal["auto", "bounded", "unbounded", "forward"] = "auto"
     """How space is mapped: a box, everything around the cameras, or the frustum of a forward-facing capture."""
     background: str = "auto"
@@ -59,6 +63,8 @@ class FitSettings:
     """The same for colours."""
     prune_below: float = 0.005
     """Cells that never give a ray this much weight are dropped."""
+    allow_outside: bool = False
+    """Let the capture's files name photographs outside of the capture's folder."""
     device: str = "auto"
     """cpu, cuda, or auto."""
     save_every: int = 200
@@ -67,6 +73,7 @@ class FitSettings:
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
         within(self, 1, inf, "steps", "samples", "rays", "save_every", "downscale")
+        within(self, 0, inf, "model")
         within(self, 4, 24, "hash_size")
         within(self, 1e-9, inf, "learning_rate", "final_learning_rate")
         within(self, 0.1, 4, "step")
@@ -74,9 +81,11 @@ class FitSettings:
         within(self, 2, 1024, "resolutions")
         within(self, 0, 1, "stages")
 
-    def for_kind(self, kind: str, cuda: bool = False) -> FitSettings:
-        """These settings with what was left out filled in for a kind of scene; voxel's figures were found by trial."""
-        backbone = self.backbone if self.backbone != "auto" else "nerfacto" if cuda else "voxel"
+    def for_kind(self, kind: str, nerfacto: bool = False) -> FitSettings:
+        """These settings with what was left out filled in for a kind of scene; voxel's figures were found by trial.
+
+        `nerfacto` says what auto is."""
+        backbone = self.backbone if self.backbone != "auto" else "nerfacto" if nerfacto else "voxel"
         defaults = {**BY_BACKBONE[backbone], **BY_KIND[kind]}
         left_out = {k: v for k, v in defaults.items() if getattr(self, k) in (None, ())}
         return replace(self, backbone=backbone, **left_out)
@@ -185,6 +194,8 @@ class RenderSettings:
     """Also write the camera path as JSON, for ns-render camera-path and nerfstudio's viewer."""
     quality: int = 8
     """Video quality, 1 to 10."""
+    allow_outside: bool = False
+    """Let the capture's files name photographs outside of the capture's folder."""
     device: str = "auto"
     """cpu, cuda, or auto."""
 
@@ -210,6 +221,8 @@ class ExportSettings:
     """How much of the paint shows, 0 (photoreal) to 1."""
     preserve_color: bool = False
     """Keep the photoreal colours: the paint gives brushwork and lightness only."""
+    allow_outside: bool = False
+    """Let the capture's files name photographs outside of the capture's folder."""
     device: str = "auto"
     """cpu, cuda, or auto."""
 

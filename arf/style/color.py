@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 SMALLEST, LARGEST = 1e-8, 1e8  # eigenvalues of a covariance are clamped to this range, as ARF does
+NOISE = 2 / 255  # deviation that 8 bits and a JPEG may leave in a direction of no colour
 LUMA = (0.299, 0.587, 0.114)  # BT.601, the Y of YIQ
 
 Colors = Float[Tensor, "*n 3"]
+Weight = Float[Tensor, "*n"]
 
 
 @dataclass(frozen=True)
@@ -53,34 +55,44 @@ class Moments:
     """Mean and covariance of colours, gathered chunk by chunk in float64 (Chan et al., 1979: no cancellation)."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = 0  # of colours, or the sum of their weights
         self._mean = torch.zeros(3, dtype=torch.float64)
-        self._scatter = torch.zeros(3, 3, dtype=torch.float64)  # sum of (c - mean)(c - mean)ᵀ
+        self._scatter = torch.zeros(3, 3, dtype=torch.float64)  # sum of w (c - mean)(c - mean)ᵀ
 
     @classmethod
-    def of(cls, pictures: Iterable[Colors]) -> Moments:
-        """Moments over all the colours of several pictures or chunks."""
+    def of(cls, pictures: Iterable[Colors | tuple[Colors, Weight | None]]) -> Moments:
+        """Moments over all the colours of several pictures or chunks, each alone or with its weights."""
         moments = cls()
         for picture in pictures:
-            moments.update(picture)
+            moments.update(*picture) if isinstance(picture, tuple) else moments.update(picture)
         return moments
 
-    def update(self, colors: Colors) -> None:
+    def update(self, colors: Colors, weight: Weight | None = None) -> None:
         """Take in more colours [..., 3].
 
+        Args:
+            weight: [...] >= 0, how much each counts; 1 when left out. One that counts 0 may be anything, even NaN.
+
         Raises:
-            ValueError: not [..., 3].
+            ValueError: other shapes, or a weight below 0.
         """
         _check(colors)
         rows = colors.detach().reshape(-1, 3).to("cpu", torch.float64)  # [N, 3]
+        if weight is not None:
+            if weight.shape != colors.shape[:-1] or not bool((weight >= 0).all()):
+                raise ValueError(f"colours {list(colors.shape)} have as many weights >= 0, not {list(weight.shape)}")
+            shares = weight.detach().reshape(-1).to("cpu", torch.float64)  # [N]
+            rows, shares = rows[shares > 0], shares[shares > 0]
         if not len(rows):
             return
-        mean = rows.mean(0)
+        count = len(rows) if weight is None else float(shares.sum())
+        mean = rows.mean(0) if weight is None else shares @ rows / count
         centred = rows - mean
         step = mean - self._mean
-        total = self.count + len(rows)
-        self._scatter += centred.t() @ centred + torch.outer(step, step) * (self.count * len(rows) / total)
-        self._mean += step * (len(rows) / total)
+        total = self.count + count
+        scatter = centred.t() @ (centred if weight is None else shares[:, None] * centred)
+        self._scatter += scatter + torch.outer(step, step) * (self.count * count / total)
+        self._mean += step * (count / total)
         self.count = total
 
     @property
@@ -90,7 +102,7 @@ class Moments:
 
     @property
     def covariance(self) -> Float[Tensor, "3 3"]:
-        """The population's, divided by N."""
+        """The population's, divided by N, or by the sum of the weights."""
         self._check_count()
         return self._scatter / self.count
 
@@ -102,10 +114,14 @@ class Moments:
 def matching(source: Moments, target: Moments) -> Affine:
     """The affine map that gives colours with the source's moments the target's mean and covariance.
 
-    M = Σ_t^½ Σ_s^-½ with symmetric roots, b = μ_t - M μ_s (Zhang et al., ARF, ECCV 2022, sec. 3.3). Exact unless a
-    covariance has eigenvalues outside [1e-8, 1e8], as a grey picture's has.
+    M = Σ_t^½ Σ_s^-½ with symmetric roots, b = μ_t - M μ_s (Zhang et al., ARF, ECCV 2022, sec. 3.3).
+
+    Where we deviate: a direction of colour in which the source deviates by σ less than two levels of 255 (ε) is noise,
+    which would come out as confetti. There 1/σ becomes σ/ε², so that the result deviates by σ_t (σ/ε)²: what is grey
+    stays near grey. No direction is stretched more than σ_t/ε times, σ_t <= √3/2 being the target's largest deviation:
+    110 at the utmost. All else is exact.
     """
-    matrix = _power(target.covariance, 0.5) @ _power(source.covariance, -0.5)
+    matrix = _on_deviations(target.covariance, lambda d: d) @ _on_deviations(source.covariance, _scarcely_stretching)
     return Affine(matrix, target.mean - matrix @ source.mean)
 
 
@@ -150,7 +166,8 @@ def recolored(content: Colors, styles: Sequence[Colors], preserve_color: str) ->
     Color in Neural Artistic Style Transfer, 2016).
 
     "affine" gives every style the content's mean and covariance of colour. "luminance" compares grey pictures, the
-    style's brightness with the content's mean and deviation; the content's chroma is put back at the end.
+    style's brightness with the content's mean and deviation; the content's chroma is put back at the end. A style of
+    one brightness but for noise stays so, as in `matching`.
     """
     if preserve_color == "none":
         return content, list(styles)
@@ -162,15 +179,22 @@ def recolored(content: Colors, styles: Sequence[Colors], preserve_color: str) ->
     for style in styles:
         lightness = luma(style)
         own_deviation, own_mean = torch.std_mean(lightness)
-        matched = (lightness - own_mean) * (deviation / own_deviation.clamp_min(1e-4)) + mean
+        matched = (lightness - own_mean) * (deviation * _scarcely_stretching(own_deviation)) + mean
         greys.append(matched.clamp(0, 1)[..., None].expand_as(style).contiguous())
     return grey[..., None].expand_as(content).contiguous(), greys
 
 
-def _power(covariance: Float[Tensor, "3 3"], exponent: float) -> Float[Tensor, "3 3"]:
-    """Symmetric power of a covariance, in float64, its eigenvalues clamped."""
+def _on_deviations(
+    covariance: Float[Tensor, "3 3"], function: Callable[[Float[Tensor, " 3"]], Float[Tensor, " 3"]]
+) -> Float[Tensor, "3 3"]:
+    """A covariance's symmetric root, in float64, with a function of the deviations along its axes in their place."""
     values, vectors = torch.linalg.eigh(covariance.double())
-    return vectors @ torch.diag(values.clamp(SMALLEST, LARGEST) ** exponent) @ vectors.t()
+    return vectors @ torch.diag(function(values.clamp(SMALLEST, LARGEST).sqrt())) @ vectors.t()
+
+
+def _scarcely_stretching(deviation: Tensor) -> Tensor:
+    """1/σ, what brings a deviation to 1; below that of noise σ/ε², which falls to 0 and meets it there."""
+    return torch.minimum(1 / deviation.clamp_min(1e-12), deviation / NOISE**2)
 
 
 def _check(colors: Tensor) -> None:

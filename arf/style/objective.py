@@ -15,6 +15,7 @@ from arf.style.losses import FeatureBank, gram, gram_loss, knn_loss
 
 StyleLoss = Literal["nnfm", "gram", "knn"]
 Features = list[Float[Tensor, "1 c h w"]]
+Weights = Sequence[Float[Tensor, "1 1 h w"] | Float[Tensor, "h w"] | None]  # of positions, one for each block
 
 
 class StyleObjective:
@@ -74,14 +75,20 @@ class StyleObjective:
             found = self.encoder(planes, self.taps)
         return [torch.cat([found[tap].float() for tap in block], 1) for block in self.blocks]
 
-    def __call__(self, features: Features) -> Float[Tensor, ""]:
-        """The style loss of a picture's `features`."""
+    def __call__(self, features: Features, weights: Weights | None = None) -> Float[Tensor, ""]:
+        """The style loss of a picture's `features`.
+
+        Args:
+            weights: how much each position of a block counts, >= 0 (see `arf.style.losses.shrink_weight`).
+        """
+        weights = weights if weights is not None else [None] * len(features)
         if self.loss == "gram":
-            parts = [gram_loss(f, target, "positions") for f, target in zip(features, self.targets, strict=True)]
+            parts = [gram_loss(f, t, "positions", w) for f, t, w in zip(features, self.targets, weights, strict=True)]
             return sum(parts) / len(parts)
         total = features[0].new_zeros(())
-        for weight, banks in zip(self.weights, self.banks, strict=True):
-            if weight > 0:
-                parts = [knn_loss(f, bank, self.neighbours) for f, bank in zip(features, banks, strict=True)]
-                total = total + weight * sum(parts) / len(parts)
+        for share, banks in zip(self.weights, self.banks, strict=True):
+            if share > 0:
+                blocks = zip(features, banks, weights, strict=True)
+                parts = [knn_loss(f, bank, self.neighbours, w) for f, bank, w in blocks]
+                total = total + share * sum(parts) / len(parts)
         return total

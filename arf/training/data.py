@@ -125,9 +125,17 @@ def stream(
     kept = {"persistent_workers": True, "prefetch_factor": 4, "worker_init_fn": _leave_interrupts} if workers else {}
     for stacked in DataLoader(samples, batch_sampler=numbers, num_workers=workers, collate_fn=_stack, **kept):
         if not stacked.pictures:
-            last = stacked.broken[-1]
-            raise UserError(f"{TRIES} pictures in a row cannot be read, {last} the last; look at the folder")
+            raise UserError(f"{TRIES} pictures in a row cannot be read; {_why(stacked.broken[-1])}")
         yield stacked
+
+
+def _why(broken: str) -> str:
+    """Why a picture cannot be read: whether the whole folder needs a package, say."""
+    try:
+        image.read(broken)
+    except UserError as error:
+        return f"of the last: {error}"
+    return f"{broken} is the last; look at the folder"
 
 
 def _leave_interrupts(worker: int) -> None:

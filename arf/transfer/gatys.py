@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from arf.errors import UserError
 from arf.media import image
 from arf.radiance.settings import check_weights
 from arf.style import color
 from arf.style.encoder import Encoder
-from arf.style.losses import total_variation
+from arf.style.losses import shrink_weight, total_variation
 from arf.transfer.engine.network import check_layers, open_encoder, tile_side
 from arf.transfer.engine.objective import Objective, Planes
 from arf.transfer.engine.optimize import (
@@ -135,11 +134,8 @@ def _style_terms(
         return [GramTerm(mixed, layer_weights, settings.style_strength)]
     terms = []
     for i, (gram, weight, mask) in enumerate(zip(grams, weights, masks, strict=True)):
-        regions = {}
-        for tap in settings.layers:
-            shape = [side // encoder.stride(tap) for side in size]
-            plane = mask.to(encoder.mean.device)[None, None]
-            regions[tap] = functional.interpolate(plane, shape, mode="area")[0, 0]
+        plane = mask.to(encoder.mean.device)
+        regions = {t: shrink_weight(plane, tuple(s // encoder.stride(t) for s in size)) for t in settings.layers}
         strength = settings.style_strength * weight * len(weights) / sum(weights)
         terms.append(GramTerm(gram, layer_weights, strength, regions, f"style {i + 1}"))
     return terms

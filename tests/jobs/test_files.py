@@ -138,6 +138,41 @@ def test_unreadable_paths_are_told_apart(tmp_path):
     assert cannot_read(tmp_path / "full", "picture") is None
 
 
+def test_only_regular_files_are_opened(tmp_path):
+    """J25: a named pipe without a writer would be waited for, for ever; /dev/zero never ends."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    opened = f"""
+import signal
+signal.alarm(20)
+from arf.errors import UserError
+from arf.jobs.files import cannot_read, read_json
+from arf.media.signature import is_video
+for path in ({str(tmp_path / "pipe")!r}, {str(tmp_path / "link")!r}, "/dev/zero"):
+    print(cannot_read(path, "picture"))
+    assert not is_video(path)
+    try:
+        read_json(path)
+    except UserError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", opened], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6
+    assert all("is a pipe, a device or a socket; name a" in line for line in lines)
+
+
+def test_a_name_with_a_nul_is_no_files_name(tmp_path):
+    name = str(tmp_path / "a\0b.png")
+    assert "NUL; name a picture" in str(cannot_read(name, "picture"))
+    for write in (check_writable, lambda path: write_json(path, 1)):
+        with pytest.raises(UserError, match="NUL; name a file") as caught:
+            write(name)
+        assert "\0" not in str(caught.value)
+    with pytest.raises(UserError, match="NUL"):
+        read_json(name)
+
+
 def test_what_can_be_written_is_left_as_it_was(tmp_path):
     (tmp_path / "a.txt").write_text("kept")
     check_writable(tmp_path / "a.txt")

@@ -4,12 +4,14 @@ import struct
 import zlib
 
 import numpy as np
+import profiles
 import pytest
 import torch
 from PIL import Image
 
 from arf.errors import UserError
 from arf.media import image
+from arf.media.decode import _readers
 
 
 def png(path, values: np.ndarray, color_type: int) -> None:
@@ -122,6 +124,37 @@ def test_cmyk_becomes_rgb(tmp_path):
     assert close(image.read(tmp_path / "a.jpg"), torch.tensor([1.0, 0, 0]).expand(16, 16, 3), 0.02)
 
 
+def test_a_display_p3_photograph_comes_in_srgb_upright_and_on_white(tmp_path):
+    """C19. A half transparent P3 red beside a blue, stored sideways; P3 red is outside sRGB, so it is pure there."""
+    values = np.array([[[255, 0, 0, 51]], [[0, 0, 255, 255]]], np.uint8)  # [2, 1, 4]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    profile = profiles.rgb_profile(profiles.P3)
+    Image.fromarray(values).save(tmp_path / "a.png", icc_profile=profile, exif=exif)
+    wanted = torch.tensor([[[0.0, 0, 1], [1, 0.8, 0.8]]])
+    assert close(image.read(tmp_path / "a.png"), wanted, 1.5 / 255)
+    Image.new("RGB", (640, 480), (200, 90, 60)).save(tmp_path / "a.jpg", icc_profile=profile, quality=95)
+    matrix = np.linalg.inv(profiles.to_xyz(profiles.SRGB)) @ profiles.to_xyz(profiles.P3)
+    light = matrix @ ((np.array([200, 90, 60]) / 255 + 0.055) / 1.055) ** 2.4
+    wanted = torch.tensor(1.055 * light ** (1 / 2.4) - 0.055).float().expand(120, 160, 3)
+    assert close(image.read(tmp_path / "a.jpg", short_side=100), wanted, 2.5 / 255)
+
+
+def test_heic_photographs_are_read(tmp_path):
+    """C21. Their decoder turns them upright; they are not turned twice."""
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    values = np.zeros((32, 64, 3), np.uint8)
+    values[:, :32] = (220, 40, 30)
+    photograph = Image.fromarray(values)
+    photograph.getexif()[0x0112] = 6
+    photograph.save(tmp_path / "a.heic", quality=95)
+    found = image.read(tmp_path / "a.heic")
+    assert found.shape == (64, 32, 3)
+    assert close(found[4:28, 4:28], torch.tensor([220, 40, 30]).div(255).expand(24, 24, 3), 4 / 255)
+    assert found[36:60].max() < 4 / 255
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_exif_rotation_is_applied(tmp_path, orientation):
     upright = (ramp(16, 24) * 255).round().to(torch.uint8).numpy()
@@ -150,8 +183,11 @@ def test_pictures_without_an_agreed_white_are_refused(tmp_path):
         image.read(tmp_path / "i.tif")
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tif", "bmp", "webp"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tif", "bmp", "webp", "avif", "heic"])
 def test_files_cut_short_are_refused(tmp_path, suffix):
+    readers = _readers()
+    if (suffix == "heic" and "HEIF" not in readers) or (suffix == "avif" and "AVIF" not in readers):
+        pytest.skip(f"{suffix} cannot be read here")
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / f"whole.{suffix}")
     data = (tmp_path / f"whole.{suffix}").read_bytes()
@@ -319,13 +355,22 @@ def test_real_pictures_are_read(assets):
         assert 0.8 < picture.max() <= 1
 
 
-def test_pictures_are_found_in_folders(tmp_path):
-    for name in ("b.png", "a.JPG", "sub/c.jpeg", "notes.txt", ".hidden.png"):
+def test_pictures_are_found_in_folders(tmp_path, caplog):
+    """J14: of every kind that can be read; what is a picture of another kind is counted and named."""
+    names = ("b.png", "a.JPG", "sub/c.jpeg", "d.webp", "e.TIF", "f.bmp", "g.heic", "notes.txt", ".hidden.png")
+    for name in names:
         path = tmp_path / "all" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    (tmp_path / "all" / "folder.png").mkdir()
     found = [str(p.relative_to(tmp_path / "all")) for p in image.pictures_in(tmp_path / "all")]
-    assert found == ["a.JPG", "b.png", "sub/c.jpeg"]
+    assert found == ["a.JPG", "b.png", "d.webp", "e.TIF", "f.bmp", "g.heic", "sub/c.jpeg"]
+    assert not caplog.records
+    for name in ("1.gif", "2.CR2", "3.svg", "4.dng"):
+        (tmp_path / "all" / name).touch()
+    assert len(image.pictures_in(tmp_path / "all")) == 7
+    (line,) = caplog.messages
+    assert line.startswith(f"{tmp_path / 'all'}: 4 pictures are left out (1.gif, 2.CR2, 3.svg, …)")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty holds no picture \(\.png, "):
         image.pictures_in(tmp_path / "empty")

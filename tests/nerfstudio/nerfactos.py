@@ -31,8 +31,8 @@ def small_nerfacto(seed: int = 0, **options: object) -> NerfactoBackbone:
     config = NerfactoBackboneConfig.of({**SMALL, **options})
     model = config.setup(scene_box=SceneBox(aabb=BOX), num_train_data=3)
     with torch.no_grad():
-        for table in [model.field.mlp_base.model[0], *(network.encoding for network in model.proposal_networks)]:
+        for table in [model.voxels.mlp_base.model[0], *(network.encoding for network in model.proposal_networks)]:
             table.hash_table.normal_(std=2)
-        model.field.mlp_head.layers[-1].weight.mul_(20)
-        model.field.embedding_appearance.embedding.weight.normal_()
+        model.voxels.mlp_head.layers[-1].weight.mul_(20)
+        model.voxels.embedding_appearance.embedding.weight.normal_()
     return model.eval()

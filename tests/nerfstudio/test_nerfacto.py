@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from arf.radiance.fields.backbones import config_of, nerfacto_config, plain
+from arf.radiance.fields.trace import trace
 from nerfactos import SMALL, small_nerfacto
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from nerfstudio.cameras.rays import RayBundle
@@ -20,14 +22,12 @@ from arf.errors import UserError
 from arf.jobs.runs import Run
 from arf.nerfstudio import nerfacto
 from arf.nerfstudio.nerfacto import NerfactoBackbone, NerfactoBackboneConfig
-from arf.radiance.capture.capture import Views
-from arf.radiance.fields.backbones import config_of, nerfacto_config, plain
-from arf.radiance.fields.trace import trace
+from arf.radiance.capture.views import Views
 from arf.radiance.fields.voxel.grid import linear_index
-from arf.radiance.fit.fit import fit
+from arf.radiance.fit.loop import fit
+from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.operator.matrix import build
 from arf.radiance.paint.stylize import stylize
-from arf.radiance.scene import open_photoreal, open_stylized
 from arf.radiance.settings import FitSettings
 
 CPU = torch.device("cpu")
@@ -221,7 +221,7 @@ def test_it_is_repainted_like_any_backbone(fitted_nerfacto, paintings, tmp_path)
     settings = replace(STYLIZE, steps=4, color_resolution=20)
     run = stylize(fitted_nerfacto, paintings[:1], settings, tmp_path)
     assert run.info["model"]["color_resolution"] == 20
-    model, capture = open_stylized(run, CPU)
+    model, capture = open_painted(run, CPU)
     origins, directions = capture.train.rays(2)
     outputs = model(RayBundle(origins, directions, torch.ones(len(origins), 1)))
     assert model.colors.cells == model.backbone.color_shape == (20, 20, 14)

@@ -31,8 +31,8 @@ from arf.nerfstudio.methods import arf_stylized
 from arf.nerfstudio.pipeline import ArfPipeline, PaintSettings
 from arf.nerfstudio.trainer import ArfTrainerConfig
 from arf.nerfstudio.viewing import stop_viewer
+from arf.radiance.opening import open_painted, open_photoreal, open_run
 from arf.radiance.paint.stylize import Painter, stylize
-from arf.radiance.scene import open_photoreal, open_run, open_stylized
 
 CPU = torch.device("cpu")
 PAINT = PaintSettings(**{**dataclasses.asdict(STYLIZE), "save_every": 100, "device": "auto"})
@@ -110,7 +110,7 @@ def test_a_run_of_plain_ns_train_nerfacto_is_repainted_too(no_cache, paintings, 
     assert_same_model(ours, theirs)
     assert theirs.info["fit"] == ours.info["fit"]
     pipeline = eval_setup(theirs.path / "config.yml")[1]
-    model, capture = open_stylized(theirs, CPU)
+    model, capture = open_painted(theirs, CPU)
     camera = capture.held_out.cameras[0:1]
     shown, wanted = pipeline.model.get_outputs_for_camera(camera), model.get_outputs_for_camera(camera)
     assert torch.equal(shown["rgb"], wanted["rgb"])
@@ -128,7 +128,7 @@ def test_the_run_says_what_arf_stylize_says(trained, stylized):
 
 
 def test_colours_moved_and_only_colours(trained, fitted):
-    model, capture = open_stylized(trained, CPU)
+    model, capture = open_painted(trained, CPU)
     photoreal, _ = open_photoreal(fitted, CPU)
     painted = model.get_outputs_for_camera(capture.held_out.cameras[0:1])
     assert float((painted["rgb"] - painted["photoreal"]).abs().mean()) > 0.05
@@ -163,7 +163,7 @@ def test_nerfstudios_tools_take_the_run(trained, tmp_path, monkeypatch):
     metrics = ns_eval(trained, tmp_path)
     assert metrics["psnr"] > 14  # of its photoreal side
     frames = ns_render(trained, tmp_path)
-    model, capture = open_stylized(trained, CPU)
+    model, capture = open_painted(trained, CPU)
     for k, frame in enumerate(frames):
         wanted = model.get_outputs_for_camera(capture.held_out.cameras[k : k + 1])["rgb"]
         torch.testing.assert_close(frame, wanted, rtol=0, atol=1 / 255)
@@ -176,10 +176,10 @@ def test_nerfstudios_tools_take_the_run(trained, tmp_path, monkeypatch):
 
 def test_nerfstudio_opens_the_run_without_tracing_or_the_fit(trained, monkeypatch):
     monkeypatch.setattr(Painter, "prepare", lambda *_: pytest.fail("traced to look at a finished run"))
-    monkeypatch.setattr("arf.radiance.scene.open_photoreal", lambda *_: pytest.fail("opened the fit"))
+    monkeypatch.setattr("arf.radiance.opening.open_photoreal", lambda *_: pytest.fail("opened the fit"))
     _, pipeline, checkpoint, step = eval_setup(trained.path / "config.yml")
     assert (checkpoint.parent, step) == (trained.path / "nerfstudio_models", 29)
-    ours, capture = open_stylized(trained, CPU)
+    ours, capture = open_painted(trained, CPU)
     camera = capture.held_out.cameras[0:1]
     theirs, wanted = pipeline.model.get_outputs_for_camera(camera), ours.get_outputs_for_camera(camera)
     for name, picture in wanted.items():
@@ -343,6 +343,6 @@ def test_the_viewer_ends_with_the_final_colours(fitted, paintings, tmp_path):
         client.set("Resume Training", True)
         thread.join()
         assert trainer.training_state == "completed"
-        final = shown(open_stylized(Run.open(trainer.base_dir), CPU)[0], pose_of(trainer))
+        final = shown(open_painted(Run.open(trainer.base_dir), CPU)[0], pose_of(trainer))
         assert not close(first, final)
         client.picture(lambda p: close(p, final))  # without a move of the camera

@@ -13,6 +13,8 @@ import imageio
 import pytest
 import torch
 import yaml
+from arf.radiance.fields.backbones import nerfacto_config
+from arf.radiance.fields.voxel.model import VoxelModel
 from encoders import tiny_encoder
 from nerfstudio.scripts.render import RenderInterpolated
 from test_viewing import SIZE, close, shown
@@ -24,11 +26,9 @@ from arf.media import image
 from arf.nerfstudio.nerfacto import NerfactoBackboneConfig
 from arf.nerfstudio.stylized import StylizedModel
 from arf.radiance.capture.capture import CaptureDataParserConfig
-from arf.radiance.fields.backbones import nerfacto_config
-from arf.radiance.fields.voxel.model import VoxelModel
-from arf.radiance.fit.fit import evaluate, fit
+from arf.radiance.fit.loop import evaluate, fit
+from arf.radiance.opening import open_painted, open_photoreal, open_run
 from arf.radiance.paint.stylize import stylize
-from arf.radiance.scene import open_photoreal, open_run, open_stylized
 from arf.radiance.settings import FitSettings
 
 CPU = torch.device("cpu")
@@ -47,7 +47,7 @@ def opened_by_nerfstudio(run: Run):
 def test_eval_setup_opens_the_run_and_renders_our_pixels(kind, request):
     run = request.getfixturevalue(kind)
     pipeline = opened_by_nerfstudio(run)
-    ours, capture = (open_photoreal if kind == "fitted" else open_stylized)(run, CPU)
+    ours, capture = (open_photoreal if kind == "fitted" else open_painted)(run, CPU)
     assert isinstance(pipeline.model, VoxelModel if kind == "fitted" else StylizedModel)
     assert not pipeline.model.training
     cameras = capture.held_out.cameras
@@ -100,7 +100,7 @@ def run(request) -> Run:
 
 def ours(run: Run):
     """The run as our own commands open it."""
-    return (open_stylized if run.info["kind"] == "stylize" else open_photoreal)(run, CPU)
+    return (open_painted if run.info["kind"] == "stylize" else open_photoreal)(run, CPU)
 
 
 @pytest.mark.parametrize("run", RUNS, indirect=True)
@@ -154,7 +154,7 @@ def test_ns_export_writes_points_on_surfaces_in_the_models_colours(run, tmp_path
 
 
 def test_ns_export_leaves_out_empty_space(stylized):
-    model, capture = open_stylized(stylized, CPU)
+    model, capture = open_painted(stylized, CPU)
     outputs = model.get_outputs_for_camera(capture.train.cameras[0:1])
     rgba = model.get_rgba_image(outputs)
     assert torch.equal(rgba[..., :3], outputs["rgb"])
@@ -241,8 +241,8 @@ def test_ns_train_goes_coarse_to_fine_and_its_checkpoint_opens(room, tmp_path):
 
     _, pipeline, _, step = eval_setup(run / "config.yml")
     assert step == 29
-    assert pipeline.model.field.grid.shape == (24, 24, 16)
-    assert len(pipeline.model.field.grid.cells) < 24 * 24 * 16
+    assert pipeline.model.voxels.grid.shape == (24, 24, 16)
+    assert len(pipeline.model.voxels.grid.cells) < 24 * 24 * 16
     assert pipeline.get_average_eval_image_metrics()["psnr"] > 14
     ours, capture = open_photoreal(open_run(run, "fit"), CPU)
     assert evaluate(ours, capture.held_out)["psnr"] > 14

@@ -29,7 +29,7 @@ from websockets.asyncio.client import connect
 from arf import cli
 from arf.errors import UserError
 from arf.nerfstudio.viewing import check_port, start_viewer, stop_viewer
-from arf.radiance.scene import open_photoreal, open_stylized
+from arf.radiance.opening import open_painted, open_photoreal
 
 CPU = torch.device("cpu")
 SIZE = 64  # of the pictures here, once a client has asked for it
@@ -73,7 +73,7 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def test_a_client_sees_the_scene_and_its_controls_repaint_it(bare, stylized):
-    model, capture = open_stylized(stylized, CPU)
+    model, capture = open_painted(stylized, CPU)
     pose = capture.held_out.cameras.camera_to_worlds[0]
     painted, photoreal = shown(model, pose), shown(model, pose, "photoreal")
     kept = photoreal + (painted - photoreal) @ torch.tensor([[0.299], [0.587], [0.114]])

@@ -23,7 +23,7 @@ from arf.media import image
 from arf.nerfstudio.viewing import stop_viewer
 from arf.radiance.capture.capture import load_capture
 from arf.radiance.film.paths import CameraPath, to_json
-from arf.radiance.scene import capture_config
+from arf.radiance.opening import capture_config
 
 
 def give_ffmpeg(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

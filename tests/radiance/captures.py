@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from arf.radiance.capture.capture import Capture, CaptureDataParserConfig, Views, load_capture
+from arf.radiance.capture.capture import CaptureConfig, load_capture
 from arf.radiance.capture.poses import look_at, to_square
+from arf.radiance.capture.views import Capture, Views
 
 WIDTH, HEIGHT, FOCAL = 24, 16, 20.0
 
@@ -73,12 +74,16 @@ def write_llff(root: Path, poses: Tensor, folder: str = "images", shrink: int = 
     return root
 
 
-def load(data: Path, **options: object) -> Capture:
-    return load_capture(CaptureDataParserConfig(data=data, **options))
+def load(data: Path, **options: Any) -> Capture:
+    return load_capture(CaptureConfig(data=data, **options))
 
 
-def original_poses(capture: Capture, views: Views) -> torch.Tensor:
-    """Undo x' = scale · T x by hand."""
-    poses = views.cameras.camera_to_worlds.clone()
+def names(views: Views) -> list[str]:
+    return [path.name for path in views.files]
+
+
+def original_poses(capture: Capture, views: Views) -> Tensor:
+    """Undo x' = scale · T x by hand: float64 [n, 3, 4]."""
+    poses = views.cameras.poses.double()
     poses[:, :, 3] /= capture.scale
     return (torch.linalg.inv(to_square(capture.transform)) @ to_square(poses))[:, :3]

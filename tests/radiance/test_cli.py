@@ -93,7 +93,7 @@ def test_ctrl_c_is_130(monkeypatch, room, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("arf.radiance.fit.fit.fit", interrupted)
+    monkeypatch.setattr("arf.radiance.fit.loop.fit", interrupted)
     code, _, err = run(capsys, "fit", room)
     assert code == 130
     assert "--resume" in err

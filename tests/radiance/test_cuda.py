@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from arf.radiance.fields.trace import Trace, trace
 from encoders import tiny_encoder
 from nerfactos import small_nerfacto
 from tiny import FIT, STYLIZE
 from voxels import around, ball_model
 
 from arf.media import image
-from arf.radiance.capture.capture import Views
-from arf.radiance.fields.trace import Trace, trace
+from arf.radiance.capture.views import Views
 from arf.radiance.film.render import render
-from arf.radiance.fit.fit import fit
+from arf.radiance.fit.loop import fit
+from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.operator.deferred import DeferredSet
 from arf.radiance.operator.matrix import build, compact
-from arf.radiance.operator.operators import OperatorSet
+from arf.radiance.operator.views import OperatorSet
 from arf.radiance.paint.stylize import Painter, stylize
-from arf.radiance.scene import open_photoreal, open_stylized
 from arf.radiance.settings import RenderSettings
 
 pytestmark = pytest.mark.cuda
@@ -163,7 +163,7 @@ def test_stylize_and_render(fitted, paintings, tmp_path, options):
     curve = [row["nnfm"] for row in run.curves()]
     assert curve[-1] < curve[0]
     for device in (GPU, CPU):
-        model, _ = open_stylized(run, device)
+        model, _ = open_painted(run, device)
         assert model.colors.theta.device.type == device.type
         assert model.colors.theta.isfinite().all()
     settings = RenderSettings(path="orbit", frames=2, width=32, height=24, compare=True)

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import torch
-from nerfstudio.cameras.cameras import Cameras
-from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.poses import look_at
-from arf.radiance.fields.voxel.field import DENSITY_UNIT, RAW_PER_VALUE
+from arf.radiance.capture.views import Views
+from arf.radiance.fields.rays.space import Space
+from arf.radiance.fields.voxel.field import VoxelConfig, VoxelField
 from arf.radiance.fields.voxel.march import step_length
-from arf.radiance.fields.voxel.model import VoxelModel, VoxelModelConfig
+from arf.radiance.fields.voxel.table import DENSITY_UNIT, RAW_PER_VALUE
 
 BOX = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 0.5]])
 
 
 def ball_model(
     resolution: int = 16, background: str = "0.2,0.5,0.9", kind: str = "bounded", seed: int = 0, **options: object
-) -> VoxelModel:
+) -> VoxelField:
     """Two soft coloured balls: density and colours vary from vertex to vertex, cells far from them are pruned."""
-    config = VoxelModelConfig(resolutions=(resolution,), stages=(), background=background, **options)
-    metadata = {"kind": kind, "space_box": BOX if kind == "bounded" else None}
-    model = config.setup(scene_box=SceneBox(aabb=BOX), num_train_data=1, metadata=metadata)
-    grid = model.field.grid
+    config = VoxelConfig(resolutions=(resolution,), stages=(), background=background, **options)
+    model = VoxelField(config, Space(kind, BOX if kind == "bounded" else None))
+    grid = model.voxels.grid
     place = grid.vertices / torch.tensor(grid.shape)
     away = torch.minimum((place - torch.tensor([0.4, 0.45, 0.5])).norm(dim=1) - 0.22, (place - 0.7).norm(dim=1) - 0.12)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         noise = torch.randn(len(place), generator=generator)
-        model.field.table[:, 0] = (-away * 6).clamp(-0.8, 0.35) + 0.02 * noise
-        model.field.table[:, 1:] = torch.rand(len(place), 3, generator=generator)
-    near = (model.field.table[:, 0] > -0.7)[grid.corners.long()].any(1)
-    model.field.prune(grid.cells[near])
-    model.seen = torch.zeros(len(model.field.grid.cells))
+        model.voxels.table[:, 0] = (-away * 6).clamp(-0.8, 0.35) + 0.02 * noise
+        model.voxels.table[:, 1:] = torch.rand(len(place), 3, generator=generator)
+    near = (model.voxels.table[:, 0] > -0.7)[grid.corners.long()].any(1)
+    model.voxels.prune(grid.cells[near])
+    model.seen = torch.zeros(len(model.voxels.grid.cells))
     return model.eval()
 
 
@@ -42,19 +42,23 @@ def around(count: int, width: int = 20, height: int = 14) -> Cameras:
     angle = torch.arange(count) * (2 * torch.pi / count) + 0.3
     position = torch.stack([2.2 * angle.cos(), 2.2 * angle.sin(), 0.6 + 0.1 * angle.sin()], 1)
     poses = look_at(position, torch.tensor([0.0, 0.0, -0.2]), torch.tensor([0.0, 0.0, 1.0]))
-    size = {"width": width, "height": height, "fx": 18.0, "fy": 18.0, "cx": width / 2, "cy": height / 2}
-    return Cameras(camera_to_worlds=poses, **size)
+    return Cameras.of(poses, 18.0, 18.0, width / 2, height / 2, width, height)
 
 
-def dense_table(model: VoxelModel, table: Tensor) -> tuple[Tensor, Tensor]:
+def views_around(count: int, width: int = 20, height: int = 14) -> Views:
+    """The same as views without photographs."""
+    return Views(around(count, width, height), [])
+
+
+def dense_table(model: VoxelField, table: Tensor) -> tuple[Tensor, Tensor]:
     """A vertex table on the dense grid [X+1, Y+1, Z+1, c], differentiable, and the mask of existing cells."""
-    grid = model.field.grid
+    grid = model.voxels.grid
     dense = table.new_zeros(*(n + 1 for n in grid.shape), table.shape[1])
     return dense.index_put(tuple(grid.vertices.long().T), table), grid.occupancy()
 
 
 def dense_render(
-    model: VoxelModel,
+    model: VoxelField,
     origins: Tensor,
     directions: Tensor,
     table: Tensor | None = None,
@@ -65,13 +69,15 @@ def dense_render(
     Returns:
         picture [R, 3], weights [R, K], leftover [R], depth of the samples [R, K].
     """
-    field, space = model.field, model.field.space
+    field, space = model.voxels, model.voxels.space
     table = (field.table if table is None else table).double()
     background = model.background if background is None else background
     dense, occupied = dense_table(model, table)
     shape = torch.tensor(field.grid.shape)
     length = step_length(space, field.grid.shape, field.step)
-    count = int(space.length() / length) + 1
+    ahead = space.start(origins, directions)
+    origins = origins + ahead * directions
+    count = int(space.length() * max(1.0, float(origins.abs().max())) / length) + 1
     arc = ((torch.arange(count) + 0.5) * length)[None].expand(len(origins), -1)
     depth = space.depth(arc, space.entry(origins, directions), origins, directions)
     scaled = space.warp(origins[:, None] + depth[..., None] * directions[:, None]) * shape  # [R, K, 3]
@@ -95,4 +101,4 @@ def dense_render(
         weights = weights + torch.nn.functional.one_hot(last, count) * (leftover * some)[:, None]
         leftover = torch.where(some, torch.zeros_like(leftover), leftover)
     picture = (weights[..., None] * values[..., 1:]).sum(1) + leftover[:, None] * background.double()
-    return picture, weights, leftover, depth
+    return picture, weights, leftover, depth + ahead

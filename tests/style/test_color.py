@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -54,6 +55,40 @@ def test_moments_do_not_cancel_far_from_zero():
     assert close(moments.covariance, torch.cov(spread.t(), correction=0), 1e-9)
 
 
+def test_weighted_moments_are_numpys():
+    """Weights as NumPy's aweights, in chunks, some with and some without."""
+    everything, generator = colors(600), torch.Generator().manual_seed(1)
+    weight = torch.rand(600, generator=generator, dtype=torch.float64) * (torch.arange(600) % 3 > 0)
+    weight[400:] = 1
+    moments = color.Moments.of(
+        [(everything[:250].view(5, 50, 3), weight[:250].view(5, 50)), (everything[250:400], weight[250:400])]
+    )
+    moments.update(everything[400:])
+    assert moments.count == pytest.approx(float(weight.sum()), rel=1e-12)
+    assert close(moments.mean, torch.from_numpy(np.average(everything, axis=0, weights=weight)))
+    wanted = np.cov(everything.numpy().T, aweights=weight.numpy(), ddof=0)
+    assert close(moments.covariance, torch.from_numpy(wanted))
+
+
+def test_what_weighs_nothing_is_in_no_moment():
+    """C16: as if dropped, even where it is no number; and alone it is no colour at all."""
+    picture = torch.rand(6, 7, 3)
+    mask = torch.rand(6, 7, generator=torch.Generator().manual_seed(2)) > 0.4
+    hidden = picture.masked_fill(~mask[..., None], float("nan"))
+    moments, dropped = color.Moments.of([(hidden, mask.float())]), color.Moments.of([picture[mask]])
+    assert moments.count == dropped.count == int(mask.sum())
+    assert close(moments.mean, dropped.mean)
+    assert close(moments.covariance, dropped.covariance)
+    everywhere, plain = color.Moments.of([(picture, torch.ones(6, 7))]), color.Moments.of([(picture, None)])
+    assert close(everywhere.covariance, plain.covariance)
+    assert torch.equal(plain.covariance, color.Moments.of([picture]).covariance)
+    with pytest.raises(ValueError, match="no colours"):
+        _ = color.Moments.of([(picture, torch.zeros(6, 7))]).mean
+    for weight in (torch.ones(7, 6), torch.ones(6, 7, 1), torch.full((6, 7), -1.0), torch.full((6, 7), float("nan"))):
+        with pytest.raises(ValueError, match=r"colours \[6, 7, 3\] have as many weights >= 0"):
+            color.Moments().update(picture, weight)
+
+
 def test_no_colours_have_no_moments():
     with pytest.raises(ValueError, match="no colours"):
         _ = color.Moments().mean
@@ -95,6 +130,72 @@ def test_grey_and_constant_pictures_stay_finite_and_get_the_targets_mean(flat):
     matched = color.matching(color.Moments.of([source]), color.Moments.of([target])).apply(source)
     assert torch.isfinite(matched).all()
     assert close(matched.mean(0), target.mean(0), 1e-3)
+
+
+COLORFUL = color.Moments.of([torch.rand(4000, 3, generator=torch.Generator().manual_seed(9)) ** 2])
+
+
+def noisy_grey(deviation: float = 0.2) -> torch.Tensor:
+    """A grey picture as a JPEG has it: a level of chroma more or less, [64, 64, 3] float64."""
+    generator = torch.Generator().manual_seed(4)
+    grey = torch.randn(64, 64, 1, generator=generator, dtype=torch.float64) * deviation + 0.5
+    return grey + torch.randint(-1, 2, (64, 64, 3), generator=generator) / 255
+
+
+def chroma(picture: torch.Tensor) -> torch.Tensor:
+    """What is left of colours [..., 3] beside the line through them that explains most; in levels of 255."""
+    rows = picture.reshape(-1, 3).double()
+    rows = rows - rows.mean(0)
+    axis = torch.linalg.eigh(rows.t() @ rows).eigenvectors[:, 2]
+    return (rows - (rows @ axis)[:, None] * axis).norm(dim=1) * 255
+
+
+def test_grey_with_a_level_of_noise_does_not_become_confetti():
+    """C17: the noise was amplified to the full chroma of the style, 106 levels here and up to 280."""
+    source = noisy_grey()
+    found = color.matching(color.Moments.of([source]), COLORFUL)
+    assert torch.linalg.matrix_norm(found.matrix, 2) < 25
+    result = found.apply(source)
+    assert float(chroma(source).max()) == pytest.approx(1.6, abs=0.2)
+    assert float(chroma(result).square().mean().sqrt()) < 20
+    assert float(chroma(result).max()) < 35
+    assert close(result.reshape(-1, 3).mean(0), COLORFUL.mean, 1e-9)
+    assert torch.linalg.eigvalsh(torch.cov(result.reshape(-1, 3).t()))[2] > 0.05  # light and dark do take its colours
+
+
+def test_exactly_grey_stays_on_a_line():
+    grey = noisy_grey()[..., :1].expand(64, 64, 3)
+    found = color.matching(color.Moments.of([grey]), COLORFUL)
+    assert float(chroma(found.apply(grey)).max()) < 1e-9
+    assert torch.linalg.matrix_norm(found.matrix, 2) < 3
+    found.inverse()  # can still be undone
+    flat = color.matching(color.Moments.of([torch.full((9, 9, 3), 0.4)]), COLORFUL)
+    assert torch.linalg.matrix_norm(flat.matrix, 2) < 3
+
+
+@pytest.mark.parametrize("levels", [0.0, 0.3, 1.0, 1.9, 2.1, 30.0])
+def test_no_direction_is_stretched_more_than_the_bound(levels):
+    """The largest gain is where the deviation is that of noise; the utmost that colours can deviate by is √3/2."""
+    ends = torch.tensor([[0.0, 0, 0], [1, 1, 1]], dtype=torch.float64)
+    source = 0.5 + levels / 255 * torch.cat([torch.eye(3), -torch.eye(3)]).double() * 3**0.5  # levels in all directions
+    gain = torch.linalg.matrix_norm(color.matching(color.Moments.of([source]), color.Moments.of([ends])).matrix, 2)
+    wanted = 3**0.5 / 2 * 255 * (1 / levels if levels > 2 else max(levels, 255e-4) / 4)
+    assert gain.item() == pytest.approx(wanted, rel=1e-6)
+    assert gain < 110.5
+
+
+def test_a_grey_style_makes_grey():
+    style = color.Moments.of([noisy_grey()[..., :1].expand(64, 64, 3)])
+    result = color.matching(color.Moments.of([colors()]), style).apply(colors())
+    assert float(chroma(result).max()) < 0.5
+
+
+def test_a_near_grey_style_that_takes_a_photographs_colours_stays_near_grey():
+    content = torch.rand(32, 32, 3, generator=torch.Generator().manual_seed(9)) ** 2
+    result = color.recolor(noisy_grey().float(), color.Moments.of([content]))
+    assert float(chroma(result).square().mean().sqrt()) < 20
+    _, (lightness,) = color.recolored(content, [noisy_grey(0.0).float()], "luminance")
+    assert lightness.std() < 0.2 * color.luma(content).std()  # its noise had all of the content's contrast
 
 
 def test_composition_is_application_in_turn():

@@ -297,3 +297,126 @@ def test_total_variation_of_one_step_by_hand():
     assert losses.total_variation(x, 1.0, "sum").item() == pytest.approx(1.0, rel=1e-3)
     with pytest.raises(ValueError, match="beta must be positive"):
         losses.total_variation(x, 0.0)
+
+
+# Weights
+
+
+def weights(height: int = 4, width: int = 6, seed: int = 40) -> torch.Tensor:
+    """A third of them 0."""
+    w = torch.rand(height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return w * (torch.arange(height * width).view(height, width) % 3 > 0)
+
+
+STYLE = losses.FeatureBank(features(height=3, width=7, seed=41))
+GRAM = losses.gram(features(seed=42), "elements")[0]
+WEIGHTED = {
+    "nnfm": lambda f, w: losses.nnfm_loss(f, STYLE, w),
+    "knn": lambda f, w: losses.knn_loss(f, STYLE, 3, w),
+    "gram": lambda f, w: losses.gram_loss(f, GRAM, "elements", w),
+    "content": lambda f, w: losses.content_loss(f, features(seed=43), w),
+    "moments": lambda f, w: sum(m.square().sum() for m in losses.moments(f, weight=w)),
+    "tv": lambda f, w: losses.total_variation(f, weight=w),
+    "tv 1": lambda f, w: losses.total_variation(f, 1.0, weight=w),
+    "tv sum": lambda f, w: losses.total_variation(f, 3.0, "sum", weight=w),
+}
+
+
+@pytest.mark.parametrize("loss", WEIGHTED.values(), ids=WEIGHTED)
+def test_weights_of_one_change_nothing(loss):
+    f = features(seed=44).requires_grad_()
+    plain, weighted = loss(f, None), loss(f, torch.ones(4, 6, dtype=torch.float64))
+    assert weighted.item() == pytest.approx(plain.item(), rel=1e-6)
+    pulled = [torch.autograd.grad(value, f)[0] for value in (plain, weighted)]
+    torch.testing.assert_close(*pulled, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("loss", WEIGHTED.values(), ids=WEIGHTED)
+def test_what_weighs_nothing_gets_no_gradient_and_does_not_matter(loss):
+    w = weights()
+    f = features(seed=45).requires_grad_()
+    value = loss(f, w)
+    (gradient,) = torch.autograd.grad(value, f)
+    assert torch.equal(gradient[..., w == 0], torch.zeros_like(gradient[..., w == 0]))
+    assert (gradient[..., w > 0].abs().amax((0, 1)) > 0).float().mean() > 0.7
+    other = torch.where(w > 0, f.detach(), 100 * features(seed=46))
+    torch.testing.assert_close(loss(other, w), value.detach(), rtol=1e-9, atol=0)
+    nothing = loss(f, torch.zeros(4, 6, dtype=torch.float64))
+    assert torch.isfinite(nothing)
+    assert torch.equal(torch.autograd.grad(nothing, f)[0], torch.zeros_like(f))
+
+
+@pytest.mark.parametrize("loss", WEIGHTED.values(), ids=WEIGHTED)
+def test_weighted_gradcheck_and_shapes_of_weights(loss):
+    f, w = features(seed=47).requires_grad_(), weights()
+    assert torch.autograd.gradcheck(lambda x: loss(x, w), f)
+    assert torch.equal(loss(f, w), loss(f, w[None, None]))
+    with pytest.raises((ValueError, RuntimeError)):
+        loss(f, w.t())
+
+
+@pytest.mark.parametrize("loss", [WEIGHTED[name] for name in ("nnfm", "knn", "gram", "moments")])
+def test_weights_of_0_and_1_choose_positions(loss):
+    """As if the others were not there."""
+    f, chosen = features(seed=48), weights() > 0
+    kept = f[0][:, chosen]  # [C, N]
+    torch.testing.assert_close(loss(f, chosen.double()), loss(kept, None), rtol=1e-12, atol=0)
+    torch.testing.assert_close(loss(f[0].flatten(1), chosen.double().flatten()), loss(kept, None), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_weighted_nearest_neighbours_by_loops(k):
+    f, w = features(seed=49), weights()
+    columns, style = f[0].flatten(1), features(height=3, width=7, seed=41)[0].flatten(1)
+    parts = [float(w.flatten()[i]) * nearest_by_loops(columns[:, i : i + 1], style, k) for i in range(24)]
+    assert losses.knn_loss(f, STYLE, k, w).item() == pytest.approx(sum(parts) / float(w.sum()), rel=1e-12)
+
+
+def test_weighted_gram_and_content_by_loops():
+    f, c, w = features(3, seed=50, batch=2), features(3, seed=51, batch=2), weights()
+    places = [(y, x) for y in range(4) for x in range(6)]
+    found = losses.gram(f, "positions", w)
+    for b in range(2):
+        for i in range(3):
+            for j in range(3):
+                wanted = sum(float(w[y, x] * f[b, i, y, x] * f[b, j, y, x]) for y, x in places) / float(w.sum())
+                assert found[b, i, j].item() == pytest.approx(wanted, rel=1e-12)
+    torch.testing.assert_close(losses.gram(f, "elements", w), found / 3)
+    total = sum(float(w[y, x]) * float((f - c)[b, i, y, x]) ** 2 for b in range(2) for i in range(3) for y, x in places)
+    assert losses.content_loss(f, c, w).item() == pytest.approx(total / (6 * float(w.sum())), rel=1e-12)
+    own = torch.stack([w, w.flip(0)])[:, None]  # each picture of a batch its own
+    apart = [losses.gram(f[b : b + 1], "positions", own[b, 0])[0] for b in range(2)]
+    torch.testing.assert_close(losses.gram(f, "positions", own), torch.stack(apart))
+
+
+@pytest.mark.parametrize("beta", [1.0, 2.0, 3.0])
+def test_weighted_total_variation_by_loops(beta):
+    """Between two pixels that count, and no others."""
+    x, w = features(3, 4, 6, batch=2, seed=52), (weights() > 0).double()
+    total = 0.0
+    for plane in x.flatten(0, 1):
+        for i in range(4):
+            for j in range(6):
+                dx = float(plane[i, j + 1] - plane[i, j]) if j + 1 < 6 and w[i, j] and w[i, j + 1] else 0.0
+                dy = float(plane[i + 1, j] - plane[i, j]) if i + 1 < 4 and w[i, j] and w[i + 1, j] else 0.0
+                total += (dx**2 + dy**2) ** (beta / 2)
+    assert losses.total_variation(x, beta, "sum", w).item() == pytest.approx(total, rel=1e-3 if beta < 2 else 1e-12)
+    mean = losses.total_variation(x, beta, weight=w)
+    assert mean.item() == pytest.approx(total / (6 * float(w.sum())), rel=1e-3 if beta < 2 else 1e-12)
+
+
+def test_total_variation_does_not_see_the_edge_of_a_mask():
+    """A subject of one colour on a background of noise, masked out: nothing varies."""
+    x, w = torch.rand(1, 3, 8, 8), torch.zeros(8, 8)
+    x[..., 2:6, 3:7], w[2:6, 3:7] = 0.4, 1
+    assert losses.total_variation(x, weight=w).item() == 0
+    assert losses.total_variation(x, 1.0, weight=w).item() == 0
+
+
+def test_a_shrunk_weight_is_the_mean_over_what_a_position_covers():
+    w = torch.rand(8, 12)
+    found = losses.shrink_weight(w, (2, 3))
+    assert found.shape == (2, 3)
+    torch.testing.assert_close(found, w.view(2, 4, 3, 4).mean((1, 3)))
+    assert torch.equal(losses.shrink_weight(torch.ones(33, 41), (8, 10)), torch.ones(8, 10))
+    assert float(losses.shrink_weight((torch.arange(9) > 3).float().expand(9, 9), (9, 3))[0, 0]) == 0

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from arf.errors import UserError
+from arf.style.losses import shrink_weight
 from arf.style.objective import StyleObjective
 
 TAPS = ("relu3_1", "relu2_1", "relu3_3")  # two blocks, out of order
@@ -82,6 +83,34 @@ def test_gram_aims_at_the_weighted_mean_of_the_styles_grams():
         target = 0.25 * first.T @ first / len(first) + 0.75 * second.T @ second / len(second)
         parts.append((ours.T @ ours / len(ours) - target).square().mean())
     torch.testing.assert_close(objective(objective.features(image)), sum(parts) / 2, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("loss", "k"), [("nnfm", 1), ("knn", 4), ("gram", 1)])
+def test_weights_choose_the_positions_that_count(loss, k):
+    """The objective of a picture half of which counts, written out over that half; no gradient beyond it."""
+    objective = StyleObjective(ENCODER, TAPS, STYLES[:2], (1.0, 3.0), loss, k)
+    features = [f.detach().requires_grad_() for f in objective.features(picture(0))]
+    mask = torch.zeros(32, 40)
+    mask[:, :20] = 1
+    weights = [shrink_weight(mask, f.shape[2:]) for f in features]
+    found = objective(features, weights)
+    for f, gradient in zip(features, torch.autograd.grad(found, features), strict=True):
+        half = f.shape[3] // 2
+        assert torch.equal(gradient[..., half:], torch.zeros_like(gradient[..., half:]))
+        assert (gradient[..., :half] != 0).any()
+    left = [f[..., : f.shape[3] // 2] for f in features]
+    torch.testing.assert_close(found, objective(left), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(objective(features, [w[None, None] for w in weights]), found, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("loss", ["nnfm", "knn", "gram"])
+def test_weights_of_one_and_none_are_the_plain_objective(loss):
+    objective = StyleObjective(ENCODER, TAPS, STYLES[:2], loss=loss, neighbours=2)
+    features = objective.features(picture(0))
+    plain = objective(features)
+    assert torch.equal(objective(features, [None, None]), plain)
+    ones = [torch.ones(f.shape[2:]) for f in features]
+    assert objective(features, ones).item() == pytest.approx(plain.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("loss", ["nnfm", "knn", "gram"])

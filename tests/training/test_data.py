@@ -88,6 +88,14 @@ def test_broken_files_are_named_and_replaced(folder):
         next(stream(Samples([source(folder)], 16, 0), 0, 1, 1, workers=1))
 
 
+def test_the_reason_of_the_last_is_said(folder):
+    """J14: a folder whose pictures need a package, say."""
+    for path in folder.glob("*.png"):
+        path.write_bytes(b"\0\0\0\x18ftypisom")
+    with pytest.raises(UserError, match=r"cannot be read; of the last: .*\.png is a video; arf video paints videos"):
+        next(stream(Samples([source(folder)], 16, 0), 0, 1, 1))
+
+
 def test_sources_are_drawn_independently(folder):
     batch = next(stream(Samples([source(folder), source(folder)], 16, 0), 0, 1, 40))
     one, other = (levels([type(batch)([pictures], [])]) for pictures in batch.pictures)

@@ -1,45 +1,51 @@
-"""Captures: photographs with known cameras, validated and split, the same for our commands and for nerfstudio's.
-
-`CaptureDataParserConfig` is a nerfstudio dataparser; `load_capture` returns what it parses as two sets of `Views`.
-"""
+"""The door: photographs with known cameras in any format, validated, split, undistorted into pinhole views."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-import logging
-import warnings
-from dataclasses import dataclass, field, replace
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from nerfstudio.cameras.cameras import Cameras
-from nerfstudio.data.dataparsers.base_dataparser import DataParser, DataParserConfig, DataparserOutputs
-from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 
 from arf.errors import UserError
-from arf.radiance.capture.formats import Kind, Reading, detect, read
-from arf.radiance.capture.pictures import match_pictures, read_picture, resize_cameras
-from arf.radiance.fields.voxel.space import forward_box
+from arf.media.signature import is_video
+from arf.radiance.capture.cameras import Camera, Cameras
+from arf.radiance.capture.colmap import LOOKED_FOR, find_models, read_colmap
+from arf.radiance.capture.files import Finder, picture_files, picture_folders
+from arf.radiance.capture.lens import Pinhole
+from arf.radiance.capture.llff import POSES, read_llff
+from arf.radiance.capture.photographs import Source
+from arf.radiance.capture.shots import Kind, Reading, Shot, settle
+from arf.radiance.capture.transforms import read_blender, read_nerfstudio
+from arf.radiance.capture.views import Capture, Views
 
-log = logging.getLogger(__name__)
-RAYS = 1 << 15  # of a view that are cast at once: nerfstudio takes 340 bytes for each
+Format = Literal["nerfstudio", "blender", "colmap", "llff"]
+KNOWN = f"transforms.json, transforms_train.json, {POSES}, a COLMAP model in {LOOKED_FOR}"
+WAY_OUT = "let COLMAP or ns-process-data find the cameras, and give arf fit the folder that it makes"
 
 
-@dataclass
-class CaptureDataParserConfig(DataParserConfig):
-    """A capture in any format that arf knows, recognised from its folder."""
+@dataclass(frozen=True)
+class CaptureConfig:
+    """How a capture is to be read."""
 
-    _target: type = field(default_factory=lambda: CaptureDataParser)
-    data: Path = Path()
+    data: Path
     """Folder of the capture, or its transforms.json."""
     format: Literal["auto", "nerfstudio", "blender", "colmap", "llff"] = "auto"
     """What the folder is; auto looks at the files in it."""
-    downscale: float = 1.0
-    """How many times smaller than the original photographs to work. Where only images_N exist, at least N."""
+    model: int | None = None
+    """Which of several COLMAP models, by the number of its folder; the one with the most photographs unless given."""
+    downscale: float | None = None
+    """How many times smaller than the original photographs to work; as little as leaves no side above 1,024 pixels
+    unless given. Where only images_N exist, at least N."""
     held_out: float = 0.125
     """Share of the views kept for evaluation when the capture has no split of its own; at least one view."""
     seed: int = 0
@@ -48,118 +54,66 @@ class CaptureDataParserConfig(DataParserConfig):
     """Colour in [0, 1] behind transparent pictures."""
     scene: Literal["auto", "bounded", "unbounded", "forward"] = "auto"
     """How space is mapped; auto follows the format and the cameras."""
+    allow_outside: bool = False
+    """Whether the capture's files may name pictures outside of its folder."""
 
 
-class CaptureDataParser(DataParser):
-    """Parses once; `train` is one set of views, `val` and `test` are both the held-out one.
-
-    `DataparserOutputs.metadata`, which nerfstudio hands to the model, holds `kind` ("bounded", "unbounded", "forward"),
-    `bounds` ((near, far) or None) and `space_box`, the box of the `Space` that the kind asks for.
-    """
-
-    config: CaptureDataParserConfig
-
-    def __init__(self, config: CaptureDataParserConfig) -> None:
-        super().__init__(config)
-        self._parsed: tuple[DataparserOutputs, DataparserOutputs] | None = None
-
-    def _generate_dataparser_outputs(self, split: str = "train", **_: object) -> DataparserOutputs:
-        if split not in ("train", "val", "test"):
-            raise ValueError(f"a split is train, val or test, not {split!r}")
-        if self._parsed is None:
-            self._parsed = _parse(self.config)
-        return self._parsed[0 if split == "train" else 1]
-
-
-@dataclass
-class Views:
-    """Photographs with their cameras, in one order. Nothing is held in memory: `image` reads the file each time."""
-
-    cameras: Cameras
-    filenames: list[Path]
-    background: tuple[float, float, float] = (1.0, 1.0, 1.0)
-
-    def __len__(self) -> int:
-        return len(self.filenames)
-
-    def size(self, i: int) -> tuple[int, int]:
-        """(height, width) of view i in pixels."""
-        return int(self.cameras.height[i]), int(self.cameras.width[i])
-
-    def image(self, i: int) -> Float[Tensor, "h w 3"]:
-        """The photograph of view i at its camera's size, RGB in [0, 1], lens distortion untouched.
-
-        Raises:
-            UserError: the file has gone, or is corrupt or cut short.
-        """
-        height, width = self.size(i)
-        return torch.from_numpy(read_picture(self.filenames[i], width, height, self.background)).float() / 255
-
-    def rays(self, i: int, rows: slice = slice(None)) -> tuple[Float[Tensor, "r 3"], Float[Tensor, "r 3"]]:
-        """Origins and unit directions through the pixel centres of view i, row by row, lens distortion undone.
-
-        `rows` chooses some rows of the picture; only their rays are cast.
-        """
-        camera, (height, width) = self.cameras[i : i + 1], self.size(i)
-        pixels = (torch.arange(height)[rows, None] * width + torch.arange(width)).flatten()  # [r]
-        parts = []
-        with warnings.catch_warnings():  # nerfstudio 1.1.5 indexes with lists, which recent torch deprecates
-            warnings.filterwarnings("ignore", message="Using a non-tuple sequence")
-            for pixel in pixels.split(RAYS):
-                coords = torch.stack([pixel // width, pixel % width], 1) + 0.5  # [r, 2] centres
-                bundle = camera.generate_rays(camera_indices=0, coords=coords)
-                parts.append((bundle.origins.clone(), bundle.directions.clone()))  # parts of much larger tensors
-        origins, directions = zip(*parts, strict=True)
-        return torch.cat(origins), torch.cat(directions)
-
-
-@dataclass
-class Capture:
-    """A capture in its parser frame: x_parser = scale · (transform[:, :3] x_world + transform[:, 3]).
-
-    `scene_box` bounds what a bounded capture shows, and what the frusta of a forward one cover between `bounds`; for an
-    unbounded capture it is the cube around the cameras, and the scene goes on outside. `bounds` are the nearest and
-    farthest depth of a forward-facing capture in parser units.
-    """
-
-    name: str
-    root: Path
-    train: Views
-    held_out: Views
-    kind: Kind
-    scene_box: Float[Tensor, "2 3"]
-    bounds: tuple[float, float] | None
-    transform: Float[Tensor, "3 4"]
-    scale: float
-    metadata: dict[str, object]
-
-
-def load_capture(config: DataParserConfig) -> Capture:
+def load_capture(config: CaptureConfig) -> Capture:
     """Read and validate a capture. Pictures are opened for their headers only.
-
-    Args:
-        config: ours, or another of nerfstudio's dataparsers, whose captures count as unbounded.
 
     Raises:
         UserError: no such capture, an unknown format, a damaged file, fewer than two photographs, a pose that is no
-            rigid motion, or a picture that is not of its camera's size.
+            rigid motion, cameras that are all in one place, a lens that no camera has, or a picture that is not of its
+            camera's size or lies outside of the capture.
     """
-    parser = config.setup()
-    train, held_out = parser.get_dataparser_outputs("train"), parser.get_dataparser_outputs("test")
-    root = config.data if config.data.is_dir() else config.data.parent
-    background = (1.0, 1.0, 1.0) if train.alpha_color is None else tuple(train.alpha_color.tolist())
+    _check(config)
+    data = config.data
+    root = data if data.is_dir() else data.parent
+    reading = _read(config, root)
+    settled = settle(reading.shots, config.downscale, data)
+    if len(settled) < 2:
+        raise UserError(f"{data} has one photograph; a radiance field needs at least two views")
+    _check_places(settled, data)
+    train, held_out = _split(settled, config)
+    kind = reading.kind if config.scene == "auto" else config.scene
+    views = [_views(part, reading, config.background) for part in (train, held_out)]
+    transform, scale = reading.world
     return Capture(
         name=root.resolve().name,
         root=root,
-        train=Views(train.cameras, train.image_filenames, background),
-        held_out=Views(held_out.cameras, held_out.image_filenames, background),
-        kind=train.metadata.get("kind", "unbounded"),
-        scene_box=train.scene_box.aabb,
-        bounds=train.metadata.get("bounds"),
-        transform=train.dataparser_transform,
-        scale=train.dataparser_scale,
-        metadata=train.metadata,
+        train=views[0],
+        held_out=views[1],
+        kind=kind,
+        scene_box=reading.scene_box,
+        space_box=_space_box(kind, views[0].cameras, reading),
+        bounds=reading.bounds,
+        transform=transform,
+        scale=scale,
+        fingerprint=_fingerprint([*train, *held_out], len(train), root),
     )
+
+
+def detect(data: Path) -> Format:
+    """The format of a capture folder or of a transforms.json.
+
+    Raises:
+        UserError: no such capture, or of no known format.
+    """
+    if not data.is_dir():
+        if data.suffix == ".json":
+            return "blender" if data.name == "transforms_train.json" else "nerfstudio"
+        if os.path.isfile(data) and is_video(data):
+            raise UserError(f"{data} is a video without cameras; {WAY_OUT}")
+        raise UserError(f"{data} is no capture; name its folder or its transforms.json")
+    named = {"transforms.json": "nerfstudio", "transforms_train.json": "blender", POSES: "llff"}
+    for name, fmt in named.items():
+        if (data / name).exists():
+            return fmt
+    if find_models(data):
+        return "colmap"
+    if picture_files(data) or picture_folders(data):
+        raise UserError(f"{data} holds photographs without cameras; {WAY_OUT} (looked for {KNOWN})")
+    raise UserError(f"{data} is of no known format; looked for {KNOWN}")
 
 
 def split_views(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
@@ -174,86 +128,95 @@ def split_views(count: int, share: float, seed: int) -> tuple[list[int], list[in
     return [i for i in range(count) if i not in held_out], held_out
 
 
-def _parse(config: CaptureDataParserConfig) -> tuple[DataparserOutputs, DataparserOutputs]:
-    """Training and held-out outputs: pictures present, sizes checked, cameras at the working size."""
-    _check(config)
-    reading = read(config.data, detect(config.data) if config.format == "auto" else config.format, config.downscale)
-    train, held_out = _drop_missing(reading, config.data)
-    if reading.train.mask_filenames:
-        log.warning("%s: its masks are ignored; every pixel of every photograph is used", config.data)
-    total = len(train.image_filenames) + (len(held_out.image_filenames) if held_out else 0)
-    if total < 2:
-        raise UserError(f"{config.data} has one photograph; a radiance field needs at least two views")
-    if held_out is None or not held_out.image_filenames:
-        train_indices, held_out_indices = split_views(total, config.held_out, config.seed)
-        train, held_out = _select(train, train_indices), _select(train, held_out_indices)
-    if not train.image_filenames:
-        raise UserError(f"{config.data}: no training photograph exists; restore the pictures or the training split")
-    for part in (train, held_out):
-        _finish(part, reading, config)
-    kind = reading.kind if config.scene == "auto" else config.scene
-    box = _space_box(kind, train, reading.bounds)
-    for part in (train, held_out):
-        part.metadata = {"kind": kind, "bounds": reading.bounds, "space_box": box}
-    return train, held_out
+Settled = tuple[Shot, Source, Pinhole]
 
 
-def _space_box(kind: Kind, outputs: DataparserOutputs, bounds: tuple[float, float] | None) -> Tensor:
-    """The box that the field's space is made of: the scene box, or the frustum of all views together."""
-    if kind != "forward":
-        return outputs.scene_box.aabb
-    if bounds is None:
-        raise UserError(
-            "a forward-facing scene needs depth bounds, which only LLFF captures have; try --scene unbounded"
-        )
-    views = Views(outputs.cameras, outputs.image_filenames)
-    corners = [[r[[0, views.size(i)[1] - 1, -views.size(i)[1], -1]] for r in views.rays(i)] for i in range(len(views))]
-    origins, directions = (torch.cat(part) for part in zip(*corners, strict=True))
-    return forward_box(origins, directions, 0.9 * bounds[0])
+def _read(config: CaptureConfig, root: Path) -> Reading:
+    data, finder = config.data, Finder(root, config.allow_outside)
+    fmt = detect(data) if config.format == "auto" else config.format
+    if fmt == "nerfstudio":
+        return read_nerfstudio(data if data.is_file() else root / "transforms.json", finder)
+    if fmt == "blender":
+        return read_blender(root, finder)
+    return read_llff(root) if fmt == "llff" else read_colmap(root, finder, config.model)
 
 
-def _check(config: CaptureDataParserConfig) -> None:
-    if not config.data.exists():
+def _check(config: CaptureConfig) -> None:
+    if not os.path.exists(config.data):
         raise UserError(f"no capture at {config.data}: there is no such file or folder")
-    if not 1 <= config.downscale < float("inf"):
+    if config.downscale is not None and not 1 <= config.downscale < math.inf:
         raise UserError(f"downscale is {config.downscale:g}; it must be 1 or more")
     if not 0 < config.held_out < 1:
         raise UserError(f"held_out is {config.held_out:g}; it is a share of the views, between 0 and 1")
+    if config.seed < 0:
+        raise UserError(f"seed is {config.seed}; it must be 0 or more")
     if not all(0 <= c <= 1 for c in config.background):
         raise UserError(f"background is {config.background}; its three numbers must lie in [0, 1]")
 
 
-def _drop_missing(reading: Reading, data: Path) -> tuple[DataparserOutputs, DataparserOutputs | None]:
-    """The reading without the frames whose picture does not exist; one warning counts them."""
-    parts = [reading.train, reading.held_out] if reading.held_out else [reading.train]
-    files = [path for part in parts for path in part.image_filenames]
-    missing = [path for path in files if not path.is_file()]
-    if len(missing) == len(files):
-        raise UserError(f"{data}: none of its {len(files)} photographs exists (first {files[0]}); restore them")
-    if missing:
-        message = "%s: skipping %d of %d frames without a picture, first %s"
-        log.warning(message, data, len(missing), len(files), missing[0])
-    kept = [_select(p, [i for i, path in enumerate(p.image_filenames) if path.is_file()]) for p in parts]
-    return kept[0], kept[1] if reading.held_out else None
+def _check_places(settled: list[Settled], data: Path) -> None:
+    positions = np.stack([shot.pose[:, 3] for shot, *_ in settled])  # [n, 3]
+    if np.ptp(positions, axis=0).max() <= 1e-12 * np.abs(positions).max():
+        raise UserError(
+            f"{data}: all {len(settled)} cameras are in one place, which shows no depth; photograph from several places"
+        )
 
 
-def _select(outputs: DataparserOutputs, indices: list[int]) -> DataparserOutputs:
-    """The views of the given indices. Masks and depths, which arf does not use, are left behind with the metadata."""
-    return replace(
-        outputs,
-        image_filenames=[outputs.image_filenames[i] for i in indices],
-        cameras=outputs.cameras[torch.tensor(indices, dtype=torch.long)],
-        mask_filenames=None,
-        metadata={},
-    )
+def _split(settled: list[Settled], config: CaptureConfig) -> tuple[list[Settled], list[Settled]]:
+    """Training and held-out photographs: as the capture says, or else as `split_views` does."""
+    train = [found for found in settled if not found[0].held_out]
+    held_out = [found for found in settled if found[0].held_out]
+    if not train:
+        raise UserError(f"{config.data}: no training photograph exists; restore the pictures or the training split")
+    if held_out:
+        return train, held_out
+    parts = split_views(len(settled), config.held_out, config.seed)
+    return tuple([settled[i] for i in part] for part in parts)
 
 
-def _finish(outputs: DataparserOutputs, reading: Reading, config: CaptureDataParserConfig) -> None:
-    """Check every picture against its camera, then bring the cameras to the working size, in place."""
-    cameras = outputs.cameras
-    match_pictures(cameras, outputs.image_filenames)
-    shrink = max(1.0, config.downscale / reading.factor)
-    sizes = torch.cat([cameras.width, cameras.height], dim=1)
-    resize_cameras(cameras, (sizes / shrink).round().long().clamp_min(1))
-    outputs.alpha_color = torch.tensor(config.background)
-    outputs.scene_box = SceneBox(aabb=outputs.scene_box.aabb.float())
+def _views(settled: list[Settled], reading: Reading, background: Sequence[float]) -> Views:
+    shots, sources, pinholes = zip(*settled, strict=True)
+    poses = reading.placement(torch.from_numpy(np.stack([shot.pose for shot in shots])))  # float64 [n, 3, 4]
+    return Views(Cameras.of(poses, *zip(*pinholes, strict=True)), list(sources), tuple(background))
+
+
+def _space_box(kind: Kind, cameras: Cameras, reading: Reading) -> Float[Tensor, "2 3"]:
+    """The box that the field's space is made of: the scene box, or the frustum of all views together."""
+    if kind != "forward":
+        return reading.scene_box
+    if reading.bounds is None:
+        raise UserError(
+            "a forward-facing scene needs depth bounds, which only LLFF captures have; try --scene unbounded"
+        )
+    origins, directions = (torch.cat(parts) for parts in zip(*map(_corner_rays, cameras), strict=True))
+    return forward_box(origins, directions, 0.9 * reading.bounds[0])
+
+
+def forward_box(origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], near: float) -> Float[Tensor, "2 3"]:
+    """The box of a forward-facing scene's space (`arf.radiance.fields.rays.space.Space`) that holds these rays, the
+    corner rays of all views, from `near` to infinity: [[-a, -b, near], [a, b, inf]]."""
+    along = (-directions[:, 2:]).clamp_min(1e-3)  # [r, 1]
+    slope = (directions[:, :2] / along).abs()  # at infinity
+    first = ((near + origins[:, 2:]) / along).clamp_min(0)
+    at_near = ((origins + first * directions)[:, :2] / near).abs()
+    reach = torch.maximum(slope, at_near).amax(0).clamp_max(4.0)  # [2]
+    inf = float("inf")
+    return torch.tensor([[-reach[0], -reach[1], near], [reach[0], reach[1], inf]])
+
+
+def _corner_rays(camera: Camera) -> tuple[Float[Tensor, "4 3"], Float[Tensor, "4 3"]]:
+    rows = [camera.band(first, 1).rays() for first in (0, camera.height - 1)]
+    return tuple(torch.cat([part[[0, -1]] for part in parts]) for parts in zip(*rows, strict=True))
+
+
+def _fingerprint(settled: list[Settled], train: int, root: Path) -> str:
+    """Sixteen hexadecimal digits of the split, names, sizes in bytes, poses and lenses: the same on every machine,
+    since the numbers are rounded to float32."""
+    digest = hashlib.sha256(f"{train} of {len(settled)}".encode())
+    for shot, source, pinhole in settled:
+        for path in filter(None, (source.file, source.mask)):
+            digest.update(f"{os.path.relpath(path, root)} {path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
+        digest.update(np.asarray(shot.pose, dtype="<f4").tobytes() + np.asarray(pinhole, dtype="<f4").tobytes())
+        if source.lens:
+            digest.update(source.lens.model.encode() + np.asarray(source.lens.params, dtype="<f4").tobytes())
+    return digest.hexdigest()[:16]

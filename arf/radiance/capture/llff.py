@@ -1,4 +1,4 @@
-"""LLFF captures: `poses_bounds.npy` beside `images` or `images_N`, which nerfstudio cannot read.
+"""LLFF captures: `poses_bounds.npy` beside `images` or `images_N`.
 
 Row i of the [N, 17] array is a 3×5 matrix and two numbers: the camera-to-world axes [down, right, backwards], the
 position, (height, width, focal) in pixels of the original photograph; the nearest and farthest depth of the scene. Rows
@@ -11,96 +11,49 @@ Captures all round, which also come in this format, are laid out as nerfstudio d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from nerfstudio.cameras.camera_utils import auto_orient_and_center_poses
-from nerfstudio.cameras.cameras import Cameras, CameraType
-from nerfstudio.data.dataparsers.base_dataparser import DataParser, DataParserConfig, DataparserOutputs
-from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 
 from arf.errors import UserError
 from arf.jobs.files import cannot_read
-from arf.radiance.capture.pictures import choose_folder, match_pictures, picture_files, picture_folders
-from arf.radiance.capture.poses import check_pose, looks_forward, mean_pose, to_square
+from arf.radiance.capture.files import picture_files, picture_folders
+from arf.radiance.capture.lens import Lens
+from arf.radiance.capture.poses import Placement, check_pose, looks_forward, mean_pose, place
+from arf.radiance.capture.shots import Reading, Shot, cube
 
 POSES = "poses_bounds.npy"
 NEAREST = 4 / 3  # depth of the nearest point after scaling
 FORWARD = 45.0  # degrees from the mean direction, within which all cameras of a forward-facing capture look
 
 
-@dataclass
-class LLFFDataParserConfig(DataParserConfig):
-    """An LLFF capture, every view in every split: the split is made by whoever asks (`CaptureDataParserConfig`)."""
+def read_llff(root: Path) -> Reading:
+    """A capture with `poses_bounds.npy`.
 
-    _target: type = field(default_factory=lambda: LLFFDataParser)
-    data: Path = Path()
-    """Folder with poses_bounds.npy."""
-    downscale: float = 1.0
-    """Which folder to read: the smallest images_N with N ≤ downscale, else the largest pictures that exist."""
-
-
-@dataclass
-class LLFFDataParser(DataParser):
-    """Reads `poses_bounds.npy`.
-
-    `metadata` holds `kind` ("forward" or "unbounded"), `bounds` ((near, far), None if unbounded), and `factor`, the N
-    of images_N.
+    Raises:
+        UserError: it is damaged, or does not pair up with the pictures.
     """
-
-    config: LLFFDataParserConfig
-
-    def _generate_dataparser_outputs(self, split: str = "train", **_: object) -> DataparserOutputs:
-        root = self.config.data
-        matrices, hwf, depths = read_poses_bounds(root / POSES)
-        folders = picture_folders(root)
-        if not folders:
-            raise UserError(f"{root}: no pictures in images or images_N; put the photographs there")
-        factor = choose_folder(folders, self.config.downscale)
-        files = picture_files(folders[factor])
-        if len(files) != len(matrices):
-            raise UserError(
-                f"{root / POSES} has {len(matrices)} poses but {folders[factor]} has {len(files)} pictures; "
-                "they pair up by name, so restore the missing ones"
-            )
-        forward = looks_forward(matrices, FORWARD)
-        if forward:
-            transform = _inverse(mean_pose(matrices))  # [3, 4]
-            scale = NEAREST / depths.min().item()
-        else:
-            _, transform = auto_orient_and_center_poses(to_square(matrices).float(), method="up", center_method="poses")
-            scale = 1 / (transform.double() @ to_square(matrices))[:, :, 3].abs().max().item()
-        poses = transform.double() @ to_square(matrices)  # [N, 3, 4]
-        poses[:, :, 3] *= scale
-        height, width, focal = hwf.unbind(1)
-        cameras = Cameras(
-            camera_to_worlds=poses.float(),
-            fx=focal.float(),
-            fy=focal.float(),
-            cx=width.float() / 2,
-            cy=height.float() / 2,
-            width=width.round().long(),
-            height=height.round().long(),
-            camera_type=CameraType.PERSPECTIVE,
+    poses, hwf, depths = read_poses_bounds(root / POSES)
+    files = _paired(root, len(poses))
+    lenses = [_pinhole(*row) for row in hwf.tolist()]
+    shots = [
+        Shot(
+            name=next(iter(pictures.values())).name,
+            pose=pose,
+            lens=lambda _, lens=lens: lens,
+            files=pictures,
         )
-        match_pictures(cameras, files, factor)
-        bounds = (depths.min().item() * scale, depths.max().item() * scale)
-        return DataparserOutputs(
-            image_filenames=files,
-            cameras=cameras,
-            scene_box=_frusta_box(cameras, *bounds) if forward else SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3])),
-            dataparser_transform=transform.float(),
-            dataparser_scale=scale,
-            metadata={
-                "kind": "forward" if forward else "unbounded",
-                "bounds": bounds if forward else None,
-                "factor": factor,
-            },
-        )
+        for pose, lens, pictures in zip(poses.numpy(), lenses, files, strict=True)
+    ]
+    if not looks_forward(poses, FORWARD):
+        return Reading(shots, place(poses, "up", "poses"), "unbounded", cube())
+    mean, (near, far) = mean_pose(poses), (depths.min().item(), depths.max().item())
+    placement = Placement(mean[:, :3].T, mean[:, 3], NEAREST / near)
+    bounds = (near * placement.scale, far * placement.scale)
+    return Reading(shots, placement, "forward", _frusta_box(placement(poses), hwf, *bounds), bounds)
 
 
 def read_poses_bounds(path: Path) -> tuple[Float[Tensor, "n 3 4"], Float[Tensor, "n 3"], Float[Tensor, "n 2"]]:
@@ -134,17 +87,33 @@ def read_poses_bounds(path: Path) -> tuple[Float[Tensor, "n 3 4"], Float[Tensor,
     return tuple(torch.from_numpy(part.copy()) for part in (poses, blocks[:, :, 4], rows[:, 15:]))
 
 
-def _inverse(pose: Float[Tensor, "3 4"]) -> Float[Tensor, "3 4"]:
-    """World-to-camera of a rigid pose: [Rᵀ | −Rᵀt]."""
-    rotation = pose[:, :3].T
-    return torch.cat([rotation, -rotation @ pose[:, 3:]], dim=1)
+def _paired(root: Path, count: int) -> list[dict[int, Path]]:
+    """For each row its pictures, by factor, of those folders that hold as many as there are rows."""
+    folders = picture_folders(root)
+    if not folders:
+        raise UserError(f"{root}: no pictures in images or images_N; put the photographs there")
+    files = {n: picture_files(folder) for n, folder in folders.items()}
+    whole = {n: pictures for n, pictures in files.items() if len(pictures) == count}
+    if not whole:
+        factor, pictures = next(iter(files.items()))
+        raise UserError(
+            f"{root / POSES} has {count} poses but {folders[factor]} has {len(pictures)} pictures; "
+            "they pair up by name, so restore the missing ones"
+        )
+    return [{n: pictures[i] for n, pictures in whole.items()} for i in range(count)]
 
 
-def _frusta_box(cameras: Cameras, near: float, far: float) -> SceneBox:
+def _pinhole(height: float, width: float, focal: float) -> Lens:
+    return Lens("PINHOLE", (focal, focal, width / 2, height / 2), round(width), round(height))
+
+
+def _frusta_box(
+    poses: Float[Tensor, "n 3 4"], hwf: Float[Tensor, "n 3"], near: float, far: float
+) -> Float[Tensor, "2 3"]:
     """The box around everything that some camera sees between the two depths."""
-    x, y = cameras.cx / cameras.fx, cameras.cy / cameras.fy  # [N, 1]: half angles; the principal point is the centre
-    corners = torch.stack([torch.cat([sx * x, sy * y, -torch.ones_like(x)], 1) for sx in (-1, 1) for sy in (-1, 1)], 1)
-    points = torch.cat([corners * near, corners * far], dim=1)  # [N, 8, 3] in the camera
-    poses = cameras.camera_to_worlds
+    y, x, _ = (hwf / hwf[:, 2:] / 2).unbind(1)  # [n] tangents of the half angles; the principal point is the centre
+    corners = [torch.stack([sx * x, sy * y, -torch.ones_like(x)], 1) for sx in (-1, 1) for sy in (-1, 1)]
+    corners = torch.stack(corners, 1)  # [n, 4, 3]
+    points = torch.cat([corners * near, corners * far], dim=1)  # [n, 8, 3] in the camera
     points = (points @ poses[:, :, :3].transpose(1, 2) + poses[:, None, :, 3]).reshape(-1, 3)
-    return SceneBox(aabb=torch.stack([points.amin(0), points.amax(0)]))
+    return torch.stack([points.amin(0), points.amax(0)]).float()

@@ -1,8 +1,14 @@
-"""Rigid camera poses [R | t], OpenGL camera-to-world: x right, y up, the camera looks along −z."""
+"""Rigid camera poses [R | t], OpenGL camera-to-world: x right, y up, the camera looks along −z.
+
+They are read in float64 and moved into the scene's frame there: positions are centred before they are rotated, scaled
+and cast, since georeferenced ones are millions of metres from their origin.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +19,10 @@ from torch.nn.functional import normalize
 from arf.errors import UserError
 
 ROTATION_TOLERANCE = 1e-2  # of every entry of RᵀR/s² − 1, and of the uniform scale s − 1
+FARTHEST = 1e10  # from the origin of the capture's frame: even millimetres on the globe are nearer
+ALIKE = 0.17  # of the second singular value: cosine of 80°, below which the cameras' x axes are as good as parallel
+
+Orientation = Literal["up", "vertical", "pca", "none"]
 
 
 def check_pose(matrix: object, where: str) -> np.ndarray:
@@ -22,12 +32,14 @@ def check_pose(matrix: object, where: str) -> np.ndarray:
     """
     try:
         pose = np.asarray(matrix, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{where}: the pose is not a matrix of numbers; export the cameras again") from error
     if pose.shape not in ((3, 4), (4, 4)):
         raise UserError(f"{where}: the pose has shape {list(pose.shape)}, not [4, 4]; export the cameras again")
     if not np.isfinite(pose).all():
         raise UserError(f"{where}: the pose is not finite; remove the frame or export the cameras again")
+    if np.abs(pose[:3, 3]).max() > FARTHEST:
+        raise UserError(f"{where}: the pose lies {np.abs(pose[:3, 3]).max():.3g} units away; export the cameras again")
     rotation = pose[:3, :3]
     determinant = np.linalg.det(rotation)
     if determinant < 0:
@@ -37,6 +49,88 @@ def check_pose(matrix: object, where: str) -> np.ndarray:
     if abs(scale - 1) > ROTATION_TOLERANCE or np.abs(gram - np.eye(3)).max() > ROTATION_TOLERANCE:
         raise UserError(f"{where}: the pose is not a rotation and a translation (determinant {determinant:.3g})")
     return pose
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The similarity x ↦ scale · rotation (x − centre) from a capture's own frame into the scene's, in float64."""
+
+    rotation: Float[Tensor, "3 3"]
+    centre: Float[Tensor, " 3"]
+    scale: float = 1.0
+
+    def __call__(self, poses: Float[Tensor, "n 3 4"]) -> Float[Tensor, "n 3 4"]:
+        """Camera-to-world poses in the scene."""
+        positions = self.scale * (poses[:, :, 3] - self.centre) @ self.rotation.T  # [n, 3]
+        return torch.cat([self.rotation @ poses[:, :, :3], positions[:, :, None]], dim=2)
+
+    @property
+    def transform(self) -> Float[Tensor, "3 4"]:
+        """[R | −R c], so that x_scene = scale · (R x − R c)."""
+        return torch.cat([self.rotation, -(self.rotation @ self.centre)[:, None]], dim=1)
+
+
+def place(poses: Float[Tensor, "n 3 4"], orientation: Orientation, centre: Literal["poses", "focus"]) -> Placement:
+    """nerfstudio's frame: +z up, the origin amid the cameras or where they look, positions within [−1, 1].
+
+    Args:
+        poses: float64.
+        orientation: "up": the mean up direction becomes +z. "vertical": the direction that is most nearly upright in
+            all pictures does. "pca": the positions' principal axes become x, y and z, the smallest z. "none".
+        centre: the mean position, or the focus of attention.
+    """
+    mean = poses[:, :, 3].mean(0)
+    centred = torch.cat([poses[:, :, :3], (poses[:, :, 3] - mean)[:, :, None]], dim=2)
+    middle = _focus_of_attention(centred) if centre == "focus" else torch.zeros_like(mean)
+    rotation = _orient(centred, orientation)
+    reach = ((centred[:, :, 3] - middle) @ rotation.T).abs().max().item()
+    return Placement(rotation, mean + middle, 1 / reach if reach else 1.0)
+
+
+def _focus_of_attention(poses: Float[Tensor, "n 3 4"]) -> Float[Tensor, " 3"]:
+    """The point nearest to the axes of all cameras that have it in front of them, found by leaving others out until
+    none is; the origin where fewer than two cameras look that way."""
+    focus = torch.zeros(3, dtype=poses.dtype)
+
+    def before(point: Tensor) -> Tensor:
+        return (-poses[:, :, 2] * (point - poses[:, :, 3])).sum(1) > 0
+
+    active = before(focus)
+    while active.sum() > 1:
+        poses = poses[active]
+        focus = focus_point(poses)
+        active = before(focus)
+        if active.all():
+            break
+    return focus
+
+
+def _orient(poses: Float[Tensor, "n 3 4"], orientation: Orientation) -> Float[Tensor, "3 3"]:
+    """The rotation of `place`, of centred poses."""
+    if orientation == "none":
+        return torch.eye(3, dtype=poses.dtype)
+    up = normalize(poses[:, :, 1].mean(0), dim=0)
+    if orientation == "pca":
+        axes = torch.linalg.eigh(poses[:, :, 3].T @ poses[:, :, 3]).eigenvectors.flip(1).T  # rows, the largest first
+        axes = axes * torch.where(axes[2] @ up < 0, -1.0, 1.0)  # upright
+        return torch.cat([axes[:1] * torch.linalg.det(axes).sign(), axes[1:]])
+    if orientation == "vertical":
+        # Across each picture runs x: upright is what is nearest to orthogonal to all of them.
+        _, singular, across = torch.linalg.svd(poses[:, :, 0], full_matrices=False)
+        if singular[1] > ALIKE * math.sqrt(len(poses)):
+            up = across[2] * torch.where(across[2] @ up < 0, -1.0, 1.0)
+        else:  # a row of cameras leaves a plane of such directions
+            up = normalize(up - across[0] * (across[0] @ up), dim=0)
+    return _turn_up(up)
+
+
+def _turn_up(up: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
+    """The smallest rotation that takes a unit vector to +z: 1 + K + K²/(1 + cos) with K = [up × z]ₓ."""
+    x, y, z = up.tolist()
+    if z < -1 + 1e-12:
+        return torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=up.dtype))
+    cross = torch.tensor([[0, 0, -x], [0, 0, -y], [x, y, 0]], dtype=up.dtype)
+    return torch.eye(3, dtype=up.dtype) + cross + cross @ cross / (1 + z)
 
 
 def to_square(poses: Float[Tensor, "*n 3 4"]) -> Float[Tensor, "*n 4 4"]:

@@ -16,11 +16,12 @@ from arf.jobs.runs import Run
 from arf.media import image
 from arf.media.video import Writer
 from arf.radiance.demo.report import write_demo_report
-from arf.radiance.film.render import camera_path, looks
-from arf.radiance.fit.fit import fit
-from arf.radiance.paint.colors import VertexColors
+from arf.radiance.film.render import camera_path
+from arf.radiance.fit.loop import fit
+from arf.radiance.opening import open_painted, open_photoreal
+from arf.radiance.paint.look import Look
+from arf.radiance.paint.painted import picture
 from arf.radiance.paint.stylize import stylize
-from arf.radiance.scene import open_photoreal, open_stylized
 from arf.radiance.settings import DemoSettings
 from arf.style import encoder as encoders
 
@@ -102,14 +103,14 @@ def _film(
 ) -> list[list[image.Picture]]:
     """Write the film, photoreal and every style side by side, and return the frames of the contact sheet."""
     device = pick_device(settings.device)
-    backbone, capture = open_photoreal(fitted, device)
-    colors = VertexColors.beside([open_stylized(run, device)[0].colors for run in painted])
+    field, capture = open_photoreal(fitted, device)
+    look = Look.beside([open_painted(run, device)[0].look for run in painted])
     cameras = camera_path(capture, settings.render())
     shown, rows = {k * len(cameras) // SHOWN for k in range(SHOWN)}, []
     with Writer(path, cameras.fps, settings.render().quality) as writer:
         for k in range(len(cameras)):
-            row = looks(backbone, colors, cameras.cameras, k)
-            row = [image.resize(look, SCALE * look.shape[0], SCALE * look.shape[1]) for look in row]
+            row = picture(field, look, cameras.cameras[k]).split(3, dim=2)
+            row = [image.resize(shown, SCALE * shown.shape[0], SCALE * shown.shape[1]) for shown in row]
             writer.write(torch.cat(row, dim=1))
             progress("film", k + 1, len(cameras), {})
             if k in shown:

@@ -70,7 +70,7 @@ def _paint_text(run: Run) -> str:
     settings = run.info["settings"]
     return (
         f"{run.info['steps']} steps of {settings['loss'].upper()} on {', '.join(settings['layers'])} of the encoder "
-        f"{settings['encoder']}; {run.info['metrics']['vertices']:,} vertices repainted."
+        f"{settings['encoder']}; {run.info['metrics']['columns']:,} vertices repainted."
     )
 
 

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-
-def psnr(picture: Float[Tensor, "*n"], truth: Float[Tensor, "*n"]) -> float:
-    """Peak signal-to-noise ratio in dB of values in [0, 1]."""
-    return float(-10 * torch.log10((picture - truth).square().mean().clamp_min(1e-12)))
+Mask = Bool[Tensor, "h w"]
 
 
-def ssim(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> float:
-    """Structural similarity (Wang et al., 2004), through torchmetrics."""
+def psnr(picture: Float[Tensor, "*n"], truth: Float[Tensor, "*n"], mask: Mask | None = None) -> float:
+    """Peak signal-to-noise ratio in dB of values in [0, 1], over the pixels of the mask."""
+    error = (picture - truth).square()
+    error = error if mask is None else error[mask]
+    return float(-10 * torch.log10(error.mean().clamp_min(1e-12)))
+
+
+def ssim(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"], mask: Mask | None = None) -> float:
+    """Structural similarity (Wang et al., 2004), through torchmetrics: the mean over the pixels of the mask. What the
+    windows of those take in beyond the mask is the truth in both pictures."""
     from torchmetrics.functional.image import structural_similarity_index_measure
 
+    if mask is not None:
+        picture = torch.where(mask[..., None], picture, truth)
     pair = [p.permute(2, 0, 1)[None] for p in (picture, truth)]
-    return float(structural_similarity_index_measure(*pair, data_range=1.0))
+    if mask is None:
+        return float(structural_similarity_index_measure(*pair, data_range=1.0))
+    _, where = structural_similarity_index_measure(*pair, data_range=1.0, return_full_image=True)
+    return float(where[0].mean(0)[mask].mean())

@@ -1,49 +1,34 @@
-"""Camera paths for films: spiral, orbit, through the training views, and nerfstudio's camera-path JSON.
+"""Camera paths for films: spiral, orbit, and through the training views.
 
-Paths live in the parser frame of the views that they are made from. Those that are made here use plain pinhole cameras
+Paths live in the scene frame of the views that they are made from. Those that are made here use plain pinhole cameras
 with square pixels, the training views' median vertical field of view, and their median size unless told otherwise.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from nerfstudio.cameras.camera_paths import get_path_from_json
-from nerfstudio.cameras.camera_utils import auto_orient_and_center_poses
-from nerfstudio.cameras.cameras import Cameras, CameraType
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from arf.errors import UserError
-from arf.jobs.files import read_json, write_json
-from arf.radiance.capture.capture import Views
-from arf.radiance.capture.poses import check_pose, focus_point, look_at, looks_forward, mean_pose, to_square
+from arf.radiance.capture.cameras import Cameras
+from arf.radiance.capture.poses import focus_point, look_at, looks_forward, mean_pose
+from arf.radiance.capture.views import Views
 from arf.radiance.film.splines import nearest_neighbour_order, smooth_poses
 
 FPS = 30.0
 SWING = 2 * math.pi / 3  # an orbit does not cross a stretch this long in which no training camera stands
 KEY_SPACING = 5  # frames between key views, at least, so that a film through many views does not rush
 LARGEST = 16384  # pixels along a side of a frame
-CAMERA_TYPES = {  # that the viewer offers
-    "perspective": CameraType.PERSPECTIVE,
-    "fisheye": CameraType.FISHEYE,
-    "equirectangular": CameraType.EQUIRECTANGULAR,
-}
-SAVE_AGAIN = "save the path again from the render tab of nerfstudio 1.x's viewer"
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
 class CameraPath:
-    """The frames of a film, in order. Cameras are float32, on the CPU, all of one size and type."""
+    """The frames of a film, in order. Cameras are on the CPU, all of one size."""
 
     cameras: Cameras
     fps: float = FPS
@@ -111,8 +96,7 @@ def orbit(
     distances = offsets.norm(dim=1)
     if ((-poses[:, :, 2] * offsets).sum(1) >= -0.5 * distances).float().mean() > 0.5 or distances.median() < 1e-6:
         raise UserError("the cameras look at no common point to circle; choose the path spiral or interpolate")
-    # nerfstudio's `vertical`: the direction to which the cameras' x axes are most orthogonal. Row 2 maps it to z.
-    up = auto_orient_and_center_poses(to_square(poses), method="vertical", center_method="none")[1][2, :3]
+    up = _vertical(poses)
     level = offsets - (offsets @ up)[:, None] * up  # [n, 3]
     east = normalize(level[level.norm(dim=1).argmax()], dim=0)
     north = torch.linalg.cross(up, east)
@@ -141,84 +125,12 @@ def interpolate(
     return CameraPath(_pinholes(views, smooth_poses(poses[keys], frames), width, height), fps)
 
 
-def from_json(path: Path, width: int | None = None, height: int | None = None) -> CameraPath:
-    """Read a camera path that the viewer of nerfstudio 1.x saved, or the legacy one. A size given here replaces the
-    file's, keyframes are for the viewer alone, and a crop is ignored with a warning.
-
-    Of `fps` and `seconds` either will do; without both it is 30 fps.
-
-    Raises:
-        UserError: no such file, not JSON, another version or tool's, keys missing, or values that no camera has.
-    """
-    data = read_json(path)
-    if not isinstance(data, dict):
-        raise UserError(f"{path} is no camera path: it holds no JSON object; {SAVE_AGAIN}")
-    if "version" in data:  # nerfstudio 1.x writes none
-        raise UserError(f"{path} is of version {data['version']!r}, which is unknown here; {SAVE_AGAIN}")
-    frames = data.get("camera_path")
-    if not isinstance(frames, list):
-        held = ", ".join(map(repr, list(data)[:6])) or "nothing"
-        raise UserError(f"{path}: 'camera_path', the list of frames, is missing (it has {held}); {SAVE_AGAIN}")
-    if not frames:
-        raise UserError(f"{path}: 'camera_path' is empty; add two or more keyframes in the viewer and save it again")
-    kind = str(data.get("camera_type") or "perspective").lower()
-    if kind not in CAMERA_TYPES:
-        raise UserError(f"{path}: camera_type is {kind!r}; only {', '.join(CAMERA_TYPES)} paths can be rendered")
-    if data.get("crop"):
-        log.warning("%s: its crop is ignored, the whole scene is shown", path)
-    size = (_number(data, "render_width", path), _number(data, "render_height", path))
-    for i, frame in enumerate(frames):
-        _check_frame(frame, kind, f"{path}: camera {i}")
-    width, height = _resize(*size, width, height)
-    cameras = get_path_from_json({**data, "camera_type": kind, "render_width": width, "render_height": height})
-    fps = FPS
-    if data.get("fps") is not None:
-        fps = _number(data, "fps", path)
-    elif data.get("seconds") is not None:
-        fps = len(frames) / _number(data, "seconds", path)
-    focal = (cameras.fx, cameras.fy)
-    return CameraPath(_cameras(cameras.camera_to_worlds, *focal, width, height, CAMERA_TYPES[kind]), fps)
-
-
-def to_json(path: CameraPath, file: Path) -> None:
-    """Write nerfstudio's camera-path JSON, for `ns-render camera-path` and the viewer, atomically.
-
-    The viewer loads keyframes alone and draws its own curve through them: they are every fifth frame.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    cameras = path.cameras
-    width, height = int(cameras.width[0]), int(cameras.height[0])
-    poses = [pose.flatten().tolist() for pose in to_square(cameras.camera_to_worlds)]
-    fields = [math.degrees(2 * math.atan(0.5 * height / focal)) for focal in cameras.fy[:, 0].tolist()]  # vertical
-    shared = {"aspect": width / height}
-    frames = [{"camera_to_world": c, "fov": f, **shared} for c, f in zip(poses, fields, strict=True)]
-    keys = [{"matrix": c, "fov": f, **shared} for c, f in zip(poses, fields, strict=True)][::KEY_SPACING]
-    kind = next(name for name, number in CAMERA_TYPES.items() if number.value == int(cameras.camera_type[0]))
-    viewer = {"default_fov": fields[0], "default_transition_sec": KEY_SPACING / path.fps, "keyframes": keys}
-    sizes = {"camera_type": kind, "render_width": width, "render_height": height}
-    timing = {"fps": path.fps, "seconds": path.seconds, "is_cycle": False, "smoothness_value": 0.0}
-    write_json(file, {**viewer, **sizes, **timing, "crop": None, "camera_path": frames})
-
-
-def _check_frame(frame: Any, kind: str, where: str) -> None:
-    if not isinstance(frame, dict) or not isinstance(frame.get("camera_to_world"), list):
-        raise UserError(f"{where} has no 'camera_to_world'; {SAVE_AGAIN}")
-    if kind != "equirectangular" and not 0 < _number(frame, "fov", where) < 180:
-        raise UserError(f"{where}: 'fov' is {frame['fov']}; it must lie between 0 and 180 degrees")
-    matrix = np.asarray(frame["camera_to_world"], dtype=object).ravel()
-    if len(matrix) != 16:
-        raise UserError(f"{where}: 'camera_to_world' has {len(matrix)} numbers, not 16; {SAVE_AGAIN}")
-    check_pose(matrix.reshape(4, 4), where)
-
-
 def _poses(views: Views, frames: int) -> Float[Tensor, "n 3 4"]:
     if frames < 1:
         raise UserError(f"a camera path of {frames} frames is empty; ask for 1 or more")
     if len(views) < 2:
         raise UserError("a camera path needs at least two training views; give the capture more photographs")
-    return views.cameras.camera_to_worlds
+    return views.cameras.poses
 
 
 def _spread(poses: Float[Tensor, "n 3 4"]) -> float:
@@ -238,35 +150,26 @@ def _sweep(azimuths: Float[Tensor, " n"], frames: int) -> Float[Tensor, " frames
     return begin + arc / 2 * (1 + phase.sin())
 
 
+def _vertical(poses: Float[Tensor, "n 3 4"]) -> Float[Tensor, " 3"]:
+    """The direction to which the cameras' x axes are most orthogonal, on the side of their mean y axis: people hold
+    cameras level far more often than they look straight ahead."""
+    up = normalize(poses[:, :, 1].mean(0), dim=0)
+    _, sizes, axes = torch.linalg.svd(poses[:, :, 0].double(), full_matrices=False)  # [n, 3]
+    if len(poses) < 3 or sizes[1] <= 0.17 * math.sqrt(len(poses)):  # all look the same way: only one x axis is known
+        aside = axes[0].to(up)
+        return normalize(up - (up @ aside) * aside, dim=0)
+    vertical = axes[2].to(up)
+    return vertical if vertical @ up >= 0 else -vertical
+
+
 def _pinholes(views: Views, poses: Float[Tensor, "frames 3 4"], width: int | None, height: int | None) -> Cameras:
     cameras = views.cameras
-    median = [int(side.flatten().median()) for side in (cameras.width, cameras.height)]
-    width, height = _resize(*median, width, height)
-    focal = ((cameras.fy / cameras.height).median() * height).expand(len(poses), 1)
-    return _cameras(poses, focal, focal, width, height, CameraType.PERSPECTIVE)
+    width, height = frame_size(int(cameras.width.median()), int(cameras.height.median()), width, height)
+    focal = (cameras.fy / cameras.height).median() * height
+    return Cameras.of(poses, focal, focal, width / 2, height / 2, width, height)
 
 
-def _cameras(
-    poses: Float[Tensor, "n 3 4"],
-    fx: Float[Tensor, "n 1"],
-    fy: Float[Tensor, "n 1"],
-    width: int,
-    height: int,
-    kind: CameraType,
-) -> Cameras:
-    return Cameras(
-        camera_to_worlds=poses.float(),
-        fx=fx.float(),
-        fy=fy.float(),
-        cx=width / 2,
-        cy=height / 2,
-        width=width,
-        height=height,
-        camera_type=kind,
-    )
-
-
-def _resize(old_width: float, old_height: float, width: int | None, height: int | None) -> tuple[int, int]:
+def frame_size(old_width: float, old_height: float, width: int | None, height: int | None) -> tuple[int, int]:
     """The size asked for; a side left open follows the old aspect."""
     if (width is not None and width < 1) or (height is not None and height < 1):
         raise UserError(f"frames of {width}×{height} pixels are empty; give sides of 1 or more")
@@ -277,11 +180,3 @@ def _resize(old_width: float, old_height: float, width: int | None, height: int 
     if max(width, height) > LARGEST:
         raise UserError(f"frames of {width}×{height} pixels are too large; give sides of at most {LARGEST}")
     return width, height
-
-
-def _number(data: dict[str, Any], key: str, where: object) -> float:
-    value = data.get(key)
-    if not isinstance(value, float | int) or not math.isfinite(value) or value <= 0:
-        problem = f"'{key}' is missing" if value is None else f"'{key}' is {value!r}"
-        raise UserError(f"{where}: {problem}; it must be a positive number: {SAVE_AGAIN}")
-    return value

@@ -1,13 +1,13 @@
 """The render operator of a view: with geometry frozen, rendering is one sparse matrix.
 
-    image = A θ + t ⊗ background          A: (H·W × V), θ: (V × 3) vertex colours, t: transmittance left over
+    image = A θ + t ⊗ background          A: (H·W × V), θ: (V × 3) colours of columns, t: transmittance left over
 
 so the forward pass is one sparse product and the gradient, Aᵀ ∂L/∂image, is one more, and exact.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse
@@ -15,8 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from arf.radiance.fields.trace import Trace
-from arf.radiance.fields.voxel.march import ray_starts
+from arf.radiance.fields.field import Trace
 
 ROWS = 1 << 15  # pixels whose entries are merged at once on a GPU: some hundreds of megabytes
 ENTRIES = 1 << 24  # of a matrix that are spread at once on a GPU: 0.4 GB
@@ -30,7 +29,7 @@ class RenderOperator:
 
     Attributes:
         height, width: of the view in pixels.
-        vertices: number of columns, V.
+        count: number of columns, V.
         starts: int32 or int64 [H*W + 1] where each pixel's entries begin.
         columns: int32 (int64 where V needs it) [E].
         values: float32 [E].
@@ -39,7 +38,7 @@ class RenderOperator:
 
     height: int
     width: int
-    vertices: int
+    count: int
     starts: Int[Tensor, " p1"]
     columns: Int[Tensor, " e"]
     values: Float[Tensor, " e"]
@@ -55,25 +54,25 @@ class RenderOperator:
         return {n: getattr(self, n) for n in ("starts", "columns", "values", "transmittance")}
 
     def apply(self, theta: Float[Tensor, "V 3"], background: Float[Tensor, " 3"]) -> Float[Tensor, "h w 3"]:
-        """Render vertex colours. Differentiable in `theta`."""
-        if len(theta) != self.vertices:
-            raise ValueError(f"the operator has {self.vertices} vertices, got colours of shape {list(theta.shape)}")
+        """Render colours of the columns. Differentiable in `theta`."""
+        if len(theta) != self.count:
+            raise ValueError(f"the operator has {self.count} columns, got colours of shape {list(theta.shape)}")
         flat = _Apply.apply(theta, self) + self.transmittance[:, None] * background
         return flat.view(self.height, self.width, -1)
 
     def transpose(self, picture: Float[Tensor, "h w 3"]) -> Float[Tensor, "V 3"]:
-        """Aᵀ times a picture: how much each vertex contributed to it."""
+        """Aᵀ times a picture: how much each column contributed to it."""
         flat = picture.detach().reshape(self.height * self.width, -1)  # [p, 3]
         if flat.is_cuda:
             return spread(self, flat)
         parts = (self.values.numpy(), self.columns.numpy(), self.starts.numpy())
-        matrix = scipy.sparse.csr_matrix(parts, shape=(len(flat), self.vertices), copy=False)
+        matrix = scipy.sparse.csr_matrix(parts, shape=(len(flat), self.count), copy=False)
         return torch.from_numpy(matrix.T @ np.ascontiguousarray(flat.numpy()))
 
     def to(self, device: torch.device | str) -> RenderOperator:
         """The same operator on another device."""
         moved = {name: tensor.to(device) for name, tensor in self.tensors().items()}
-        return RenderOperator(self.height, self.width, self.vertices, **moved)
+        return RenderOperator(self.height, self.width, self.count, **moved)
 
 
 class _Apply(torch.autograd.Function):
@@ -82,7 +81,7 @@ class _Apply(torch.autograd.Function):
         ctx.operator = operator
         o = operator
         matrix = torch.sparse_csr_tensor(
-            o.starts, o.columns, o.values, (len(o.starts) - 1, o.vertices), check_invariants=False
+            o.starts, o.columns, o.values, (len(o.starts) - 1, o.count), check_invariants=False
         )
         return matrix @ theta
 
@@ -100,57 +99,56 @@ def spread(operator: RenderOperator, pixels: Float[Tensor, "p c"]) -> Float[Tens
     """
     o = operator
     rows = torch.repeat_interleave(o.starts.diff(), output_size=len(o.values))  # [e]; the size is known: no waiting
-    out = pixels.new_zeros(o.vertices, pixels.shape[1])
+    out = pixels.new_zeros(o.count, pixels.shape[1])
     for row, column, value in zip(rows.split(ENTRIES), o.columns.split(ENTRIES), o.values.split(ENTRIES), strict=True):
         out.index_add_(0, column, pixels.index_select(0, row).mul_(value[:, None]))
     return out
 
 
-def build(trace: Trace, height: int, width: int, shape: tuple[int, int, int]) -> RenderOperator:
-    """The operator of a traced view over ALL vertices of the colour grid; `compact` then keeps the visible ones.
+def build(trace: Trace, height: int, width: int, count: int) -> RenderOperator:
+    """The operator of a traced view over `count` columns.
 
-    Entries of one pixel that meet in a vertex are summed, where the trace is: by scipy on a CPU, by torch on a GPU.
+    Entries of one pixel that meet in a column are summed, where the trace is: by scipy on a CPU, by torch on a GPU.
     """
-    count = (shape[0] + 1) * (shape[1] + 1) * (shape[2] + 1)
-    index = torch.int32 if max(count, 8 * len(trace.weight)) < 2**31 else torch.int64
-    merge = merge_by_torch if trace.weight.is_cuda else merge_by_scipy
-    return RenderOperator(height, width, count, *merge(trace, shape, count, index), trace.leftover)
+    index = torch.int32 if max(count, len(trace.weights)) < 2**31 else torch.int64
+    merge = merge_by_torch if trace.weights.is_cuda else merge_by_scipy
+    return RenderOperator(height, width, count, *merge(trace, count, index), trace.leftover)
 
 
-def merge_by_scipy(trace: Trace, shape: tuple[int, int, int], count: int, index: torch.dtype) -> Rows:
+def stack(parts: list[RenderOperator]) -> RenderOperator:
+    """The operator of a view from those of its bands, top to bottom."""
+    if len(parts) == 1:
+        return parts[0]
+    index = torch.int32 if sum(len(part.values) for part in parts) < 2**31 else torch.int64
+    lengths = torch.cat([part.starts.diff() for part in parts]).long()  # [p]
+    starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]).to(index)
+    columns, values, transmittance = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("columns", "values", "transmittance")
+    )
+    height = sum(part.height for part in parts)
+    count = max(part.count for part in parts)
+    return RenderOperator(height, parts[0].width, count, starts, columns.to(index), values, transmittance)
+
+
+def merge_by_scipy(trace: Trace, count: int, index: torch.dtype) -> Rows:
     """The matrix of a trace in compressed rows, columns of type `index` ascending. The CPU's way."""
-    vertices, share = trace.vertices(shape)  # [n, 8]
-    values = (share * trace.weight[:, None]).flatten()
-    starts = ray_starts(trace.ray, trace.rays) * 8
-    parts = values.numpy(), vertices.flatten().to(index).numpy(), starts.to(index).numpy()
-    matrix = scipy.sparse.csr_matrix(parts, shape=(trace.rays, count))
-    matrix.sum_duplicates()
+    parts = trace.weights.numpy(), trace.columns.to(index).numpy(), trace.starts.to(index).numpy()
+    matrix = scipy.sparse.csr_matrix(parts, shape=(len(trace.leftover), count), copy=True)
+    matrix.sum_duplicates()  # in place
     return tuple(torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
 
 
-def merge_by_torch(
-    trace: Trace, shape: tuple[int, int, int], count: int, index: torch.dtype, block: int = ROWS
-) -> Rows:
-    """The same on any device, `block` rays at a time."""
-    bounds = ray_starts(trace.ray, trace.rays)
-    lengths, columns, values = [bounds.new_zeros(1)], [], []
-    for first in range(0, trace.rays, block):
-        rows = min(block, trace.rays - first)
-        here = slice(int(bounds[first]), int(bounds[first + rows]))
-        vertices, share = replace(trace, cell=trace.cell[here], fraction=trace.fraction[here]).vertices(shape)  # [n, 8]
-        row = (trace.ray[here] - first)[:, None].expand_as(vertices)
-        places = torch.stack([row.flatten(), vertices.flatten()])
-        products = (share * trace.weight[here, None]).flatten()
-        matrix = torch.sparse_coo_tensor(places, products, (rows, count), check_invariants=False).coalesce()
-        lengths.append(torch.bincount(matrix.indices()[0], minlength=rows))
+def merge_by_torch(trace: Trace, count: int, index: torch.dtype, block: int = ROWS) -> Rows:
+    """The same on any device, `block` rows at a time."""
+    lengths, columns, values = [trace.starts.new_zeros(1)], [], []
+    for first in range(0, len(trace.leftover), block):
+        starts = trace.starts[first : first + block + 1]
+        here = slice(int(starts[0]), int(starts[-1]))
+        row = torch.repeat_interleave(starts.diff(), output_size=here.stop - here.start)
+        places = torch.stack([row, trace.columns[here].long()])
+        size = (len(starts) - 1, count)
+        matrix = torch.sparse_coo_tensor(places, trace.weights[here], size, check_invariants=False).coalesce()
+        lengths.append(torch.bincount(matrix.indices()[0], minlength=size[0]))
         columns.append(matrix.indices()[1].to(index))
         values.append(matrix.values())
     return torch.cat(lengths).cumsum(0).to(index), torch.cat(columns), torch.cat(values)
-
-
-def compact(operator: RenderOperator, keys: Int[Tensor, " V"]) -> RenderOperator:
-    """Renumber an operator's columns to rows of the sorted vertex list `keys`, which must hold all of them."""
-    o = operator
-    narrow = max(len(keys), len(o.values)) < 2**31
-    columns = torch.searchsorted(keys.to(o.columns.dtype), o.columns, out_int32=narrow)
-    return RenderOperator(o.height, o.width, len(keys), o.starts.to(columns.dtype), columns, o.values, o.transmittance)

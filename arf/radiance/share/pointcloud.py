@@ -12,34 +12,29 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from arf.errors import UserError
+from arf.jobs.device import pick_device
 from arf.jobs.files import atomic_path
 from arf.jobs.runs import Run
 from arf.media.image import to_bytes
-from arf.nerfstudio.stylized import StylizedModel
-from arf.radiance.capture.capture import Capture, Views
-from arf.radiance.capture.pictures import is_transparent, resize_cameras
+from arf.radiance.capture.cameras import Camera, Cameras
 from arf.radiance.capture.poses import to_square
-from arf.radiance.fields.backbone import Backbone
-from arf.radiance.fields.trace import Trace, median_depth
-from arf.radiance.fields.voxel.grid import grid_coords
-from arf.radiance.fields.voxel.model import shape_at
-from arf.radiance.fields.voxel.space import Space
-from arf.radiance.fields.voxel.volume import ray_sums
-from arf.radiance.film.render import RAYS, open_model, shade
-from arf.radiance.paint.colors import VertexColors
+from arf.radiance.capture.views import Capture
+from arf.radiance.fields.field import Field
+from arf.radiance.fields.rays.samples import NOWHERE
+from arf.radiance.fields.rays.space import Space
+from arf.radiance.fields.voxel.grid import shape_at
+from arf.radiance.opening import open_model
+from arf.radiance.paint.look import Look
+from arf.radiance.paint.painted import check_painted, picture
 from arf.radiance.settings import ExportSettings
 
 PIXELS_PER_POINT = 4  # traced for each point that is asked for: views overlap, and edges are left out
 FEWEST_PIXELS = 4096  # traced for each view: in a coarser picture everything is an edge
-THICK = 1 / 40  # of the mapped space's longest side, on either side of half a ray's weight: how thick a surface may be,
-THICK_CELLS = 4  # and in cells of the colour grid; the larger of the two
 SOLID = 0.6  # a ray's least share of weight within that: it meets one thing
 OPAQUE = 0.2  # a ray's least weight: it meets something. A wall of the background's colour need not be denser
 OPAQUE_CUT_OUT = 0.5  # the same where transparent photographs tell things from the background
-LIGHT = 1e-4  # samples of less weight than this are not worth their colours
 EDGE = 0.04  # of the inverse depth: a larger kink from pixel to pixel is an edge
 CELLS = 8  # of the thinning grid to one of the colour grid, at most
-NOWHERE = 1e6  # depth of a ray that meets nothing
 REACH = 10.0  # the cameras of an unbounded scene lie within 1; what is farther out than this is the horizon
 
 
@@ -85,47 +80,45 @@ def export(
     settings.check()
     if output.suffix.lower() != ".ply":
         raise UserError(f"cannot write {output}: the name of a point cloud must end in .ply")
-    model, capture = open_model(run, settings)
-    backbone, colors = (model.backbone, model.colors) if isinstance(model, StylizedModel) else (model, None)
-    views = shrunk(capture.train, max(PIXELS_PER_POINT * settings.points, FEWEST_PIXELS * len(capture.train)))
-    photograph = next((path for path in capture.train.filenames if path.is_file()), None)
-    opaque = OPAQUE_CUT_OUT if photograph and is_transparent(photograph) else OPAQUE
+    check_painted(run, settings.strength, settings.preserve_color)
+    field, painted, capture = open_model(run, pick_device(settings.device), settings.allow_outside)
+    look = painted.look if painted else None
+    views = capture.train
+    cameras = shrunk(views.cameras, max(PIXELS_PER_POINT * settings.points, FEWEST_PIXELS * len(views)))
+    opaque = OPAQUE_CUT_OUT if views.transparent else OPAQUE
     found = []
     with atomic_path(output) as temporary:
         temporary.touch()  # a path that cannot be written fails before the work
-        for i in range(len(views)):
-            surface = surface_of(backbone, views, i, opaque, colors, settings.strength, settings.preserve_color)
+        for i, camera in enumerate(cameras):
+            surface = surface_of(field, camera, opaque, look, settings.strength, settings.preserve_color)
             found.append(surface.select(within(surface.points, capture)))
-            progress(i + 1, len(views))
+            progress(i + 1, len(cameras))
         cloud = PointCloud.join(found)
         if not len(cloud):
             raise UserError(f"{run.path} shows no surface that could become points; fit it for longer")
-        space = Space(capture.kind, capture.metadata.get("space_box"))
-        cloud = thin(cloud, space, settings.points, finest=CELLS * max(backbone.color_shape))
+        space = Space(capture.kind, capture.space_box)
+        cloud = thin(cloud, space, settings.points, finest=round(CELLS / field.detail))
         write_ply(temporary, to_capture(cloud, capture) if settings.frame == "capture" else cloud)
     return len(cloud)
 
 
-def shrunk(views: Views, pixels: int) -> Views:
-    """The views, made smaller so that they have about so many pixels together, if they have more."""
-    cameras = views.cameras[torch.arange(len(views))]  # a copy
-    sizes = torch.cat([cameras.width, cameras.height], 1)  # [n, 2]
+def shrunk(cameras: Cameras, pixels: int) -> Cameras:
+    """The cameras, their pictures made smaller so that they have about so many pixels together, if they have more."""
+    sizes = torch.stack([cameras.width, cameras.height], 1)  # [n, 2]
     factor = (sizes.double().prod(1).sum() / pixels).sqrt().clamp_min(1)
-    resize_cameras(cameras, (sizes / factor).round().long().clamp_min(3))
-    return replace(views, cameras=cameras)
+    return cameras.resized((sizes / factor).round().long().clamp_min(3))
 
 
 @torch.no_grad()
 def surface_of(
-    backbone: Backbone,
-    views: Views,
-    i: int,
+    field: Field,
+    camera: Camera,
     opaque: float = OPAQUE,
-    colors: VertexColors | None = None,
+    look: Look | None = None,
     strength: float = 1.0,
     preserve_color: bool = False,
 ) -> PointCloud:
-    """What view i sees, one point per pixel, on the CPU.
+    """What a camera sees, one point per pixel, on the CPU.
 
     A pixel counts where its ray meets one opaque surface, and where the inverse depth has no kink: along a plane it is
     linear in the pixels but for their curvature, whatever the slant, so that a floor seen from aside stays and the
@@ -134,29 +127,17 @@ def surface_of(
     Args:
         opaque: least weight of a ray that meets something.
     """
-    origins, directions = views.rays(i)
-    height, width = views.size(i)
-    longest = max(backbone.color_shape)
-    parts = []
-    for o, d in zip(origins.split(RAYS), directions.split(RAYS), strict=True):
-        o, d = o.to(backbone.device), d.to(backbone.device)
-        samples, weight, leftover, rgb = backbone.samples(o, d)
-        depth, at = median_depth(samples, weight)
-        cell = backbone.color_cells(samples.cell)
-        place = grid_coords(cell, backbone.color_shape) + samples.fraction  # [n, 3] in cells
-        near = (place - place[at[samples.ray]]).norm(dim=1) <= max(THICK * longest, THICK_CELLS)
-        total = ray_sums(weight, samples.starts)
-        depth = depth.where(total >= opaque, NOWHERE)
-        solid = (ray_sums(weight * near, samples.starts) >= SOLID * total) & (depth < NOWHERE)
-        kept = (weight > LIGHT).nonzero().squeeze(1)
-        traced = Trace(samples.ray[kept], weight[kept], cell[kept], samples.fraction[kept], rgb[kept], leftover, depth)
-        seen = shade(traced, backbone, colors, strength, preserve_color)[:, -3:].clamp(0, 1)
-        parts.append((depth.cpu(), solid.cpu(), seen.cpu()))
-    depth, solid, seen = (torch.cat(part) for part in zip(*parts, strict=True))
+    surfaces = [field.surface(band) for band in camera.bands(field.band)]
+    depth, opacity, solid = (
+        torch.cat([getattr(part, name).cpu() for part in surfaces]) for name in ("depth", "opacity", "solid")
+    )
+    seen = picture(field, look, camera, strength, preserve_color)[..., -3:].flatten(0, 1)  # [p, 3]
+    depth = depth.where(opacity >= opaque, NOWHERE)
+    origins, directions = camera.rays()
     points = origins + depth[:, None] * directions
-    normals = normals_of(points.view(height, width, 3))
+    normals = normals_of(points.view(*camera.size, 3))
     facing = normals * -(normals * directions.view_as(normals)).sum(-1, keepdim=True).sign()
-    kept = solid.view(height, width) & ~edges(depth.view(height, width))
+    kept = ((solid >= SOLID) & (depth < NOWHERE)).view(camera.size) & ~edges(depth.view(camera.size))
     kept &= normals.norm(dim=-1) > 0.5
     return PointCloud(points.double(), facing.view(-1, 3), seen).select(kept.flatten())
 

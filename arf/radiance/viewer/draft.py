@@ -27,8 +27,7 @@ from arf.radiance.film.paths import CameraPath
 from arf.radiance.film.splines import smooth_poses
 
 LONGEST_NAME = 48  # characters; file systems allow 255 bytes, and a character may take four
-MOST_FRAMES = 100_000
-RANGES = {"fov": (5.0, 150.0), "width": (16, 8192), "height": (16, 8192), "fps": (1.0, 120.0), "seconds": (0.1, 3600.0)}
+RANGES = {"fov": (5.0, 150.0), "width": (16, 8192), "height": (16, 8192), "fps": (1.0, 120.0), "seconds": (0.1, 600.0)}
 MAKE_AGAIN = "save the path again in the viewer"
 
 
@@ -58,7 +57,7 @@ class Draft:
         """
         if len(self.keys) < 2:
             raise UserError("a camera path needs two keyframes or more; look somewhere else and add another")
-        frames = min(max(round(self.fps * self.seconds), 2), MOST_FRAMES)
+        frames = max(round(self.fps * self.seconds), 2)
         return smooth_poses(torch.stack(self.keys), frames, closed=self.loop)
 
     def cameras(self, poses: Sequence[Float[Tensor, "3 4"]]) -> Cameras:

@@ -41,33 +41,35 @@ class Nodes:
         self.near, self.shown = near, shown
         self._nodes: list[tuple[SceneNodeHandle, Float[Tensor, "n 3"]]] = []
         self._visitors = torch.empty(0, 3)
+        self._lock = threading.RLock()  # visitors come and go in threads of their own
 
     def add(self, node: SceneNodeHandle, points: Float[Tensor, "n 3"]) -> None:
         """Something with points, in the scene's frame, at which one would stand in it."""
-        self._nodes.append((node, points))
-        self._update(node, points)
+        with self._lock:
+            self._nodes.append((node, points))
+            self._update()
 
     def show(self, shown: bool) -> None:
-        self.shown = shown
-        self._update_all()
+        with self._lock:
+            self.shown = shown
+            self._update()
 
     def keep_clear(self, visitors: Float[Tensor, "m 3"]) -> None:
         """Of visitors at some positions, in the scene's frame."""
-        self._visitors = visitors
-        self._update_all()
+        with self._lock:
+            self._visitors = visitors
+            self._update()
 
     def remove(self) -> None:
         """All of them."""
-        for node, _ in self._nodes:
-            node.remove()
-        self._nodes = []
+        with self._lock:
+            for node, _ in self._nodes:
+                node.remove()
+            self._nodes = []
 
-    def _update_all(self) -> None:
-        for node, points in self._nodes.copy():
-            self._update(node, points)
-
-    def _update(self, node: SceneNodeHandle, points: Float[Tensor, "n 3"]) -> None:
-        node.visible = self.shown and not bool((torch.cdist(points, self._visitors) < self.near).any())
+    def _update(self) -> None:
+        for node, points in self._nodes:
+            node.visible = self.shown and not bool((torch.cdist(points, self._visitors) < self.near).any())
 
 
 class Frustums:
@@ -92,7 +94,7 @@ class Frustums:
                     return
                 camera, image = self.views.cameras[index], self._thumbnail(index)
                 node = add_frustum(self.server, f"/cameras/{index}", camera, self.guide, BLUE, image)
-                self.nodes.add(node, camera.pose[None, :, 3].cpu())
+                self.nodes.add(node, camera.pose[None, :, 3])
 
     def close(self) -> None:
         """Make no more."""
@@ -116,7 +118,7 @@ def add_frustum(
     image: UInt8[ndarray, "h w 3"] | None = None,
 ) -> CameraFrustumHandle:
     """A camera as viser draws it, which takes whoever clicks on it there."""
-    world, pose = guide.world, camera.pose.cpu()
+    world, pose = guide.world, camera.pose
     wxyz, position = world.place(pose)
     fov = 2 * math.atan(camera.height / 2 / camera.fy)
     aspect = (camera.width / camera.fx) / (camera.height / camera.fy)

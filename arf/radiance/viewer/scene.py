@@ -15,7 +15,7 @@ class Scene(Protocol):
     """Something that can be looked at.
 
     Attributes:
-        views: its training cameras, whose frame it lives in, and their photographs.
+        views: its training cameras, one at least, in whose frame it lives, and their photographs. On the CPU.
         painted: whether there is a style that `strength` and `preserve_color` act upon.
     """
 

@@ -84,7 +84,7 @@ class World:
 
     @classmethod
     def of(cls, cameras: Cameras) -> World:
-        poses, first = cameras.poses.cpu(), cameras[0]
+        poses, first = cameras.poses, cameras[0]
         up = poses[:, :, 1].mean(0)
         up = normalize(up, dim=0) if up.norm() > 1e-3 else poses[0, :, 1]
         spread = float((poses[:, :, 3] - poses[:, :, 3].mean(0)).square().sum(1).mean().sqrt())

@@ -66,10 +66,9 @@ class GramTerm:
         for tap in self.taps:
             f = features[tap]
             count = f.new_tensor(float(f.shape[2] * f.shape[3]))
-            if self.masks is not None:
-                mask = self.masks[tap][place(tap)]
-                f = f * mask.sqrt()
-            found += [gram(f, "positions")[0] * count, count if self.masks is None else mask.sum(), count]
+            mask = None if self.masks is None else self.masks[tap][place(tap)]
+            area = count if mask is None else mask.sum()
+            found += [gram(f, "positions", mask)[0] * area, area, count]
         return found
 
     def loss(self, sums: list[Tensor]) -> Float[Tensor, ""]:

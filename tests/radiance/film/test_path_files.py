@@ -20,8 +20,8 @@ from test_paths import assert_rigid, views_of
 from viser.transforms import SO3
 
 from arf.errors import UserError
-from arf.radiance.capture.capture import Views
 from arf.radiance.capture.poses import to_square
+from arf.radiance.capture.views import Views
 from arf.radiance.film import paths
 
 

@@ -16,9 +16,9 @@ from tiny import STYLIZE
 from arf.errors import UserError
 from arf.jobs.runs import Run, settings_from
 from arf.media import image
-from arf.radiance.fields.trace import trace
-from arf.radiance.paint.stylize import Painter, stylize
-from arf.radiance.scene import open_photoreal, open_stylized
+from arf.radiance.opening import open_painted, open_photoreal
+from arf.radiance.paint.painter import Painter
+from arf.radiance.paint.stylize import stylize
 from arf.radiance.settings import StylizeSettings
 from arf.style.color import Moments, luma
 from arf.style.encoder import Encoder
@@ -34,10 +34,9 @@ def model_bytes(run: Run) -> bytes:
 
 def renders(run: Run, views: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     """Stylized and photoreal colours of the first training views, unclamped: [R, 3] each."""
-    model, capture = open_stylized(run, CPU)
-    traces = [trace(model.backbone, *capture.train.rays(i), run.info["settings"]["drop_weight"]) for i in range(views)]
-    after = torch.cat([model.colors.render(t) for t in traces])
-    return after, torch.cat([t.composite(t.rgb, model.backbone.background) for t in traces])
+    painted, capture = open_painted(run, CPU)
+    traces = [painted.field.trace(camera, painted.drop) for camera in capture.train.cameras[:views]]
+    return torch.cat([painted.look.render(t) for t in traces]), torch.cat([t.color for t in traces])
 
 
 def test_the_run_has_all_its_files_and_says_what_was_asked(stylized, fitted, paintings):
@@ -73,10 +72,10 @@ def test_the_style_loss_falls_and_the_palette_is_the_paintings(stylized, paintin
 
 
 def test_geometry_is_the_fits_own(stylized, fitted):
-    painted, _ = open_stylized(stylized, CPU)
+    painted, _ = open_painted(stylized, CPU)
     original, _ = open_photoreal(fitted, CPU)
     for name, tensor in original.state_dict().items():
-        assert torch.equal(painted.backbone.state_dict()[name], tensor), name
+        assert torch.equal(painted.field.state_dict()[name], tensor), name
 
 
 def test_views_are_drawn_once_an_epoch_in_a_seeded_order():
@@ -218,7 +217,7 @@ def test_stopping_by_hand_saves_and_clears_up(stylized, fitted, paintings, tmp_p
     assert run.load("resume")[1]["step"] == 20
     assert not (run.path / "cache").exists()
     done = stylize(fitted, paintings[:1], settings, tmp_path, resume=run)
-    assert torch.equal(done.load("model")[0]["colors.theta"], stylized.load("model")[0]["colors.theta"])
+    assert torch.equal(done.load("model")[0]["look.theta"], stylized.load("model")[0]["look.theta"])
 
 
 def test_ctrl_c_waits_for_the_end_of_a_step(stylized, fitted, paintings, tmp_path, monkeypatch):
@@ -236,7 +235,7 @@ def test_ctrl_c_waits_for_the_end_of_a_step(stylized, fitted, paintings, tmp_pat
     run = Run.open(tmp_path, "stylize", finished=False)
     assert run.load("resume")[1]["step"] == 14
     done = stylize(fitted, paintings[:1], STYLIZE, tmp_path, resume=run)
-    assert torch.equal(done.load("model")[0]["colors.theta"], stylized.load("model")[0]["colors.theta"])
+    assert torch.equal(done.load("model")[0]["look.theta"], stylized.load("model")[0]["look.theta"])
 
 
 def test_streaming_from_disk_changes_nothing(stylized, fitted, paintings, tmp_path):

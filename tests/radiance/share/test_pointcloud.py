@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from arf.radiance.fields.trace import median_depth
+from arf.radiance.fields.voxel.model import VoxelModel, VoxelModelConfig
 from captures import load, ring, write_transforms
 from nerfactos import small_nerfacto
 from nerfstudio.data.scene_box import SceneBox
@@ -18,13 +20,11 @@ from voxels import BOX, around
 
 from arf import cli
 from arf.errors import UserError
-from arf.radiance.capture.capture import Views
-from arf.radiance.fields.trace import median_depth
+from arf.radiance.capture.views import Views
+from arf.radiance.fields.rays.space import Space
 from arf.radiance.fields.voxel.march import Samples, ray_starts
-from arf.radiance.fields.voxel.model import VoxelModel, VoxelModelConfig
-from arf.radiance.fields.voxel.space import Space
 from arf.radiance.film.render import looks
-from arf.radiance.scene import open_photoreal, open_stylized
+from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.settings import ExportSettings
 from arf.radiance.share.pointcloud import (
     PointCloud,
@@ -58,11 +58,11 @@ def solid() -> VoxelModel:
     config = VoxelModelConfig(resolutions=(RESOLUTION,), stages=(), background="0.2,0.5,0.9")
     metadata = {"kind": "bounded", "space_box": BOX}
     model = config.setup(scene_box=SceneBox(aabb=BOX), num_train_data=1, metadata=metadata)
-    place = model.field.grid.vertices / torch.tensor(model.field.grid.shape)
+    place = model.voxels.grid.vertices / torch.tensor(model.voxels.grid.shape)
     with torch.no_grad():
         away = distance(BOX[0] + place * (BOX[1] - BOX[0]))
-        model.field.table[:, 0] = (-away / VOXEL).clamp(-1, 1)
-        model.field.table[:, 1:] = place
+        model.voxels.table[:, 0] = (-away / VOXEL).clamp(-1, 1)
+        model.voxels.table[:, 1:] = place
     return model.eval()
 
 
@@ -371,7 +371,7 @@ def test_an_empty_scene_has_no_points(fitted, tmp_path, monkeypatch):
     def emptied(*_):
         model, capture = open_photoreal(fitted, CPU)
         with torch.no_grad():
-            model.field.table[:, 0] = -1
+            model.voxels.table[:, 0] = -1
         return model, capture
 
     monkeypatch.setattr("arf.radiance.share.pointcloud.open_model", emptied)
@@ -421,7 +421,7 @@ def test_a_gpu_exports_the_same(fitted, tmp_path):
 
 
 def test_a_stylized_model_is_opened_with_its_colours(stylized):
-    model, capture = open_stylized(stylized, CPU)
+    model, capture = open_painted(stylized, CPU)
     cloud = surface_of(model.backbone, capture.train, 0, colors=model.colors)
     picture = looks(model.backbone, model.colors, capture.train.cameras, 0)[1].reshape(-1, 3)
     apart = torch.cdist(cloud.colors, picture).amin(1)

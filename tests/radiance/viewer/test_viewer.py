@@ -43,7 +43,7 @@ class Slow(Compass):
 try:
     view(Slow(), Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2]), lambda url: print(url, flush=True))
 except KeyboardInterrupt:
-    print("closed", flush=True)
+    print("closed" if "nerfstudio" not in sys.modules else "closed, with nerfstudio", flush=True)
 """
 
 

@@ -1,151 +1,219 @@
-"""The CPU-friendly backbone: density and colour on the vertices of a sparse voxel grid.
-
-After Sun et al., "Direct Voxel Grid Optimization" (CVPR 2022): density is interpolated first and activated after, so
-that a coarse grid can hold a sharp surface. Colour is view-independent and linear in its vertices, which is what makes
-rendering a frozen scene a matrix product.
-"""
+"""The voxel grid as a field: rendering, losses, coarse to fine."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
 import torch
-from jaxtyping import Float
-from nerfstudio.cameras.rays import RaySamples
-from nerfstudio.field_components.field_heads import FieldHeadNames
-from nerfstudio.fields.base_field import Field
+from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import mse_loss
 
-from arf.radiance.fields.voxel.grid import SparseGrid, grid_coords, linear_index, trilinear_weights
-from arf.radiance.fields.voxel.march import Samples, step_length
-from arf.radiance.fields.voxel.space import Space
-from arf.radiance.fields.voxel.volume import interpolate
+from arf.errors import UserError
+from arf.radiance.capture.cameras import Cameras
+from arf.radiance.capture.views import Views
+from arf.radiance.fields.rays.batch import RayBatch
+from arf.radiance.fields.rays.field import RayField, Sampled
+from arf.radiance.fields.rays.samples import Samples
+from arf.radiance.fields.rays.space import Space
+from arf.radiance.fields.rays.volume import accumulate, render_weights
+from arf.radiance.fields.voxel.grid import grid_coords, linear_index, shape_at, trilinear_weights
+from arf.radiance.fields.voxel.march import march, step_length
+from arf.radiance.fields.voxel.regularize import distortion, laplacian, smoothness
+from arf.radiance.fields.voxel.table import VoxelTable, dilate, subdivide
 
-DENSITY_UNIT = 100.0  # thickness per edge length of the cube at softplus(raw) = 1: about 1 per voxel at 100^3
-RAW_PER_VALUE = 10.0  # density is stored in tenths, so that one learning rate suits it and the colours
-INITIAL = (-0.6, 0.5, 0.5, 0.5)  # nearly clear, so that nothing grows in front of the cameras; grey
-EMPTY = (-1.0, 0.5, 0.5, 0.5)
+OLD = {"field.": "voxels."}  # names of tensors in runs of arf 0.1 before the splats
 
 
-class VoxelField(Field):
-    """Raw density and RGB on the vertices of a sparse grid.
+@dataclass
+class VoxelConfig:
+    """Settings of the voxel grid."""
+
+    resolutions: tuple[int, ...] = (64, 128, 256)
+    """Voxels along the longest side, coarse to fine."""
+    stages: tuple[float, ...] = (0.2, 0.5)
+    """Where in training each finer grid begins, as a share of all steps."""
+    total_steps: int = 1200
+    """Length of training that `stages` are shares of."""
+    step: float = 1.0
+    """Marching step in voxels."""
+    prune_every: int = 100
+    """Steps between looks for cells that no ray needs."""
+    prune_below: float = 0.005
+    """A cell is empty when no ray of late gave it (or a neighbour) more weight than this."""
+    distortion: float = 0.008
+    """Weight of the distortion loss, which gathers each ray's weight in one place."""
+    smoothness: float = 0.1
+    """Weight of the squared difference between neighbouring vertices' densities."""
+    color_smoothness: float = 0.01
+    """The same for colours."""
+    background: str = "0.5,0.5,0.5"
+    """What lies behind everything: "last" (the ray's last sample), or a colour "r,g,b" in 0..1."""
+
+
+class VoxelField(RayField, nn.Module):
+    """Density and colour in a sparse voxel grid. Its columns are the rows of its own vertex table.
 
     Args:
-        space: the map of the world into the grid's cube.
-        shape: cells per axis.
-        step: marching step in voxels.
+        space: how the world is mapped into the grid's cube.
     """
 
-    def __init__(self, space: Space, shape: tuple[int, int, int], step: float) -> None:
+    name = "voxel"
+    betas = (0.9, 0.99)
+    first_rays = 2048
+    half = False  # in float32 throughout
+
+    def __init__(self, config: VoxelConfig, space: Space) -> None:
         super().__init__()
-        self.space, self.step = space, step
-        self.register_buffer("shape", torch.tensor(shape))
-        self.set_grid(SparseGrid.dense(shape))
-        table = torch.tensor(INITIAL).repeat(len(self.grid.vertices), 1)
-        self.table = nn.Parameter(table)  # [V, 4] density before its activation (tenths), red, green, blue
+        self.config = config
+        self.voxels = VoxelTable(space, shape_at(space, config.resolutions[0]), config.step)
+        self.last_sample = config.background == "last"
+        color = [0.5, 0.5, 0.5] if self.last_sample else [float(c) for c in config.background.split(",")]
+        self.register_buffer("background", torch.tensor(color))
+        self.register_buffer("seen", torch.zeros(len(self.voxels.grid.cells)))
+        self._graph: Tensor | None = None
 
-    def set_grid(self, grid: SparseGrid) -> None:
-        """Use another set of cells; the caller sets a table to match."""
-        self.grid = grid
-        self.shape = torch.tensor(grid.shape, device=self.shape.device)
+    @property
+    def device(self) -> torch.device:
+        return self.background.device
 
-    def sigma(self, density: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        """Density per arc length from interpolated table values."""
-        return softplus(density * RAW_PER_VALUE) * (DENSITY_UNIT / float(self.space.extent.max()))
+    # --- as a field -----------------------------------------------------------------------------------------------
 
-    def at(self, samples: Samples) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
-        """Optical thickness and colour of marched samples."""
-        values = interpolate(self.table, *samples.vertices(self.grid))  # [n, 4]
-        length = step_length(self.space, self.grid.shape, self.step)
-        return self.sigma(values[:, 0]) * length, values[:, 1:]
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.voxels.grid.shape
 
-    # --- coarse to fine -------------------------------------------------------------------------------------------
+    @property
+    def count(self) -> int:
+        return len(self.voxels.table)
 
-    @torch.no_grad()
-    def rebuild(self, shape: tuple[int, int, int], cells: Tensor) -> None:
-        """Move to another grid: values are interpolated from the present one, clear where it has no cell."""
-        grid = SparseGrid(shape, cells)
-        unit = grid.vertices / torch.tensor(grid.shape, device=cells.device)
-        values, found = self.values_at(unit)
-        values[~found] = torch.tensor(EMPTY, device=values.device)
-        self.set_grid(grid)
-        self.table = nn.Parameter(values)
+    @property
+    def colors(self) -> Float[Tensor, "V 3"]:
+        return self.voxels.table.detach()[:, 1:].contiguous()
 
-    @torch.no_grad()
-    def prune(self, cells: Tensor) -> Tensor:
-        """Keep only these of the present cells. Returns the rows [V'] that survive, for whatever runs alongside."""
-        grid = SparseGrid(self.grid.shape, cells)
-        points = tuple(n + 1 for n in grid.shape)
-        rows = torch.searchsorted(linear_index(self.grid.vertices, points), linear_index(grid.vertices, points))
-        self.set_grid(grid)
-        self.table = nn.Parameter(self.table[rows])
+    @contextmanager
+    def survey(self, views: Views, resolution: int | None = None) -> Iterator[bool]:
+        if resolution:
+            raise UserError("--color-resolution is for nerfacto; a voxel grid is repainted on its own: leave it out")
+        yield False
+
+    def adopt(self, shape: tuple[int, int, int], keys: Int[Tensor, " k"]) -> Int[Tensor, " k"]:
+        """Columns of vertices that are given by their row-major numbers in a grid of `shape` cells."""
+        own = linear_index(self.voxels.grid.vertices, tuple(n + 1 for n in shape))  # [V] ascending
+        rows = torch.searchsorted(own, keys).clamp_max(len(own) - 1)
+        if shape != self.shape or not torch.equal(own[rows], keys):
+            raise UserError("the painted vertices are none of the grid's; the run is damaged: make it again")
         return rows
 
+    def refined(self, cameras: Cameras) -> Cameras:
+        return cameras
+
+    def values(self) -> dict[str, Any]:
+        return asdict(self.config)
+
+    def samples(self, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"]) -> Sampled:
+        jitter = torch.rand(len(origins), 1, device=origins.device) if self.training else 0.5
+        samples = march(self.voxels.space, self.voxels.grid, origins, directions, self.config.step, jitter)
+        tau, rgb = self.voxels.at(samples)
+        weights, leftover = render_weights(tau, samples.starts, samples.ray)
+        if self.last_sample:
+            some = (samples.starts.diff() > 0).nonzero().squeeze(1)
+            weights = weights.index_add(0, samples.starts[some + 1] - 1, leftover[some])
+            leftover = leftover.detach().index_fill(0, some, 0.0)
+        return samples, weights, leftover, rgb
+
+    def columns(self, samples: Samples) -> tuple[Int[Tensor, "n 8"], Float[Tensor, "n 8"]]:
+        return self.voxels.grid.corners[samples.cell], trilinear_weights(samples.fraction)
+
+    def places(self, samples: Samples) -> Float[Tensor, "n 3"]:
+        return grid_coords(self.voxels.grid.cells[samples.cell.long()], self.shape) + samples.fraction
+
+    # --- while it is fitted ---------------------------------------------------------------------------------------
+
+    def groups(self) -> list[dict[str, Any]]:
+        """What the optimizer has: its parameters, by group."""
+        return [{"params": [self.voxels.table], "name": "fields"}]
+
+    def losses(self, batch: RayBatch) -> tuple[dict[str, Tensor], int]:
+        """Loss terms of a batch of rays, and how many samples it took."""
+        color, terms, samples = self.learn(batch.origins, batch.directions)
+        return {"rgb": mse_loss(color, batch.colors), **terms}, samples
+
+    def learn(
+        self, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"]
+    ) -> tuple[Float[Tensor, "r 3"], dict[str, Tensor], int]:
+        """Colours of rays in training, the regularising losses that they bring, and how many samples they took."""
+        c = self.config
+        samples, weights, leftover, rgb = self.samples(origins, directions)
+        color = accumulate(weights, rgb, samples.starts, samples.ray) + leftover[:, None] * self.background
+        self.seen.scatter_reduce_(0, samples.cell.long(), weights.detach(), "amax")
+        length = step_length(self.voxels.space, self.shape, c.step)
+        strength = torch.tensor([c.smoothness, *[c.color_smoothness] * 3], device=self.device)
+        terms = {
+            "distortion": c.distortion * distortion(weights, samples.arc, length, samples.starts, samples.ray),
+            "smoothness": smoothness(self.voxels.table, self._laplacian(), strength),
+        }
+        return color, terms, len(samples.ray)
+
+    def before_step(self, step: int) -> None:
+        """Nothing to prepare."""
+
+    def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """Refine the grid where it is time."""
+        self.refine(step + 1, optimizer)
+
+    def _laplacian(self) -> Tensor:
+        if self._graph is None:
+            self._graph = laplacian(self.voxels.grid)
+        return self._graph
+
+    def stage(self, step: int) -> int:
+        """The stage (index into `resolutions`) that a step belongs to."""
+        return sum(step >= share * self.config.total_steps for share in self.config.stages)
+
     @torch.no_grad()
-    def values_at(self, unit: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, "n 4"], Tensor]:
-        """Raw values at places of the unit cube, and whether a cell is there.
+    def refine(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """Coarse to fine: at a stage's first step move to its grid, now and then drop cells that no ray needs.
 
-        A place on the boundary of its cell belongs to any existing cell that touches it.
+        The optimizer follows: moments survive a pruning and start anew on a finer grid.
         """
-        scaled = self.grid.scaled(unit)
-        limit = torch.tensor(self.grid.shape, device=unit.device)
-        values = self.table.new_zeros(len(unit), 4)
-        found = torch.zeros(len(unit), dtype=torch.bool, device=unit.device)
-        for corner in range(8):
-            nudge = torch.tensor([corner >> 2 & 1, corner >> 1 & 1, corner & 1], device=unit.device) * -1e-3 + 5e-4
-            coords = torch.minimum((scaled + nudge).floor().int().clamp_min(0), limit.int() - 1)
-            cell = self.grid.rows.find(coords)
-            new = ((cell >= 0) & ~found).nonzero().squeeze(1)
-            fraction = (scaled[new] - coords[new]).clamp(0, 1)
-            rows = self.grid.corners[cell[new]]
-            values[new] = interpolate(self.table, rows, trilinear_weights(fraction))
-            found[new] = True
-        return values, found
-
-    # --- nerfstudio's interface -----------------------------------------------------------------------------------
-
-    def _lookup(self, ray_samples: RaySamples) -> Float[Tensor, "*n 4"]:
-        positions = ray_samples.frustums.get_positions()
-        unit = self.space.warp(positions.reshape(-1, 3))
-        scaled = self.grid.scaled(unit)
-        limit = torch.tensor(self.grid.shape, device=unit.device).int()
-        coords = torch.minimum(scaled.floor().int().clamp_min(0), limit - 1)
-        cell = self.grid.rows.find(coords)
-        present = ((unit >= 0) & (unit <= 1)).all(-1) & (cell >= 0)
-        rows = self.grid.corners[torch.where(present, cell, 0)]
-        values = interpolate(self.table, rows, trilinear_weights((scaled - coords).clamp(0, 1)))
-        clear = values.new_tensor(EMPTY)
-        return torch.where(present[:, None], values, clear).view(*positions.shape[:-1], 4)
-
-    def get_density(self, ray_samples: RaySamples) -> tuple[Tensor, Tensor]:
-        """Density per world unit [*n, 1] (averaged over directions where space is warped) and the values [*n, 4]."""
-        values = self._lookup(ray_samples)
-        scale = self.space.volume_scale(ray_samples.frustums.get_positions())
-        return self.sigma(values[..., :1]) * scale, values
-
-    def get_outputs(
-        self, ray_samples: RaySamples, density_embedding: Tensor | None = None
-    ) -> dict[FieldHeadNames, Tensor]:
-        values = self._lookup(ray_samples) if density_embedding is None else density_embedding
-        return {FieldHeadNames.RGB: values[..., 1:]}
+        finer = self.stage(step) != self.stage(step - 1)
+        if not finer and step % self.config.prune_every:
+            return
+        grid, old = self.voxels.grid, self.voxels.table
+        kept = torch.zeros(grid.shape, dtype=torch.bool, device=self.device)
+        kept.view(-1)[grid.cells] = self.seen > self.config.prune_below
+        kept = dilate(kept) & grid.occupancy()
+        self.seen.mul_(0.5)  # so that a cell which was once useful can still go
+        if not kept.any():
+            return  # nothing was learnt yet
+        if finer:
+            shape = shape_at(self.voxels.space, self.config.resolutions[self.stage(step)])
+            self.voxels.rebuild(shape, subdivide(kept, shape))
+            self.seen = torch.zeros(len(self.voxels.grid.cells), device=self.device)
+            state = {}
+        elif kept.sum() < 0.95 * len(grid.cells):  # moving the table is only worth it for some gain
+            self.seen = self.seen[kept.view(-1)[grid.cells]]
+            rows = self.voxels.prune(kept.view(-1).nonzero().squeeze(1))
+            state = {k: v[rows] if v.shape == old.shape else v for k, v in optimizer.state.get(old, {}).items()}
+        else:
+            return
+        self._graph = None
+        optimizer.state.pop(old, None)
+        optimizer.param_groups[0]["params"] = [self.voxels.table]
+        if state:
+            optimizer.state[self.voxels.table] = state
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        """A checkpoint says which cells it has: take its grid before its values."""
-        if prefix + "grid.cells" in state_dict:
-            shape = tuple(state_dict[prefix + "shape"].tolist())
-            device = self.table.device
-            self.set_grid(SparseGrid(shape, state_dict[prefix + "grid.cells"].to(device)))
-            self.table = nn.Parameter(torch.empty(len(self.grid.vertices), 4, device=device))
+        """A checkpoint says how many cells there are; one of an older arf has other names."""
+        for old, new in OLD.items():
+            for name in [name for name in state_dict if name.startswith(prefix + old)]:
+                state_dict[prefix + new + name[len(prefix + old) :]] = state_dict.pop(name)
+        state_dict.pop(prefix + "device_indicator_param", None)  # nerfstudio's
+        if prefix + "seen" in state_dict:
+            self.seen = torch.zeros_like(state_dict[prefix + "seen"], device=self.device)
+        self._graph = None
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def dilate(mask: Tensor, cells: int = 1) -> Tensor:
-    """Grow a mask [x, y, z] by some cells in every direction."""
-    return nn.functional.max_pool3d(mask[None, None].float(), 2 * cells + 1, 1, cells)[0, 0].bool()
-
-
-def subdivide(mask: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Row-major indices of the cells of a finer grid that lie in a coarse mask."""
-    index = torch.arange(shape[0] * shape[1] * shape[2], device=mask.device)
-    middle = (grid_coords(index, shape) + 0.5) / torch.tensor(shape, device=mask.device)
-    coords = (middle * torch.tensor(mask.shape, device=mask.device)).long()
-    return index[mask.flatten()[linear_index(coords, tuple(mask.shape))]]

@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import max_pool3d
 
+from arf.radiance.fields.rays.space import Space
+
 BRICK = 4
 CORNERS = torch.tensor([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)])  # [8, 3] z fastest
 
@@ -134,3 +136,9 @@ def trilinear_weights(fraction: Float[Tensor, "n 3"]) -> Float[Tensor, "n 8"]:
     x0, y0, z0 = 1 - x, 1 - y, 1 - z
     a, b, c, d = x0 * y0, x0 * y, x * y0, x * y
     return torch.stack([a * z0, a * z, b * z0, b * z, c * z0, c * z, d * z0, d * z], -1)
+
+
+def shape_at(space: Space, resolution: int) -> tuple[int, int, int]:
+    """Cells per axis: cubic voxels, `resolution` of them along the longest side."""
+    extent = space.extent
+    return tuple(int(n) for n in (resolution * extent / extent.max()).ceil())

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from arf.radiance.fields.rays.volume import before, ray_sums
 from arf.radiance.fields.voxel.grid import SparseGrid, linear_index
-from arf.radiance.fields.voxel.volume import before, ray_sums
 
 
 def distortion(

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from arf.radiance.fields.rays.samples import ray_starts
+from arf.radiance.fields.rays.space import FAR, Space
 from arf.radiance.fields.voxel.grid import SparseGrid, grid_coords, trilinear_weights
-from arf.radiance.fields.voxel.march import march, ray_starts, step_length
-from arf.radiance.fields.voxel.space import FAR, Space
+from arf.radiance.fields.voxel.march import march, step_length
 
 SPACES = {
     "bounded": Space("bounded", torch.tensor([[-1.0, -2.0, -0.5], [1.5, 1.0, 1.0]])),
@@ -98,7 +99,7 @@ def test_samples_lie_packed_in_order_and_where_they_say(kind):
         assert (samples.depth[mine].diff() >= 0).all()
     assert samples.starts[0] == 0
     assert samples.starts[-1] == len(samples.ray)
-    rows, weights = samples.vertices(grid)
+    rows, weights = (grid.corners[samples.cell], trilinear_weights(samples.fraction))
     place = (grid.vertices[rows.long()] * weights[..., None]).sum(1) / torch.tensor(grid.shape)
     world = origins[samples.ray] + samples.depth[:, None] * directions[samples.ray]
     torch.testing.assert_close(place, space.warp(world), rtol=0, atol=2e-5)
@@ -130,3 +131,23 @@ def test_ray_starts_of_sorted_rays():
 def test_step_length_is_the_shortest_edge_of_a_voxel():
     space = Space("bounded", torch.tensor([[0.0, 0.0, 0.0], [2.0, 3.0, 4.0]]))
     assert step_length(space, (10, 10, 10), 0.5) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("reach", [1.2, 3.0, 20.0])
+def test_an_unbounded_scene_is_met_from_outside_of_the_unit_cube(reach):
+    """C18: zooming out made the background, then everything, disappear."""
+    space, grid = SPACES["unbounded"], SparseGrid.dense((24, 24, 24))
+    origins = normalize(torch.randn(40, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    origins = reach * origins / origins.abs().amax(1, keepdim=True)
+    samples = march(space, grid, origins, normalize(-origins, dim=1), 1.0)  # through the middle
+    places = origins[samples.ray] - normalize(origins, dim=1)[samples.ray] * samples.depth[:, None]
+    per_ray = samples.starts.diff()
+    assert (per_ray > 12).all()  # the cube is 12 voxels wide
+    for ray in range(40):
+        mine = slice(int(samples.starts[ray]), int(samples.starts[ray + 1]))
+        size = places[mine].abs().amax(1)
+        assert size[0] <= 1.1  # from the near side of the cube
+        assert size.min() < 0.1  # through the middle
+        assert size[-1] > 5  # and far out behind it
+        unit = 4 * space.warp(places[mine])
+        assert unit.diff(dim=0).abs().max() < 4 * 4 / 24  # a few voxels apart at most, as from the cube's corners

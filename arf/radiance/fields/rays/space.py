@@ -70,16 +70,6 @@ class Space(nn.Module):
         radius = squeezed.abs().amax(-1, keepdim=True).clamp_min(1.0)  # [n, 1]
         return squeezed / radius / (2.0 - radius).clamp_min(1 / FAR)
 
-    def volume_scale(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 1"]:
-        """|det J|^(1/3) of `warp`, relative to `extent`: how much a world length shrinks, averaged over directions."""
-        if self.kind == "bounded":
-            return torch.ones_like(points[..., :1])
-        if self.kind == "unbounded":
-            radius = points.abs().amax(-1, keepdim=True).clamp_min(1.0)
-            return (((2.0 - 1.0 / radius) / radius) ** 2 / radius**2) ** (1 / 3)
-        depth = (-points[..., 2:]).clamp_min(1e-6)
-        return (self.extent[2] * self.box[0, 2] / depth**4).clamp_min(0) ** (1 / 3)
-
     def length(self) -> float:
         """The longest arc that a ray can have, in units of `extent`: the number of steps is this over the step."""
         if self.kind == "bounded":
@@ -87,6 +77,15 @@ class Space(nn.Module):
         if self.kind == "unbounded":
             return 3 * 3**0.5  # the cube's diagonal and, as long in proportion, the squeezed shell
         return float(self.extent[2])
+
+    def start(self, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"]) -> Float[Tensor, "r 1"]:
+        """The distance at which marching begins. From a camera outside of an unbounded scene's unit cube, in which all
+        cameras of the capture stood: where the ray enters that cube, or comes nearest to it. 0 for all others."""
+        outside = (origins.abs().amax(-1) > 1) & (self.kind == "unbounded")  # [r]
+        ahead = torch.zeros_like(origins[:, :1])
+        if outside.any():
+            ahead[outside] = _nearest(origins[outside], directions[outside])
+        return ahead
 
     def entry(self, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"]) -> Float[Tensor, "r 1"]:
         """Where the schedule turns: the distance at which the ray enters the box (bounded), or leaves the unit cube for
@@ -119,12 +118,22 @@ class Space(nn.Module):
         return ((self.box[0, 2] / disparity + origins[..., 2:]) / along).clamp(0.0, FAR)
 
 
-def forward_box(origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], near: float) -> Float[Tensor, "2 3"]:
-    """The box of a `forward` space that holds these rays (the corner rays of all views) from `near` to infinity."""
-    along = (-directions[:, 2:]).clamp_min(1e-3)  # [r, 1]
-    slope = (directions[:, :2] / along).abs()  # at infinity
-    first = ((near + origins[:, 2:]) / along).clamp_min(0)
-    at_near = ((origins + first * directions)[:, :2] / near).abs()
-    reach = torch.maximum(slope, at_near).amax(0).clamp_max(4.0)  # [2]
-    inf = float("inf")
-    return torch.tensor([[-reach[0], -reach[1], near], [reach[0], reach[1], inf]])
+def _nearest(origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"]) -> Float[Tensor, "r 1"]:
+    """Where rays that begin outside of the cube [-1, 1]^3 enter it, else where the largest of their coordinates is
+    smallest."""
+    safe = torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
+    one, other = (-1 - origins) / safe, (1 - origins) / safe  # [r, 3]
+    enters, leaves = torch.minimum(one, other).amax(-1), torch.maximum(one, other).amin(-1)  # [r]
+    # The largest coordinate is convex and piecewise linear along a ray: its minimum lies where two of them are equal,
+    # where one is 0, or at the start.
+    places = [torch.zeros_like(enters)]
+    for i in range(3):
+        places.append(-origins[:, i] / safe[:, i])
+        for sign in (-1, 1):
+            j = (i + 1) % 3
+            slope = directions[:, i] + sign * directions[:, j]
+            places.append(-(origins[:, i] + sign * origins[:, j]) / torch.where(slope.abs() < 1e-9, 1e-9, slope))
+    at = torch.stack(places, 1).clamp_min(0)  # [r, 10]
+    size = (origins[:, None] + at[..., None] * directions[:, None]).abs().amax(-1)  # [r, 10]
+    nearest = at.gather(1, size.argmin(1, keepdim=True))[:, 0]
+    return torch.where((enters <= leaves) & (enters > 0), enters, nearest)[:, None]

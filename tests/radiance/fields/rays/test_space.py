@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from captures import row
-from nerfstudio.cameras.cameras import Cameras
-from nerfstudio.field_components.spatial_distortions import SceneContraction
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from arf.radiance.fields.voxel.space import NEAR, Space, forward_box
+from arf.radiance.capture.cameras import Cameras
+from arf.radiance.capture.capture import forward_box
+from arf.radiance.fields.rays.space import NEAR, Space
 
 BOX = torch.tensor([[-1.0, -2.0, 0.0], [3.0, 1.0, 2.0]])
 FORWARD = torch.tensor([[-0.9, -0.6, 1.5], [0.9, 0.6, float("inf")]])
@@ -36,7 +36,9 @@ def test_a_bounded_space_is_an_affine_map_of_its_box():
 @pytest.mark.parametrize("scale", [0.5, 1.0, 3.0, 1e3])
 def test_unbounded_is_nerfstudios_contraction_into_the_cube(scale):
     points = random(500, scale)
-    wanted = SceneContraction(order=float("inf"))(points) / 4 + 0.5
+    radius = points.abs().amax(1, keepdim=True)  # the L-infinity norm
+    contracted = torch.where(radius <= 1, points, (2 - 1 / radius) * points / radius)  # Mip-NeRF 360, eq. 10
+    wanted = contracted / 4 + 0.5
     torch.testing.assert_close(Space("unbounded").warp(points), wanted, rtol=0, atol=1e-9)
     assert ((wanted >= 0) & (wanted <= 1)).all()
 
@@ -50,18 +52,6 @@ def test_forward_is_normalised_device_coordinates():
     depths = torch.tensor([1.5, 2.0, 3.0, 6.0])
     middle = space.warp(torch.stack([torch.zeros(4), torch.zeros(4), -depths], 1))
     torch.testing.assert_close(middle[:, 2], 1 - 1.5 / depths)  # linear in disparity
-
-
-@pytest.mark.parametrize("kind", ["bounded", "unbounded", "forward"])
-def test_volume_scale_is_the_jacobians(kind):
-    space = Space(kind, {"bounded": BOX, "forward": FORWARD}.get(kind)).double()
-    points = random(40, 4.0)
-    if kind == "forward":
-        points[:, 2] = -1.6 - points[:, 2].abs()
-    jacobian = torch.stack([torch.autograd.functional.jacobian(space.warp, p) for p in points])  # [n, 3, 3]
-    # of lengths in units of `extent`, the volume of the cube is that of the extent
-    wanted = (torch.linalg.det(jacobian).abs() * space.extent.prod()) ** (1 / 3)
-    torch.testing.assert_close(space.volume_scale(points)[:, 0], wanted, rtol=1e-6, atol=1e-9)
 
 
 def arcs(space: Space, step: float) -> Tensor:
@@ -130,11 +120,9 @@ def test_forward_box_holds_every_ray_of_every_view():
     poses = row(5, 0.2)
     poses[:, 0, 3] -= 0.4
     poses[:, 1, 3] = torch.linspace(-0.1, 0.1, 5)
-    cameras = Cameras(camera_to_worlds=poses, fx=20.0, fy=22.0, cx=12.0, cy=8.0, width=24, height=16)
-    rays = cameras.generate_rays(camera_indices=torch.arange(5)[:, None]).flatten()
-    box = forward_box(rays.origins, rays.directions, near=2.0)
-    space = Space("forward", box)
-    origins, directions = rays.origins, rays.directions
+    rays = [camera.rays() for camera in Cameras.of(poses, 20.0, 22.0, 12.0, 8.0, 24, 16)]
+    origins, directions = (torch.cat(part) for part in zip(*rays, strict=True))
+    space = Space("forward", forward_box(origins, directions, near=2.0))
     depth = space.depth(arcs(space, 0.02).float()[None], space.entry(origins, directions), origins, directions)
     warped = space.warp(origins[:, None] + depth[..., None] * directions[:, None])
     assert warped.min() >= -1e-4
@@ -166,3 +154,35 @@ def test_unwarp_undoes_warp(kind):
     world = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.3, 2.0, 30.0])
     torch.testing.assert_close(space.unwarp(space.warp(world)), world, rtol=1e-3, atol=1e-5)
     assert space.unwarp(torch.tensor([[0.0, 0.5, 1.0]])).isfinite().all()  # the end of the world
+
+
+def outside_rays(count: int, reach: float) -> tuple[Tensor, Tensor]:
+    """Rays from outside of the unit cube, half of them towards it."""
+    origins, directions = inside_rays(count, reach)
+    origins = origins * (1.01 + random(count)[:, :1].abs() * (reach - 1)) / origins.abs().amax(1, keepdim=True)
+    towards = normalize(random(count, 0.9, seed=5) - origins, dim=1)
+    return origins, torch.where(torch.arange(count)[:, None] % 2 == 0, towards, directions)
+
+
+@pytest.mark.parametrize("reach", [1.5, 10.0, 1000.0])
+def test_from_outside_marching_begins_where_a_ray_is_nearest_to_the_unit_cube(reach):
+    """C18: the scene is seen from anywhere, also by a camera that has left the cube in which the capture's stood."""
+    origins, directions = outside_rays(400, reach)
+    start = Space("unbounded").start(origins, directions)
+    assert (start >= 0).all()
+    walk = torch.linspace(0, 3 * reach, 20001, dtype=torch.float64)
+    for origin, direction, begin in zip(origins, directions, start[:, 0], strict=True):
+        size = (origin + walk[:, None] * direction).abs().amax(1)
+        here = float((origin + begin * direction).abs().amax())
+        if size.min() < 0.999:  # it enters the cube, here
+            assert here == pytest.approx(1, abs=1e-9)
+            assert size[walk < begin - 1e-9].min() >= 1 - 1e-9
+        else:
+            assert here <= size.min() + 1e-9
+
+
+def test_from_inside_and_in_other_spaces_marching_begins_at_the_camera():
+    origins, directions = inside_rays(50, 1.0)
+    assert not Space("unbounded").start(origins, directions).any()
+    for kind, box in (("bounded", BOX), ("forward", FORWARD)):
+        assert not Space(kind, box).start(*outside_rays(50, 9.0)).any()

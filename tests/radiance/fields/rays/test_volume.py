@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from arf.radiance.fields.voxel.volume import accumulate, add_rows, before, interpolate, ray_sums, render_weights
+from arf.radiance.fields.rays.volume import accumulate, add_rows, before, interpolate, ray_sums, render_weights
 
 COUNTS = (3, 0, 1, 7, 0, 0, 2)  # samples per ray; first, middle and last rays matter, so do empty ones
 WITH_EMPTY_ENDS = (0, 4, 0, 5, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import asdict, replace
 
@@ -13,12 +14,15 @@ from tiny import FIT
 
 from arf.errors import UserError
 from arf.jobs.runs import Run, settings_from
-from arf.radiance.capture.capture import CaptureDataParserConfig, load_capture
+from arf.radiance.asked import parse_color
+from arf.radiance.capture.capture import CaptureConfig, load_capture
+from arf.radiance.evaluate.fidelity import evaluate
 from arf.radiance.evaluate.metrics import psnr
-from arf.radiance.fields.backbones import voxel_config
-from arf.radiance.fields.voxel.model import VoxelModel
-from arf.radiance.fit.fit import RayBank, evaluate, fit, parse_color
-from arf.radiance.scene import open_photoreal
+from arf.radiance.fields import kinds
+from arf.radiance.fields.voxel.field import VoxelField
+from arf.radiance.fit import loop
+from arf.radiance.fit.loop import fit
+from arf.radiance.opening import open_photoreal
 from arf.radiance.settings import FitSettings
 
 CPU = torch.device("cpu")
@@ -47,7 +51,7 @@ def test_the_run_has_all_its_files_and_says_what_was_asked(fitted, room):
 
 
 def test_held_out_views_are_far_better_than_any_constant(fitted, room):
-    capture = load_capture(CaptureDataParserConfig(data=room))
+    capture = load_capture(CaptureConfig(data=room))
     mean = torch.stack([capture.train.image(i) for i in range(len(capture.train))]).mean((0, 1, 2))
     views = [capture.held_out.image(i) for i in range(len(capture.held_out))]
     constant = sum(psnr(mean.expand_as(v), v) for v in views) / len(views)
@@ -61,14 +65,15 @@ def test_opening_the_run_gives_the_measured_model_back(fitted):
     for name, value in metrics.items():
         assert fitted.info["metrics"][name] == pytest.approx(value, rel=1e-5)
     assert not model.training
-    assert model.field.grid.shape == (32, 32, 21)
-    assert len(model.field.grid.cells) < 32 * 32 * 21  # something was pruned
+    assert model.voxels.grid.shape == (32, 32, 21)
+    assert len(model.voxels.grid.cells) < 32 * 32 * 21  # something was pruned
 
 
 def test_a_fit_that_is_killed_resumes_to_the_same_bytes(fitted, room, tmp_path, killed):
     killed(f"""
 from tiny import FIT
-from arf.radiance.fit.fit import fit
+from arf.radiance.fit import loop
+from arf.radiance.fit.loop import fit
 def kill(step, *_):
     if step == 70:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -101,7 +106,7 @@ def test_a_fit_that_is_stopped_by_hand_resumes_to_the_same_bytes(fitted, room, t
 
 
 def test_ctrl_c_waits_for_the_end_of_a_step(fitted, room, tmp_path, monkeypatch):
-    losses, calls = VoxelModel.get_loss_dict, []
+    losses, calls = VoxelField.losses, []
 
     def interrupted(self, *arguments):
         calls.append(1)
@@ -110,7 +115,7 @@ def test_ctrl_c_waits_for_the_end_of_a_step(fitted, room, tmp_path, monkeypatch)
         return losses(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(VoxelModel, "get_loss_dict", interrupted)
+        patch.setattr(VoxelField, "losses", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fit(room, FIT, tmp_path)
     run = Run.open(tmp_path, "fit", finished=False)
@@ -119,14 +124,14 @@ def test_ctrl_c_waits_for_the_end_of_a_step(fitted, room, tmp_path, monkeypatch)
 
 
 def test_a_loss_that_turns_nan_keeps_the_last_good_state(fitted, room, tmp_path, monkeypatch):
-    losses, calls = VoxelModel.get_loss_dict, []
+    losses, calls = VoxelField.losses, []
 
     def poisoned(self, *arguments):
         calls.append(1)
-        terms = losses(self, *arguments)
-        return terms if len(calls) < 74 else {**terms, "rgb": terms["rgb"] * float("nan")}
+        terms, samples = losses(self, *arguments)
+        return (terms if len(calls) < 74 else {**terms, "rgb": terms["rgb"] * float("nan")}), samples
 
-    monkeypatch.setattr(VoxelModel, "get_loss_dict", poisoned)
+    monkeypatch.setattr(VoxelField, "losses", poisoned)
     with pytest.raises(UserError, match=r"step 75.*last good state is in .*--learning-rate"):
         fit(room, FIT, tmp_path)
     monkeypatch.undo()
@@ -152,25 +157,9 @@ def test_another_seed_is_another_fit(fitted, room, tmp_path):
     assert model_bytes(runs[0]) == model_bytes(runs[1]) != model_bytes(runs[2])
 
 
-def test_ray_bank_holds_every_pixel_once(room):
-    views = load_capture(CaptureDataParserConfig(data=room)).train
-    bank = RayBank.of(views, CPU)
-    for i in (0, 7, 17):
-        mine = bank.view == i
-        origins, directions = views.rays(i)
-        assert torch.equal(bank.directions[mine], directions)
-        assert torch.equal(bank.origins[i].expand_as(origins), origins)
-        assert torch.equal(bank.colors[mine].float() / 255, views.image(i).view(-1, 3))
-    bundle, color = bank.draw(500)
-    for o, d, c in zip(bundle.origins[:20], bundle.directions[:20], color[:20], strict=True):
-        view = (bank.origins == o).all(1).nonzero().item()
-        pixel = ((bank.directions == d).all(1) & (bank.view == view)).nonzero().item()
-        assert torch.equal(bank.colors[pixel].float() / 255, c)
-
-
 def test_unusable_settings_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"3 resolutions need 2 ascending stages"):
-        voxel_config(replace(FIT, resolutions=(8, 16, 32), stages=(0.5, 0.2)), transparent=False)
+        kinds.plan(replace(FIT, resolutions=(8, 16, 32), stages=(0.5, 0.2)), place(transparent=False))
     with pytest.raises(UserError, match="background is 'blue'"):
         parse_color("blue")
     with pytest.raises(UserError, match="no capture at"):
@@ -178,9 +167,39 @@ def test_unusable_settings_are_refused(tmp_path):
     assert not (tmp_path / "out").exists()  # nothing half-written
 
 
+def place(transparent: bool) -> kinds.Place:
+    box = torch.tensor([[-1.0] * 3, [1.0] * 3])
+    return kinds.Place("bounded", box, box, 5, transparent)
+
+
 def test_transparent_pictures_get_a_white_background():
     auto = replace(FIT, background="auto")
-    assert voxel_config(auto, transparent=True).background == "1,1,1"
-    assert voxel_config(auto, transparent=False).background != "1,1,1"
-    assert voxel_config(replace(FIT, background="last"), transparent=True).background == "last"
+    assert kinds.plan(auto, place(transparent=True))["background"] == "1,1,1"
+    assert kinds.plan(auto, place(transparent=False))["background"] != "1,1,1"
+    assert kinds.plan(replace(FIT, background="last"), place(transparent=True))["background"] == "last"
     assert asdict(auto)["background"] == "auto"
+
+
+def test_a_capture_that_changed_after_the_fit_is_refused(fitted, room, tmp_path):
+    """C14: other photographs or poses than the run was made of would be used with a field that does not fit them."""
+    moved = tmp_path / "room"
+    shutil.copytree(room, moved)
+    run = fit(moved, replace(FIT, steps=5, stages=(0.9,)), tmp_path / "out")
+    assert run.info["capture"] == fitted.info["capture"]  # wherever it lies
+    open_photoreal(run, CPU)
+    (moved / "images" / sorted(p.name for p in (moved / "images").iterdir())[3]).unlink()
+    with pytest.raises(UserError, match="has changed since .* was fitted") as caught:
+        open_photoreal(run, CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_nerfacto_auto_is_a_voxel_grid_on_any_device(monkeypatch, caplog):
+    settings, cuda = replace(FIT, backbone="auto"), torch.device("cuda")
+    monkeypatch.setattr(loop, "nerfstudio_is_installed", lambda: False)
+    assert loop._takes_nerfacto(settings, cuda) is False
+    assert "nerfstudio is not installed, so that a voxel grid is fitted" in caplog.text
+    monkeypatch.setattr(loop, "nerfstudio_is_installed", lambda: True)
+    assert loop._takes_nerfacto(settings, cuda) is True
+    assert loop._takes_nerfacto(settings, CPU) is loop._takes_nerfacto(FIT, cuda) is False
+    assert settings.for_kind("bounded", nerfacto=True).backbone == "nerfacto"
+    assert settings.for_kind("bounded").backbone == "voxel"

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from arf.radiance.fields.trace import trace
 from nerfstudio.cameras.rays import RayBundle
 from stock import train_stock
 from tiny import STYLIZE
@@ -15,9 +16,8 @@ from tiny import STYLIZE
 from arf.cli import main
 from arf.errors import UserError
 from arf.radiance.capture.capture import load_capture
-from arf.radiance.fields.trace import trace
+from arf.radiance.opening import capture_config, open_painted, open_photoreal, open_run
 from arf.radiance.paint.stylize import stylize
-from arf.radiance.scene import capture_config, open_photoreal, open_run, open_stylized
 
 CPU = torch.device("cpu")
 
@@ -68,7 +68,7 @@ def test_a_stock_run_is_repainted_and_the_result_stands_alone(stock, paintings, 
     run = stylize(open_run(copy), paintings[:1], replace(STYLIZE, steps=3, color_resolution=16), tmp_path / "out")
     shutil.rmtree(copy)
     assert json.loads((run.path / "arf.json").read_text())["fit"]["parser"]["name"] == "nerfstudio-data"
-    model, capture = open_stylized(run, CPU)
+    model, capture = open_painted(run, CPU)
     origins, directions = capture.train.rays(0)
     with torch.no_grad():
         outputs = model(RayBundle(origins, directions, torch.ones(len(origins), 1)))

@@ -1,0 +1,27 @@
+"""How near a field comes to photographs that it never saw."""
+
+from __future__ import annotations
+
+import torch
+
+from arf.radiance.capture.views import Views
+from arf.radiance.evaluate.metrics import psnr, ssim
+from arf.radiance.fields.field import Field
+
+
+@torch.no_grad()
+def evaluate(field: Field, views: Views) -> dict[str, float]:
+    """Mean PSNR and SSIM over views, of the pixels that count, and the samples per ray that weigh more than 0.01."""
+    totals = {"psnr": 0.0, "ssim": 0.0, "samples_per_ray": 0.0}
+    for i in range(len(views)):
+        photograph, parts = views.photograph(i), []
+        samples = 0
+        for band in views.cameras[i].bands(field.band):
+            shot = field.shoot(band)
+            parts.append(shot.color.clamp(0, 1).cpu())
+            samples += int(shot.samples.sum())
+        picture = torch.cat(parts).view(photograph.image.shape)
+        totals["psnr"] += psnr(picture, photograph.image, photograph.mask)
+        totals["ssim"] += ssim(picture, photograph.image, photograph.mask)
+        totals["samples_per_ray"] += samples / views.cameras[i].pixels
+    return {name: value / len(views) for name, value in totals.items()}

@@ -1,0 +1,1 @@
+"""Fields that are sampled along rays: spaces, samples, volume rendering."""

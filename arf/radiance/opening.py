@@ -1,0 +1,135 @@
+"""Opening runs, our own and those of ns-train: fields and captures out. Nothing in a run is executed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from arf.errors import UserError
+from arf.jobs.runs import Run, settings_from
+from arf.radiance.asked import capture_config
+from arf.radiance.capture.capture import load_capture
+from arf.radiance.capture.views import Capture
+from arf.radiance.extras import nerfstudio
+from arf.radiance.fields import kinds
+from arf.radiance.fields.field import Field
+from arf.radiance.paint.look import Look
+from arf.radiance.paint.painted import FIELD, LOOK, Painted
+from arf.radiance.settings import FitSettings
+from arf.style.color import Affine
+
+
+def open_run(path: str | Path, kind: str | None = None) -> Run:
+    """`Run.open` of finished runs, which also takes a run of ns-train (nerfacto, arf-nerfacto, arf-voxel) as a fit.
+
+    Args:
+        path: a run, its config.yml, or a folder that holds some (the newest is taken, one of ours if there is any).
+
+    Raises:
+        UserError: as `Run.open`; or a run of ns-train that cannot be read here.
+    """
+    path = Path(path)
+    path = path.parent if path.name == "config.yml" else path
+    if kind == "stylize" or not path.is_dir() or any(kind in (None, run.info["kind"]) for run in Run.below(path)):
+        return Run.open(path, kind)
+    found = [file.parent for file in path.glob("**/config.yml") if _is_theirs(file.parent)]
+    if not found:
+        return Run.open(path, kind)
+    if room := nerfstudio("reading"):
+        return room.foreign_fit(max(found, key=lambda p: p.name))
+    raise UserError(
+        f"{found[0]} is a run of ns-train; to open it, install nerfstudio: pip install '.[nerfstudio]' in a checkout"
+    )
+
+
+def _is_theirs(path: Path) -> bool:
+    """Whether a directory is a run of nerfstudio's that has a checkpoint, and none of ours."""
+    return not (path / "arf.json").exists() and any((path / "nerfstudio_models").glob("step-*.ckpt"))
+
+
+def capture_of(run: Run, allow_outside: bool = False) -> Capture:
+    """The capture that a run was made of.
+
+    Args:
+        allow_outside: whether its files may name pictures outside of its folder. What the run says of that does not
+            count, since it may be a stranger's.
+
+    Raises:
+        UserError: it has gone, or it is another than it was.
+    """
+    source = run.info["fit"] if run.info["kind"] == "stylize" else run.info
+    if source.get("parser"):
+        room = nerfstudio("captures")
+        if room is None:
+            raise UserError(f"{run.path} was made from a run of ns-train; to open it, install nerfstudio")
+        capture = room.load_foreign(source["parser"], Path(source["run"]) if "run" in source else run.path)
+    else:
+        settings = settings_from(FitSettings, {**source["settings"], "allow_outside": allow_outside})
+        capture = load_capture(capture_config(Path(source["data"]), settings))
+    if source.get("capture") not in (None, capture.fingerprint):
+        raise UserError(
+            f"the capture {source['data']} has changed since {run.path} was fitted: other photographs or other poses "
+            "than it had; restore it, or fit again"
+        )
+    return capture
+
+
+def open_photoreal(run: Run, device: torch.device, allow_outside: bool = False) -> tuple[Field, Capture]:
+    """The field of a `fit` run, and its capture, with its training poses as the fit refined them."""
+    capture = capture_of(run, allow_outside)
+    tensors = nerfstudio("reading").state_of(run) if run.info.get("parser") else run.load("model")[0]
+    field = _restored(run, tensors, capture, device)
+    capture.train.cameras = field.refined(capture.train.cameras)
+    return field, capture
+
+
+def open_painted(run: Run, device: torch.device, allow_outside: bool = False) -> tuple[Painted, Capture]:
+    """The repainted scene of a `stylize` run, and its capture."""
+    capture = capture_of(run, allow_outside)
+    tensors, _ = run.load("model")
+    drop = run.info["settings"]["drop_weight"]
+    if "colors.keys" in tensors:
+        return _of_old(run, tensors, capture, device, drop), capture
+    field = _restored(run, _below(tensors, FIELD), capture, device)
+    look = Look.of_tensors(_below(tensors, LOOK)).to(device)
+    return Painted(field, look, drop), capture
+
+
+def open_model(run: Run, device: torch.device, allow_outside: bool = False) -> tuple[Field, Painted | None, Capture]:
+    """What a run of either kind shows: its field, and the painting if it is one."""
+    if run.info["kind"] == "stylize":
+        painted, capture = open_painted(run, device, allow_outside)
+        return painted.field, painted, capture
+    field, capture = open_photoreal(run, device, allow_outside)
+    return field, None, capture
+
+
+def _of_old(run: Run, tensors: dict[str, Tensor], capture: Capture, device: torch.device, drop: float) -> Painted:
+    """A painting of arf 0.1 before it had columns: colours of the vertices that some view saw, by their number in the
+    grid. All others were photoreal ones, recoloured."""
+    old = _below(tensors, "colors.")
+    field = _restored(run, _below(tensors, "backbone."), capture, device)
+    rows = field.adopt(tuple(old["shape"].tolist()), old["keys"].to(device))
+    recolor = Affine(old["matrix"].double(), old["bias"].double())
+    theta = recolor.apply(field.colors)
+    theta[rows] = old["theta"].to(device)
+    return Painted(field, Look(theta, old["background"].to(device), recolor), drop)
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _restored(run: Run, tensors: dict[str, Tensor], capture: Capture, device: torch.device) -> Field:
+    field = kinds.build(run.info["model"], kinds.Place.of(capture), device)
+    try:
+        field.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{run.path}: its weights do not fit its configuration ({reason}); make the run again"
+        ) from error
+    field.eval()
+    return field

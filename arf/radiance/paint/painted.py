@@ -1,0 +1,78 @@
+"""A painted scene: a field, a look, and how the two are written down together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from arf.errors import UserError
+from arf.jobs.runs import Run
+from arf.radiance.capture.cameras import Camera
+from arf.radiance.fields.field import Field, Trace
+from arf.radiance.paint.blend import blend
+from arf.radiance.paint.look import Look
+
+FIELD, LOOK = "field.", "look."  # prefixes of tensors in model.safetensors
+
+
+@dataclass
+class Painted:
+    """A field under a look.
+
+    Attributes:
+        drop: share of each pixel's weight that may be left out when it is rendered.
+    """
+
+    field: Field
+    look: Look
+    drop: float = 0.0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a run keeps of it."""
+        own = {FIELD + name: tensor for name, tensor in self.field.state_dict().items()}
+        return {**own, **{LOOK + name: tensor for name, tensor in self.look.tensors().items()}}
+
+
+def check_painted(run: Run, strength: float, preserve_color: bool) -> None:
+    """Raises UserError where a run is photoreal and a setting says how much of a style to show."""
+    if run.info["kind"] != "stylize" and (strength != 1 or preserve_color):
+        raise UserError(
+            f"{run.path} is photoreal, it has no style; give --strength and --preserve-color a stylized run"
+        )
+
+
+def shade(trace: Trace, look: Look | None, strength: float = 1.0, preserve_color: bool = False) -> Float[Tensor, "p c"]:
+    """Colours of traced pixels, unclamped: photoreal, then every look, three channels each.
+
+    Args:
+        strength: how much of a look shows, 0 (photoreal) to 1.
+        preserve_color: looks keep the photoreal chroma.
+    """
+    if look is None:
+        return trace.color
+    painted = look.render(trace).unflatten(1, (-1, 3))  # [p, looks, 3]
+    painted = blend(trace.color[:, None].expand_as(painted), painted, strength, preserve_color)
+    return torch.cat([trace.color, painted.flatten(1)], 1)
+
+
+@torch.no_grad()
+def picture(
+    field: Field,
+    look: Look | None,
+    camera: Camera,
+    strength: float = 1.0,
+    preserve_color: bool = False,
+    drop: float = 0.0,
+) -> Float[Tensor, "h w c"]:
+    """A whole picture on the CPU, within [0, 1]: photoreal, then in every look, three channels each."""
+    parts = []
+    for band in camera.bands(field.band):
+        if look is None:
+            part = field.shoot(band).color
+        else:
+            part = shade(field.trace(band, drop), look, strength, preserve_color)
+        parts.append(part.clamp(0, 1).cpu())
+    return torch.cat(parts).view(*camera.size, -1)
