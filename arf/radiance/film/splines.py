@@ -38,12 +38,16 @@ def nearest_neighbour_order(poses: Float[Tensor, "n 3 4"]) -> list[int]:
     return order if way(order) < JUMPS * way(filed) else filed
 
 
-def smooth_poses(poses: Float[Tensor, "n 3 4"], frames: int) -> Float[Tensor, "frames 3 4"]:
+def smooth_poses(poses: Float[Tensor, "n 3 4"], frames: int, closed: bool = False) -> Float[Tensor, "frames 3 4"]:
     """`frames` poses at constant speed, from the first to the last, on a smooth curve through all n ≥ 2.
+
+    A closed curve goes on from the last to the first, as smoothly as elsewhere; its last frame comes one step before.
 
     Speed counts turning as well as moving: a radian weighs as much as the cameras' root mean square distance from their
     mean, so that a walk neither stalls nor whips round.
     """
+    if closed:  # once round, with the knot before and the one after that the curve is bent by
+        poses = torch.cat([poses[-1:], poses, poses[:2]])
     positions = poses[:, :, 3].double()
     quaternions = _same_side(torch.from_numpy(Rotation.from_matrix(poses[:, :, :3].double().numpy()).as_quat()))
     unit = (positions - positions.mean(0)).square().sum(1).mean().sqrt().clamp_min(1e-9)
@@ -54,10 +58,12 @@ def smooth_poses(poses: Float[Tensor, "n 3 4"], frames: int) -> Float[Tensor, "f
 
     # Centripetal knots (Yuksel et al. 2011): no loops or overshoot, however uneven the spacing.
     knots = torch.cat([torch.zeros(1), lengths(positions, quaternions).clamp_min(1e-9).sqrt().cumsum(0)])
-    fine = torch.linspace(0, 1, OVERSAMPLING * frames + len(poses), dtype=torch.float64) * knots[-1]
+    begin, end = (knots[1], knots[-2]) if closed else (knots[0], knots[-1])
+    fine = begin + torch.linspace(0, 1, OVERSAMPLING * frames + len(poses), dtype=torch.float64) * (end - begin)
     way = lengths(catmull_rom(positions, knots, fine, lerp), catmull_rom(quaternions, knots, fine, slerp)).cumsum(0)
     way = np.concatenate([[0.0], way.numpy()])
-    at = torch.from_numpy(np.interp(np.linspace(0, way[-1], frames), way, fine.numpy()))
+    stops = np.linspace(0, way[-1], frames, endpoint=not closed)
+    at = torch.from_numpy(np.interp(stops, way, fine.numpy()))
     rotations = Rotation.from_quat(catmull_rom(quaternions, knots, at, slerp).numpy()).as_matrix()
     moved = catmull_rom(positions, knots, at, lerp)
     return torch.cat([torch.from_numpy(rotations), moved[:, :, None]], dim=2).to(poses.dtype)

@@ -18,6 +18,20 @@ def test_interpolation_passes_through_the_key_views():
         torch.testing.assert_close(path[nearest], pose, atol=0.01, rtol=0)
 
 
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_a_closed_curve_has_no_seam(count):
+    poses = ring(count)
+    path = splines.smooth_poses(poses, 240, closed=True)
+    torch.testing.assert_close(path[0], poses[0], atol=1e-5, rtol=0)
+    again = splines.smooth_poses(poses.roll(-1, 0), 240, closed=True)  # begins at the second key
+    start = int((path - poses[1]).abs().amax((1, 2)).argmin())
+    torch.testing.assert_close(path.roll(-start, 0), again, atol=0.03, rtol=0)
+    steps = (path.roll(-1, 0) - path)[:, :, 3]
+    if count == 8:  # they lie on a circle, nearly
+        assert path[:, :2, 3].norm(dim=1).sub(2).abs().max() < 0.02
+        torch.testing.assert_close(steps.norm(dim=1), torch.full((240,), 4 * torch.pi / 240), atol=1e-3, rtol=0)
+
+
 def test_order_follows_the_file_unless_it_jumps():
     poses = ring(20, arc=4.0)
     assert splines.nearest_neighbour_order(poses) == list(range(20))
