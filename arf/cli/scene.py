@@ -48,6 +48,8 @@ class Stylize:
     """Preset, such as configs/quick.yaml; flags win over it."""
     resume: Path | None = None
     """An unfinished run to go on with, in place of RUN, styles and settings."""
+    allow_outside: bool = False
+    """Let the capture's files name photographs outside of the capture's folder."""
     settings: OmitArgPrefixes[StylizeSettings] = field(default_factory=StylizeSettings)
     common: OmitArgPrefixes[Output] = field(default_factory=Output)
 
@@ -98,13 +100,15 @@ class Evaluate:
 
     run: Positional[Path]
     """A run of `arf fit`, or a folder that holds some (the newest is taken)."""
+    allow_outside: bool = False
+    """Let the capture's files name photographs outside of the capture's folder."""
     json: bool = False
     """Print the result as one JSON object, for scripts."""
 
 
 @dataclass
 class View:
-    """Walk through a run in a browser, in nerfstudio's viewer."""
+    """Walk through a run in a browser, and make camera paths for films there."""
 
     run: Positional[Path]
     """A run, or a folder that holds some (the newest is taken)."""
@@ -112,6 +116,8 @@ class View:
     """Port of the viewer."""
     host: str = "127.0.0.1"
     """Address to listen at: only this machine; 0.0.0.0 lets in everybody who can reach it."""
+    allow_outside: bool = False
+    """Let the capture's files name photographs outside of the capture's folder."""
     device: str = "auto"
     """cpu, cuda, or auto."""
 
@@ -169,7 +175,7 @@ def _stylize(command: Stylize) -> dict[str, Any]:
     else:
         fitted = open_run(command.run, "fit")
     with progress(command.common) as bars:
-        run = stylize(fitted, styles, settings, command.common.output, bars, unfinished)
+        run = stylize(fitted, styles, settings, command.common.output, bars, unfinished, command.allow_outside)
     return {
         "run": run.path, **run.info["metrics"],
         "say": f"{run.path}\nlook at {run.path / 'preview.png'}\nnext: arf render {run.path} --compare",
@@ -206,19 +212,23 @@ def _evaluate(command: Evaluate) -> dict[str, Any]:
     from arf.radiance.opening import open_photoreal, open_run
 
     run = open_run(command.run, "fit")
-    model, capture = open_photoreal(run, pick_device("auto"))
-    m = evaluate(model, capture.held_out)
+    field, capture = open_photoreal(run, pick_device("auto"), command.allow_outside)
+    m = evaluate(field, capture.held_out)
     said = f"PSNR {m['psnr']:.2f} dB, SSIM {m['ssim']:.3f}, {m['samples_per_ray']:.1f} samples per ray"
     return {"run": run.path, **m, "say": f"{run.path}: {len(capture.held_out)} held-out views: {said}"}
 
 
 def _view(command: View) -> None:
-    from arf.nerfstudio.viewing import view
     from arf.radiance.opening import open_run
+    from arf.radiance.viewer.opened import view_run
 
     run = open_run(command.run)
+
+    def ready(url: str) -> None:
+        print(f"{url}  {run.path}", flush=True)
+
     try:
-        view(run, command.host, command.port, command.device, lambda url: print(f"{url}  {run.path}", flush=True))
+        view_run(run, command.host, command.port, command.device, ready, command.allow_outside)
     except KeyboardInterrupt:
         print("arf: closed the viewer", file=sys.stderr)
 

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import torch
+from arf.radiance.scene import open_photoreal
 from common import DEVICE, ROOT, fitted_run, forget_peak, now, peak_memory, print_table, seconds
 
 from arf.jobs.device import free_memory
@@ -23,7 +24,6 @@ from arf.media import image
 from arf.radiance.film.render import camera_path, looks
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.stylize import Painter, set_color_grid
-from arf.radiance.scene import open_photoreal
 from arf.radiance.settings import RenderSettings, StylizeSettings
 from arf.style import encoder as encoders
 

@@ -12,6 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from arf.radiance.fields.backbone import Backbone
+from arf.radiance.fields.trace import trace
+from arf.radiance.fit.fit import fit
+from arf.radiance.scene import open_photoreal
 
 from arf.errors import UserError
 from arf.jobs.allocator import keep_freed_memory
@@ -20,12 +24,8 @@ from arf.jobs.presets import apply_preset
 from arf.jobs.runs import Run
 from arf.media import image
 from arf.radiance.capture.capture import Views
-from arf.radiance.fields.backbone import Backbone
-from arf.radiance.fields.trace import trace
-from arf.radiance.fit.fit import fit
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.stylize import Painter
-from arf.radiance.scene import open_photoreal
 from arf.radiance.settings import FitSettings, StylizeSettings
 from arf.style import encoder as encoders
 

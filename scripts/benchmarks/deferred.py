@@ -20,6 +20,9 @@ import sys
 from pathlib import Path
 
 import torch
+from arf.radiance.fields.backbone import Backbone
+from arf.radiance.operator.operators import OperatorSet
+from arf.radiance.scene import open_photoreal
 from common import (
     DEVICE,
     ROOT,
@@ -37,14 +40,11 @@ from torch import Tensor
 from arf.jobs.runs import Run
 from arf.media import image
 from arf.radiance.capture.capture import Capture
-from arf.radiance.fields.backbone import Backbone
 from arf.radiance.film import paths
 from arf.radiance.operator import deferred
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.operator.deferred import DeferredSet
-from arf.radiance.operator.operators import OperatorSet
 from arf.radiance.paint.stylize import Painter, set_color_grid
-from arf.radiance.scene import open_photoreal
 from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
 

@@ -15,14 +15,14 @@ import time
 from pathlib import Path
 
 import torch
+from arf.radiance.fields.trace import trace
+from arf.radiance.paint.colors import VertexColors
+from arf.radiance.scene import open_photoreal
 from common import ROOT, fitted_run, prepared, print_table, seconds
 
 from arf import bundled
 from arf.jobs.runs import Run
 from arf.media import image
-from arf.radiance.fields.trace import trace
-from arf.radiance.paint.colors import VertexColors
-from arf.radiance.scene import open_photoreal
 from arf.style import encoder as encoders
 from arf.style.objective import StyleObjective
 

@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from arf.radiance.scene import open_photoreal
 from common import ROOT, Rendered, analytic_capture, fitted_run, peak_memory, print_table
 
 from arf.media import image
@@ -18,7 +19,6 @@ from arf.radiance.capture.capture import Capture
 from arf.radiance.film import paths
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.stylize import Painter
-from arf.radiance.scene import open_photoreal
 from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
 

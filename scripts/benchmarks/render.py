@@ -9,13 +9,13 @@ import argparse
 from pathlib import Path
 
 import torch
+from arf.radiance.fields.trace import trace
+from arf.radiance.paint.colors import VertexColors
+from arf.radiance.scene import open_photoreal
 from common import ROOT, fitted_run, print_table, reference_seconds, seconds
 
 from arf import bundled
-from arf.radiance.fields.trace import trace
 from arf.radiance.film.render import camera_path, looks
-from arf.radiance.paint.colors import VertexColors
-from arf.radiance.scene import open_photoreal
 from arf.radiance.settings import RenderSettings
 from arf.style.color import Affine
 

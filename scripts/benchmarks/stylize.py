@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import torch
+from arf.radiance.fields.trace import trace
+from arf.radiance.fields.voxel.volume import accumulate, interpolate
 from common import ROOT, analytic_capture, fitted_run, prepared, print_table, reference_seconds, seconds
 
-from arf.radiance.fields.trace import trace
 from arf.radiance.fields.voxel.march import ray_starts
-from arf.radiance.fields.voxel.volume import accumulate, interpolate
 from arf.radiance.paint.stylize import Painter
 
 

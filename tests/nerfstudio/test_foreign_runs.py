@@ -94,7 +94,7 @@ def test_poses_that_moved_since_training_are_refused(stock, tmp_path):
     frame = json.loads((copy / "dataparser_transforms.json").read_text())
     frame["transform"][0][3] += 0.3
     (copy / "dataparser_transforms.json").write_text(json.dumps(frame))
-    with pytest.raises(UserError, match="the capture has changed since"):
+    with pytest.raises(UserError, match="has changed since the run was trained"):
         open_photoreal(open_run(copy), CPU)
 
 

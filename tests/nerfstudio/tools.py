@@ -16,14 +16,13 @@ from nerfstudio.scripts.eval import ComputePSNR
 from nerfstudio.scripts.render import RenderCameraPath
 from nerfstudio.scripts.viewer import run_viewer
 from torch import Tensor
-from viewer_client import Client, free_port
+from viewer_client import Client, free_port, stop_viewer
 
 from arf.jobs.runs import Run
 from arf.media import image
-from arf.nerfstudio.viewing import stop_viewer
-from arf.radiance.capture.capture import load_capture
-from arf.radiance.film.paths import CameraPath, to_json
-from arf.radiance.opening import capture_config
+from arf.radiance.film.path_files import to_json
+from arf.radiance.film.paths import CameraPath
+from arf.radiance.opening import capture_of
 
 
 def give_ffmpeg(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -40,7 +39,7 @@ def ns_eval(run: Run, folder: Path) -> dict[str, float]:
 
 def ns_render(run: Run, folder: Path, frames: int = 2, form: str = "images") -> list[Tensor] | Path:
     """`ns-render camera-path` through the first held-out cameras: the frames [h, w, 3], or the video's path."""
-    cameras = load_capture(capture_config(run)).held_out.cameras[:frames]
+    cameras = capture_of(run).held_out.cameras[:frames]
     to_json(CameraPath(cameras, fps=4.0), folder / "path.json")
     output = folder / ("film.mp4" if form == "video" else "film")
     RenderCameraPath(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,8 @@ import msgspec
 import numpy as np
 import torch
 import viser.transforms as vtf
-from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO
+from nerfstudio.viewer.render_state_machine import RenderStateMachine
+from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO, Viewer
 from PIL import Image
 from torch import Tensor
 from websockets.sync.client import connect
@@ -79,3 +81,12 @@ class Client:
                     picture = torch.from_numpy(np.array(pixels)).float() / 255
                     if wanted(picture):
                         return picture
+
+
+def stop_viewer(viewer: Viewer) -> None:
+    """End the threads of nerfstudio's viewer and wait for them: Python aborts where one still renders at its exit."""
+    for thread in threading.enumerate():
+        if isinstance(thread, RenderStateMachine) and thread.viewer is viewer:
+            thread.running, thread.interrupt_render_flag = False, True
+            thread.join()
+    viewer.viser_server.stop()

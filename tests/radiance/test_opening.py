@@ -88,6 +88,9 @@ def test_pictures_outside_are_asked_for_by_whoever_opens_the_run(room, tmp_path)
     meta = json.loads((room / "transforms.json").read_text())
     for frame in meta["frames"]:
         frame["file_path"] = f"../far/{frame['file_path']}"
+    for split in ("train", "test"):
+        if f"{split}_filenames" in meta:
+            meta[f"{split}_filenames"] = [f"../far/{name}" for name in meta[f"{split}_filenames"]]
     (near / "transforms.json").write_text(json.dumps(meta))
     short = dataclasses.replace(FIT, steps=5, stages=(0.9,))
     with pytest.raises(UserError, match="--allow-outside"):

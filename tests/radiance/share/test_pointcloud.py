@@ -204,7 +204,7 @@ def test_there_are_never_more_points_than_asked_for(limit):
 
 
 def test_cells_grow_with_the_distance_where_space_is_contracted():
-    places = torch.rand(2, 500, 3, generator=torch.Generator().manual_seed(0)).double()
+    places = torch.rand(2, 2000, 3, generator=torch.Generator().manual_seed(0)).double()
     near, far = places[0] * 0.5, 5 + places[1] * 0.5
     parts = [thin(PointCloud(p, p.float(), p.float()), Space("unbounded"), 10**6, 64) for p in (near, far)]
     assert len(parts[0]) > 8 * len(parts[1])
