@@ -207,8 +207,8 @@ class NerfactoField(RayField, NerfactoModel):
     def vertex_colors(self, keys: Int[Tensor, " V"], chunk: int = 1 << 18) -> Float[Tensor, "V 3"]:
         """Colours at vertices of the colour grid, given by their row-major numbers."""
         points = tuple(n + 1 for n in self.shape)
-        colors = []
-        for part in keys.split(chunk):
+        colors = [torch.empty(0, 3, device=self.device)]
+        for part in keys.split(chunk) if len(keys) else ():  # nerfacto refuses to look at nothing
             unit = grid_coords(part, points) / torch.tensor(self.shape, device=part.device)
             positions = self.space.unwarp(unit)[:, None]  # [v, 1, 3]
             zero = torch.zeros_like(positions[..., :1])

@@ -306,8 +306,8 @@ def test_larger_nerfactos_are_nerfacto(method, run):
 
 def as_tcnn(state) -> None:
     flat = {k: v for k, v in state["pipeline"].items() if "hash_table" not in k and ".layers." not in k}
-    flat["_model.voxels.mlp_base.model.params"] = torch.zeros(64)
-    flat["_model.voxels.mlp_head.tcnn_encoding.params"] = torch.zeros(64)
+    flat["_model.field.mlp_base.model.params"] = torch.zeros(64)
+    flat["_model.field.mlp_head.tcnn_encoding.params"] = torch.zeros(64)
     state["pipeline"] = flat
 
 
@@ -386,7 +386,7 @@ def test_a_checkpoint_cut_short_is_refused(run):
         lambda state: state.update(pipeline=[1]),
         lambda state: state.update(pipeline={1: torch.zeros(1)}),
         lambda state: state.update(step="two"),
-        lambda state: state["pipeline"].update({"_model.voxels.aabb": 3}),
+        lambda state: state["pipeline"].update({"_model.field.aabb": 3}),
     ],
 )
 def test_a_checkpoint_without_a_model_is_refused(change, run):

@@ -58,8 +58,11 @@ class CaptureConfig:
     """Whether the capture's files may name pictures outside of its folder."""
 
 
-def load_capture(config: CaptureConfig) -> Capture:
+def load_capture(config: CaptureConfig, reading: Reading | None = None) -> Capture:
     """Read and validate a capture. Pictures are opened for their headers only.
+
+    Args:
+        reading: what the capture lists, where that is to be another split or frame than its reader gives.
 
     Raises:
         UserError: no such capture, an unknown format, a damaged file, fewer than two photographs, a pose that is no
@@ -69,7 +72,7 @@ def load_capture(config: CaptureConfig) -> Capture:
     _check(config)
     data = config.data
     root = data if data.is_dir() else data.parent
-    reading = _read(config, root)
+    reading = reading or _read(config, root)
     settled = settle(reading.shots, config.downscale, data)
     if len(settled) < 2:
         raise UserError(f"{data} has one photograph; a radiance field needs at least two views")
