@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from nerfstudio.cameras.camera_utils import auto_orient_and_center_poses
 from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig
 from nerfstudio.data.dataparsers.blender_dataparser import BlenderDataParserConfig
 from nerfstudio.data.dataparsers.colmap_dataparser import ColmapDataParserConfig
@@ -26,9 +27,10 @@ from arf.jobs.files import read_json
 from arf.nerfstudio.parser import CaptureDataParserConfig
 from arf.nerfstudio.plain import checked
 from arf.radiance.capture.capture import CaptureConfig, load_capture
+from arf.radiance.capture.colmap import GRAVITY as TURNED
 from arf.radiance.capture.colmap import read_colmap
 from arf.radiance.capture.files import Finder
-from arf.radiance.capture.poses import Placement
+from arf.radiance.capture.poses import Orientation, Placement, place, to_square
 from arf.radiance.capture.shots import Reading, Shot, cube, plain_name
 from arf.radiance.capture.transforms import read_blender, read_nerfstudio
 from arf.radiance.capture.views import Capture
@@ -44,6 +46,7 @@ FORMATS = {"nerfstudio-data": "nerfstudio", "blender-data": "blender", "colmap":
 PARSERS = {f"{kind.__module__}.{kind.__name__}": name for name, kind in READ.items()}  # as config.yml spells them
 PARSERS["arf.radiance.capture.CaptureDataParserConfig"] = "arf-capture"  # in arf 0.1
 Frame = tuple[Float[Tensor, "3 4"], float]  # transform and scale: x_scene = scale · (R x_world + t)
+GRAVITY = torch.from_numpy(TURNED[:, :3].copy())
 # what nerfstudio takes for the `applied_transform` of a transforms.json that has none and lies beside a COLMAP model
 APPLIED = torch.tensor([[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0]], dtype=torch.float64)
 
@@ -79,8 +82,9 @@ def load_foreign(values: dict[str, Any], allow_outside: bool = False) -> Capture
         _check_frame(recorded, (capture.transform, capture.scale), parser.data)
         return capture
     root = parser.data if parser.data.is_dir() else parser.data.parent
-    reading = READERS[values["name"]](parser, Finder(root, allow_outside), recorded)
-    _check_frame(recorded, _frame_of(reading), parser.data)
+    layout = _Layout(parser)
+    reading = READERS[values["name"]](parser, Finder(root, allow_outside), layout)
+    _check_frame(recorded, layout.frame(reading, recorded), parser.data)
     config = CaptureConfig(
         data=parser.data,
         format=FORMATS[values["name"]],
@@ -140,9 +144,47 @@ def _check_frame(recorded: dict[str, Any] | None, now: Frame, data: Path) -> Non
 # --- the dataparsers of nerfstudio that are known here: what they list, where they put it, how they part it -----------
 
 
-def _nerfstudio(parser: NerfstudioDataParserConfig, finder: Finder, _: object) -> Reading:
+class _Layout:
+    """Where such a dataparser puts a capture."""
+
+    def __init__(self, parser: DataParserConfig) -> None:
+        self.parser = parser
+        self.orientation = ""
+
+    def __call__(self, poses: Float[Tensor, "n 3 4"], override: Orientation | None) -> Placement:
+        parser, axes = self.parser, torch.eye(3, dtype=torch.float64)
+        self.orientation = override or parser.orientation_method
+        if not getattr(parser, "assume_colmap_world_coordinate_convention", True):
+            axes = GRAVITY  # it did not turn COLMAP's world as our reader does
+        own = axes.T @ poses
+        placement = place(own, self.orientation, parser.center_method)
+        rotation = _their_pca(own) if self.orientation == "pca" else placement.rotation
+        positions = (own[:, :, 3] - placement.centre) @ rotation.T  # [n, 3]
+        scale = parser.scale_factor / (positions.abs().max().item() if parser.auto_scale_poses else 1.0)
+        return Placement(rotation @ axes.T, axes @ placement.centre, scale)
+
+    def frame(self, reading: Reading, recorded: Any) -> Frame:
+        """As nerfstudio records it: x_scene = scale · (R (A x + a) + t), also where A has a scale of its own."""
+        transform = reading.placement.transform
+        if reading.applied is not None:
+            turned = transform[:, :3] @ reading.applied
+            transform = torch.cat([turned[:, :3], turned[:, 3:] + transform[:, 3:]], 1)
+        if self.orientation == "pca" and recorded is not None:  # may say upside down, of poses that are not
+            then = _as_frame(recorded)[0]
+            transform = torch.cat([transform[:1], transform[1:] * (transform[1:, :3] * then[1:, :3]).sum().sign()])
+        return transform, reading.placement.scale * reading.applied_scale
+
+
+def _their_pca(poses: Float[Tensor, "n 3 4"]) -> Float[Tensor, "3 3"]:
+    """The rotation of nerfstudio 1.1.5: the inverse of the principal axes; where that is upside down, it mirrors the
+    second pose and the third and turns none."""
+    turned, _ = auto_orient_and_center_poses(to_square(poses).float(), "pca", "poses")
+    return turned[0, :, :3].double() @ poses[0, :, :3].T
+
+
+def _nerfstudio(parser: NerfstudioDataParserConfig, finder: Finder, layout: _Layout) -> Reading:
     path = parser.data if parser.data.is_file() else parser.data / "transforms.json"
-    reading = read_nerfstudio(path, finder, (parser.orientation_method, parser.center_method))
+    reading = read_nerfstudio(path, finder, layout)
     if reading.applied is None and (parser.data / "colmap" / "sparse" / "0").exists():
         reading = replace(reading, applied=APPLIED)
     meta = read_json(path)
@@ -150,24 +192,16 @@ def _nerfstudio(parser: NerfstudioDataParserConfig, finder: Finder, _: object) -
     return _as_parsed(reading, parser, listed)
 
 
-def _colmap(parser: ColmapDataParserConfig, finder: Finder, recorded: dict[str, Any] | None) -> Reading:
+def _colmap(parser: ColmapDataParserConfig, finder: Finder, layout: _Layout) -> Reading:
     if parser.images_path != Path("images"):
         raise UserError(f"the run was trained on photographs in {parser.images_path}; arf looks for them in images")
     number = parser.colmap_path.name
-    layout = parser.orientation_method, parser.center_method
     reading = read_colmap(parser.data, finder, int(number) if number.isdecimal() else None, layout)
     listed = any((parser.data / f"{split}_list.txt").exists() for split in ("train", "test", "validation"))
-    reading = _as_parsed(reading, parser, listed)
-    if parser.assume_colmap_world_coordinate_convention:
-        return reading
-    if recorded is None:
-        raise UserError(f"the run did not record the frame of {parser.data} ({FRAME} is missing); train again")
-    transform, scale = _as_frame(recorded)  # of COLMAP's own world
-    rotation = transform[:, :3] @ reading.applied[:, :3].T
-    return replace(reading, placement=Placement(rotation, -(rotation.T @ transform[:, 3]), scale))
+    return _as_parsed(reading, parser, listed)
 
 
-def _blender(parser: BlenderDataParserConfig, finder: Finder, _: object) -> Reading:
+def _blender(parser: BlenderDataParserConfig, finder: Finder, _: _Layout) -> Reading:
     reading = read_blender(parser.data, finder)
     return replace(reading, placement=replace(reading.placement, scale=parser.scale_factor))
 
@@ -176,11 +210,9 @@ READERS = {"nerfstudio-data": _nerfstudio, "blender-data": _blender, "colmap": _
 
 
 def _as_parsed(reading: Reading, parser: DataParserConfig, listed: bool) -> Reading:
-    """With the scale and the split that the dataparser was told; `listed`: the capture has a split of its own."""
-    scale = (reading.placement.scale if parser.auto_scale_poses else 1.0) * parser.scale_factor
+    """In the box and with the split that the dataparser was told; `listed`: the capture has a split of its own."""
     shots = reading.shots if listed else _parted(reading.shots, parser)
-    placement = replace(reading.placement, scale=scale)
-    return replace(reading, shots=shots, placement=placement, scene_box=cube(parser.scene_scale))
+    return replace(reading, shots=shots, scene_box=cube(parser.scene_scale))
 
 
 def _parted(shots: list[Shot], parser: DataParserConfig) -> list[Shot]:
@@ -196,15 +228,6 @@ def _parted(shots: list[Shot], parser: DataParserConfig) -> list[Shot]:
     else:
         train, held_out = get_train_eval_split_fraction(names, min(max(parser.train_split_fraction, 0.0), 1.0))
     return [replace(shots[i], held_out=out) for part, out in ((train, False), (held_out, True)) for i in part]
-
-
-def _frame_of(reading: Reading) -> Frame:
-    """The frame as nerfstudio records it: x_scene = scale · (R (A x + a) + t), also where A has a scale of its own."""
-    transform = reading.placement.transform
-    if reading.applied is not None:
-        turned = transform[:, :3] @ reading.applied
-        transform = torch.cat([turned[:, :3], turned[:, 3:] + transform[:, 3:]], 1)
-    return transform, reading.placement.scale * reading.applied_scale
 
 
 def _alpha_color(parser: DataParserConfig) -> tuple[float, float, float]:

@@ -57,7 +57,7 @@ def find_models(root: Path) -> list[Path]:
     return [folder for folder in [*nested, *folders, root] if _suffix(folder)]
 
 
-def read_colmap(root: Path, finder: Finder, model: int | None = None, layout: Layout = ("up", "poses")) -> Reading:
+def read_colmap(root: Path, finder: Finder, model: int | None = None, layout: Layout | None = None) -> Reading:
     """The model with the most photographs, or the one in the folder of that number.
 
     Raises:
@@ -86,7 +86,8 @@ def read_colmap(root: Path, finder: Finder, model: int | None = None, layout: La
         )
     poses = torch.from_numpy(np.stack([_turned(image.pose) for image in images]))
     applied = torch.from_numpy(GRAVITY.copy())
-    return Reading(shots, place(poses, *layout), "unbounded", cube(), applied=applied)
+    placement = layout(poses, None) if layout else place(poses, "up", "poses")
+    return Reading(shots, placement, "unbounded", cube(), applied=applied)
 
 
 def read_model(path: Path) -> list[Image]:

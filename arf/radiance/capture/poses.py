@@ -7,6 +7,7 @@ and cast, since georeferenced ones are millions of metres from their origin.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +25,6 @@ ALIKE = 0.17  # of the second singular value: cosine of 80°, below which the ca
 
 Orientation = Literal["up", "vertical", "pca", "none"]
 Centre = Literal["poses", "focus", "none"]
-Layout = tuple[Orientation, Centre]  # of a scene, by its cameras: see `place`
 
 
 def check_pose(matrix: object, where: str) -> np.ndarray:
@@ -74,6 +74,10 @@ class Placement:
     def transform(self) -> Float[Tensor, "3 4"]:
         """[R | −R c], so that x_scene = scale · (R x − R c)."""
         return torch.cat([self.rotation, -(self.rotation @ self.centre)[:, None]], dim=1)
+
+
+Layout = Callable[[Float[Tensor, "n 3 4"], Orientation | None], Placement]
+"""Where a reader puts a scene, by its cameras, in float64, and the orientation that its files ask for."""
 
 
 def place(poses: Float[Tensor, "n 3 4"], orientation: Orientation, centre: Centre) -> Placement:

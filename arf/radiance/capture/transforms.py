@@ -20,7 +20,7 @@ from arf.errors import UserError
 from arf.jobs.files import read_json
 from arf.radiance.capture.files import Finder
 from arf.radiance.capture.intrinsics import resolve, short
-from arf.radiance.capture.poses import Layout, Placement, check_pose, place
+from arf.radiance.capture.poses import Layout, Orientation, Placement, check_pose, place
 from arf.radiance.capture.shots import Reading, Shot, cube, listed_names, plain_name
 
 SCENE_BOX = "arf_scene_box"  # key of transforms.json: [[x0, y0, z0], [x1, y1, z1]] in the frame of its poses
@@ -31,7 +31,7 @@ ORIENTATIONS = ("up", "vertical", "pca", "none")
 
 def read_nerfstudio(path: Path, finder: Finder, layout: Layout | None = None) -> Reading:
     """A transforms.json. With `arf_scene_box` it is bounded, and the box becomes the scene; else, or where a layout is
-    asked for, it is unbounded, and is laid out as nerfstudio does, by all frames that it lists.
+    asked for, it is unbounded, and is laid out by all frames that it lists, as nerfstudio does.
 
     Raises:
         UserError: missing, damaged, or describes no cameras.
@@ -39,9 +39,8 @@ def read_nerfstudio(path: Path, finder: Finder, layout: Layout | None = None) ->
     meta = _read(path)
     frames = sorted(meta["frames"], key=lambda frame: plain_name(frame["file_path"]))
     poses = [_pose(frame, path) for frame in frames]
-    orientation, centre = layout or ("up", "focus")
-    orientation = meta.get("orientation_override", orientation)
-    if orientation not in ORIENTATIONS:
+    orientation = meta.get("orientation_override")
+    if "orientation_override" in meta and orientation not in ORIENTATIONS:
         raise UserError(f"{path}: orientation_override is not one of {', '.join(ORIENTATIONS)}")
     if SCENE_BOX in meta and layout is None:
         box = _scene_box(meta, path)  # [2, 3]
@@ -49,7 +48,8 @@ def read_nerfstudio(path: Path, finder: Finder, layout: Layout | None = None) ->
         placement = Placement(torch.eye(3, dtype=torch.float64), middle, scale)
         kind, scene_box = "bounded", ((box - middle) * scale).float()
     else:
-        placement, kind, scene_box = place(torch.from_numpy(np.stack(poses)), orientation, centre), "unbounded", cube()
+        placement = (layout or _layout)(torch.from_numpy(np.stack(poses)), orientation)
+        kind, scene_box = "unbounded", cube()
     split = _split(frames, meta, path)
     shots = [_shot(frames[i], poses[i], meta, path, finder, held_out) for i, held_out in split.items()]
     return Reading(
@@ -60,6 +60,10 @@ def read_nerfstudio(path: Path, finder: Finder, layout: Layout | None = None) ->
         applied=_applied(meta, path),
         applied_scale=_positive(meta, "applied_scale", path),
     )
+
+
+def _layout(poses: Float[Tensor, "n 3 4"], orientation: Orientation | None) -> Placement:
+    return place(poses, orientation or "up", "focus")
 
 
 def read_blender(root: Path, finder: Finder) -> Reading:
