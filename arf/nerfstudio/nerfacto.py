@@ -219,8 +219,9 @@ class NerfactoField(RayField, NerfactoModel):
         return torch.cat(colors)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        """A checkpoint says how many columns there are; one that was never repainted has none."""
-        for name in ("keys", "numbers"):
+        """A checkpoint says how many columns there are; one that was never repainted has none. nerfstudio loads a
+        model, and then its pipeline without the model."""
+        for name in ("keys", "numbers") if any(key.startswith(prefix) for key in state_dict) else ():
             own = getattr(self, name)
             found = state_dict.setdefault(prefix + name, own[:0])
             setattr(self, name, torch.empty_like(found, device=own.device))
