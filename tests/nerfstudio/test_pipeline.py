@@ -230,11 +230,15 @@ def test_a_finished_checkpoint_is_not_resumed(fitted, paintings, trained, tmp_pa
     assert "finished" in capsys.readouterr().err
 
 
-def test_a_checkpoint_of_other_columns_is_refused(fitted, paintings, trained, tmp_path, capsys):
+@pytest.mark.parametrize("change", ["fewer colours", "another grid"])
+def test_a_checkpoint_of_other_vertices_is_refused(change, fitted, paintings, trained, tmp_path, capsys):
     shutil.copytree(trained.path / "nerfstudio_models", tmp_path / "models")
     file = tmp_path / "models" / "step-000000029.ckpt"
     state = torch.load(file, weights_only=True)
-    state["pipeline"]["_model.colors.theta"] = state["pipeline"]["_model.colors.theta"][1:]
+    if change == "fewer colours":
+        state["pipeline"]["_model.colors.theta"] = state["pipeline"]["_model.colors.theta"][1:]
+    else:
+        state["pipeline"]["_model.scene.voxels.grid.cells"] += 1
     torch.save({**state, "step": 5}, file)
     with pytest.raises(SystemExit) as stop:
         main(config(fitted, paintings[:1], tmp_path, load_dir=tmp_path / "models"))

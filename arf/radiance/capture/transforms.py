@@ -202,5 +202,5 @@ def _applied(meta: dict[str, Any], path: Path) -> Float[Tensor, "3 4"] | None:
 def _positive(meta: dict[str, Any], key: str, path: Path) -> float:
     value = meta.get(key, 1.0)
     if isinstance(value, bool) or not isinstance(value, float | int) or not 1e-9 < value < 1e9:
-        raise UserError(f"{path}: {key} must be a positive number")
+        raise UserError(f"{path}: {key} is {short(value)}; it must be a positive number")
     return float(value)
