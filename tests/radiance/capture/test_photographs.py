@@ -16,7 +16,7 @@ from arf.errors import UserError
 from arf.media import decode
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.capture.lens import Lens
-from arf.radiance.capture.photographs import Photograph
+from arf.radiance.capture.photographs import Photograph, Source, read_photograph
 
 OPAQUE, HOLED = np.full((HEIGHT, WIDTH, 4), 255, np.uint8), np.full((HEIGHT, WIDTH, 4), 255, np.uint8)
 HOLED[:, :6, 3] = 0
@@ -214,8 +214,8 @@ def test_an_undistorted_photograph_is_as_sharp_as_a_pinholes(tmp_path, shrink):
     photograph = means(shown(rays[..., 0], rays[..., 1]), 2)
     Image.fromarray((photograph * 255).round().astype(np.uint8)).save(tmp_path / "photograph.png")
     pinhole = lens.pinhole.resized(round(lens.pinhole.width / shrink), round(lens.pinhole.height / shrink))
-    x, y = (((np.arange(4 * n) + 0.5) / 4 - c) / f for n, c, f in ((pinhole.width, pinhole.cx, pinhole.fx),
-                                                                   (pinhole.height, pinhole.cy, pinhole.fy)))  # fmt: skip
+    x = ((np.arange(4 * pinhole.width) + 0.5) / 4 - pinhole.cx) / pinhole.fx
+    y = ((np.arange(4 * pinhole.height) + 0.5) / 4 - pinhole.cy) / pinhole.fy
     truth = means(shown(*np.meshgrid(x, y)), 4)
     view = Camera(torch.eye(4)[:3], *pinhole)
     found = read_photograph(Source(tmp_path / "photograph.png", lens=lens), view, (1.0, 1.0, 1.0))
