@@ -73,11 +73,7 @@ def export(network: AdainNetwork | FastNetwork, path: Path) -> Exported:
     if path.suffix.lower() != ".onnx":
         raise UserError(f"cannot write {path}: the name must end in .onnx")
     if find_spec("onnx") is None:
-<<<<<<< .merge_file_FACB4F
-        raise UserError("ONNX files need the onnx package: pip install '.[onnx]' in arf's checkout")
-=======
         raise UserError("ONNX files need the onnx package: pip install onnx onnxruntime")
->>>>>>> .merge_file_unnYQY
     if isinstance(network, AdainNetwork):
         multiple = network.encoder.stride(network.tap)
         graph, names = AdainGraph(network), ["picture", "style", "alpha"]
