@@ -188,7 +188,7 @@ def test_a_capture_that_changed_after_the_fit_is_refused(fitted, room, tmp_path)
     assert run.info["capture"] == fitted.info["capture"]  # wherever it lies
     open_photoreal(run, CPU)
     (moved / "images" / sorted(p.name for p in (moved / "images").iterdir())[3]).unlink()
-    with pytest.raises(UserError, match="has changed since .* was fitted") as caught:
+    with pytest.raises(UserError, match=r"has changed since .* was fitted") as caught:
         open_photoreal(run, CPU)
     assert "\n" not in str(caught.value)
 
