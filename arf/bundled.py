@@ -1,4 +1,4 @@
-"""What comes with arf: presets, and what scripts/make_scene.py and make_styles.py made: a still life, style pictures."""
+"""What comes with arf: presets, a still life, and style pictures of our own making (scripts/make_styles.py)."""
 
 from __future__ import annotations
 

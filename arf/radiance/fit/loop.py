@@ -65,6 +65,7 @@ def fit(
     except KeyboardInterrupt:
         state.save(run)
         raise
+    state.save(run)  # before anything that may fail, such as a held-out photograph
     metrics = {**evaluate(field, capture.held_out), "train_seconds": state.seconds}
     metrics |= {"size": capture.train.size(0), "views": len(capture.train)}
     run.save("model", field.state_dict(), step=state.step)

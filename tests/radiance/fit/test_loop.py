@@ -143,6 +143,24 @@ def test_a_loss_that_turns_nan_keeps_the_last_good_state(fitted, room, tmp_path,
     assert model_bytes(fit(room, FIT, tmp_path, resume=run)) == model_bytes(fitted)
 
 
+def test_a_held_out_photograph_that_cannot_be_read_costs_no_step(fitted, room, tmp_path):
+    """J8: the end of the fit was lost with it."""
+    copy = tmp_path / "room"
+    shutil.copytree(room, copy)
+    (held_out,) = load_capture(CaptureConfig(data=copy)).held_out.files[:1]
+    whole = held_out.read_bytes()
+    held_out.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))  # damaged, as long as before
+    with pytest.raises(UserError, match=held_out.name):
+        fit(copy, FIT, tmp_path / "out")
+    held_out.write_bytes(whole)
+    run = Run.open(tmp_path / "out", "fit", finished=False)
+    assert run.load("resume")[1]["step"] == FIT.steps
+    steps = []
+    done = fit(copy, FIT, tmp_path / "out", lambda step, *_: steps.append(step), resume=run)
+    assert steps == []
+    assert model_bytes(done) == model_bytes(fitted)
+
+
 def test_a_learning_rate_that_explodes_is_a_user_error(room, tmp_path):
     with pytest.raises(UserError, match=r"lower --learning-rate \(now 1e\+30\)") as caught:
         fit(room, replace(FIT, learning_rate=1e30), tmp_path)
