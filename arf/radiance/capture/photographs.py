@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
@@ -95,6 +94,8 @@ def read_photograph(source: Source, camera: Camera, background: tuple[float, flo
 
 
 def _remap(values: np.ndarray, places: Float32[np.ndarray, "h w 2"]) -> np.ndarray:
+    import cv2  # imports slowly
+
     return cv2.remap(values, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
