@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
@@ -108,7 +107,7 @@ def _undistorted(source: Source, camera: Camera, background: tuple[float, float,
     (image, alpha), mask = _pixels(source, size, background), inside.astype(np.float32)
     image = np.where(inside[..., None], _remap(image, places), np.float32(background))
     if source.mask is not None:
-        mask = mask * cv2.remap(_mask(source.mask, size), places, None, cv2.INTER_LINEAR)
+        mask = mask * _remap(_mask(source.mask, size), places)
     planes = image, None if alpha is None else _remap(alpha, places), mask
     return tuple(plane if plane is None or fine == 1 else _halved(plane) for plane in planes)
 
@@ -119,6 +118,8 @@ def _halved(plane: Float32[np.ndarray, "h2 w2 *c"]) -> Float32[np.ndarray, "h w 
 
 
 def _remap(values: np.ndarray, places: Float32[np.ndarray, "h w 2"]) -> np.ndarray:
+    import cv2  # imports slowly
+
     return cv2.remap(values, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).clip(0, 1)
 
 
