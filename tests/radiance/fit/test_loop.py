@@ -19,6 +19,7 @@ from arf.radiance.capture.capture import CaptureConfig, load_capture
 from arf.radiance.evaluate.fidelity import evaluate
 from arf.radiance.evaluate.metrics import psnr
 from arf.radiance.fields import kinds
+from arf.radiance.fields.place import Place
 from arf.radiance.fields.voxel.field import VoxelField
 from arf.radiance.fit import loop
 from arf.radiance.fit.loop import fit
@@ -185,9 +186,9 @@ def test_unusable_settings_are_refused(tmp_path):
     assert not (tmp_path / "out").exists()  # nothing half-written
 
 
-def place(transparent: bool) -> kinds.Place:
+def place(transparent: bool) -> Place:
     box = torch.tensor([[-1.0] * 3, [1.0] * 3])
-    return kinds.Place("bounded", box, box, 5, transparent)
+    return Place("bounded", box, box, 5, transparent)
 
 
 def test_transparent_pictures_get_a_white_background():
