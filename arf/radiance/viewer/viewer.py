@@ -78,7 +78,7 @@ class Viewer:
 
     def wait(self) -> None:
         """Return when the painter has ended, or raise what ended it."""
-        # no `join`: interrupted, it takes the thread for ended in Python < 3.13. The limit lets interrupts in on Windows.
+        # no `join`: an interrupt makes Python < 3.13 take the thread for ended. The limit lets it in on Windows.
         while not self.painter.ended.wait(0.2):
             pass
         if self.painter.error is not None:
