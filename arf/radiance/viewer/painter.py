@@ -94,6 +94,7 @@ class Easel:
 class Painter(threading.Thread):
     """
     Attributes:
+        ended: set when it has come to its end.
         error: what ended it early, if anything did.
     """
 
@@ -105,6 +106,7 @@ class Painter(threading.Thread):
         """
         super().__init__(name="painter", daemon=True)  # somebody has to `stop` it all the same
         self.scene, self.show, self.trial = scene, show, start
+        self.ended = threading.Event()
         self.error: Exception | None = None
         self.moving, self.band = Pace(MOVING), Pace(BAND)
         self._easels: dict[Hashable, Easel] = {}
@@ -141,6 +143,8 @@ class Painter(threading.Thread):
                 self._work(*chosen)
         except Exception as error:
             self.error = error
+        finally:
+            self.ended.set()
 
     def _try_out(self) -> None:
         """Learn the pace; what comes first of all may be slow for other reasons, such as compiling."""

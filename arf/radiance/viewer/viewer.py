@@ -78,8 +78,9 @@ class Viewer:
 
     def wait(self) -> None:
         """Return when the painter has ended, or raise what ended it."""
-        while self.painter.is_alive():
-            self.painter.join(0.2)  # without a limit, Windows would not let an interrupt through
+        # no `join`: an interrupt makes Python < 3.13 take the thread for ended. The limit lets it in on Windows.
+        while not self.painter.ended.wait(0.2):
+            pass
         if self.painter.error is not None:
             raise self.painter.error
 
