@@ -25,10 +25,10 @@ from arf.jobs.files import read_json
 from arf.nerfstudio.parser import CaptureDataParserConfig
 from arf.nerfstudio.plain import checked
 from arf.radiance.capture.capture import CaptureConfig, load_capture
-from arf.radiance.capture.colmap import read_colmap
 from arf.radiance.capture.files import Finder
+from arf.radiance.capture.formats.colmap import read_colmap
+from arf.radiance.capture.formats.transforms import read_nerfstudio
 from arf.radiance.capture.poses import place, to_square
-from arf.radiance.capture.transforms import read_nerfstudio
 from arf.radiance.capture.views import Capture, Views
 
 FRAME = "dataparser_transforms.json"

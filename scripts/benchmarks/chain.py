@@ -21,9 +21,9 @@ from common import DEVICE, ROOT, fitted_run, forget_peak, now, peak_memory, prin
 from arf.jobs.device import free_memory
 from arf.media import image
 from arf.radiance.film.render import camera_path
+from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
-from arf.radiance.paint.painted import picture
 from arf.radiance.paint.painter import Painter
 from arf.radiance.settings import RenderSettings, StylizeSettings
 from arf.style import encoder as encoders

@@ -24,9 +24,9 @@ from arf.radiance.capture.photographs import Photograph
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import Field
 from arf.radiance.fit.loop import fit
+from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
-from arf.radiance.paint.painted import picture
 from arf.radiance.paint.painter import Painter
 from arf.radiance.settings import FitSettings, StylizeSettings
 from arf.style import encoder as encoders

@@ -20,9 +20,9 @@ from common import ROOT, fitted_run, prepared, print_table, seconds
 from arf import bundled
 from arf.jobs.runs import Run
 from arf.media import image
+from arf.radiance.looks.look import Look
+from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_photoreal
-from arf.radiance.paint.look import Look
-from arf.radiance.paint.painted import picture
 from arf.style import encoder as encoders
 from arf.style.objective import StyleObjective
 

@@ -13,9 +13,9 @@ from common import ROOT, fitted_run, print_table, reference_seconds, seconds
 
 from arf import bundled
 from arf.radiance.film.render import camera_path
+from arf.radiance.looks.look import Look
+from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_photoreal
-from arf.radiance.paint.look import Look
-from arf.radiance.paint.painted import picture
 from arf.radiance.settings import RenderSettings
 from arf.style.color import Affine
 

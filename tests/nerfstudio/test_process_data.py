@@ -10,7 +10,6 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
-from arf.radiance.capture.formats import detect
 from captures import load, original_poses, ring, transforms, write_picture, write_transforms
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
 from nerfstudio.data.utils import colmap_parsing_utils as colmap
@@ -19,6 +18,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from PIL import Image
 
 from arf.errors import UserError
+from arf.radiance.capture.formats import detect
 
 WIDTH, HEIGHT = 48, 34
 OPENCV = colmap.Camera(1, "OPENCV", WIDTH, HEIGHT, np.array([40.0, 41.0, 24.5, 16.5, 0.1, 0.02, 0.001, 0.002]))

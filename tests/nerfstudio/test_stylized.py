@@ -7,8 +7,8 @@ import copy
 import torch
 
 from arf.nerfstudio.stylized import StylizedModel
+from arf.radiance.looks.blend import blend
 from arf.radiance.opening import open_painted
-from arf.radiance.paint.blend import blend
 
 CPU = torch.device("cpu")
 

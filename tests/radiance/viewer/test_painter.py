@@ -123,6 +123,31 @@ def test_a_sharp_picture_is_given_up_for_a_newer_wish(gated, wall):
     assert len(scene.rendered) == 4
 
 
+class Unlimited(Pace):
+    """Of pictures in one piece."""
+
+    pixels = property(lambda self: SHARP**2, lambda self, value: None)
+
+
+def test_a_sharp_picture_that_comes_too_late_is_not_shown(wall):
+    painter = Painter(Gated(), wall, TRIAL)
+    painter.band = Unlimited(1.0)
+    painter.start()
+    try:
+        painter.ask("a", Wish(LOOK, 1.0, False))
+        painter.scene.let.release()
+        until(lambda: wall.hung)
+        until(lambda: painter._easels["a"].canvas is not None)  # the sharper one, in one piece, is under way
+        painter.ask("a", Wish(ELSEWHERE, 1.0, False))
+        painter.scene.let.release(2)
+        until(lambda: len(wall.hung) == 2)
+        assert wall.sizes("a")[0] == wall.sizes("a")[1]
+        assert close(wall.hung[1][1], sky(ELSEWHERE.camera(wall.sizes("a")[1])))
+    finally:
+        painter.scene.let.release(1000)
+        painter.stop()
+
+
 def test_whoever_keeps_moving_sees_pictures_all_the_while(gated, wall):
     gated.ask("a", Wish(LOOK, 1.0, False))
     for i in range(3):  # each is late for a wish that has changed since

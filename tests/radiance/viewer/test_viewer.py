@@ -164,7 +164,7 @@ def test_a_path_is_made_saved_and_filmed(viewer, tmp_path):
             count = len(visitor.options["Keyframe"]) if visitor.values["Keyframe"] != "none" else 0
             visitor.set("Add keyframe", True)
             visitor.until(lambda count=count: visitor.values["Keyframe"] == str(count + 1))
-        visitor.set("Move it forward", True)
+        visitor.set("Keyframe earlier", True)
         visitor.until(lambda: visitor.values["Keyframe"] == "2")
         for label, value, name in (
             ("Width", 64, "width"), ("Height", 48, "height"), ("Frames/s", 10.0, "fps"), ("Seconds", 3.0, "seconds"),
