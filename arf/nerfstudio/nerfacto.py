@@ -207,8 +207,8 @@ class NerfactoField(RayField, NerfactoModel):
     def vertex_colors(self, keys: Int[Tensor, " V"], chunk: int = 1 << 18) -> Float[Tensor, "V 3"]:
         """Colours at vertices of the colour grid, given by their row-major numbers."""
         points = tuple(n + 1 for n in self.shape)
-        colors = []
-        for part in keys.split(chunk):
+        colors = [torch.empty(0, 3, device=self.device)]
+        for part in keys.split(chunk) if len(keys) else ():  # nerfacto refuses to look at nothing
             unit = grid_coords(part, points) / torch.tensor(self.shape, device=part.device)
             positions = self.space.unwarp(unit)[:, None]  # [v, 1, 3]
             zero = torch.zeros_like(positions[..., :1])
@@ -219,8 +219,9 @@ class NerfactoField(RayField, NerfactoModel):
         return torch.cat(colors)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        """A checkpoint says how many columns there are; one that was never repainted has none."""
-        for name in ("keys", "numbers"):
+        """A checkpoint says how many columns there are; one that was never repainted has none. nerfstudio loads a
+        model, and then its pipeline without the model."""
+        for name in ("keys", "numbers") if any(key.startswith(prefix) for key in state_dict) else ():
             own = getattr(self, name)
             found = state_dict.setdefault(prefix + name, own[:0])
             setattr(self, name, torch.empty_like(found, device=own.device))

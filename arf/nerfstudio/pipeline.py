@@ -74,6 +74,8 @@ class ArfPipelineConfig(VanillaPipelineConfig):
     """One or more style pictures."""
     paint: PaintSettings = field(default_factory=PaintSettings)
     """How to paint, as in `arf stylize`."""
+    allow_outside: bool = False
+    """Let the capture's files name photographs outside of the capture's folder."""
     datamanager: tyro.conf.Suppress[DataManagerConfig] = field(default_factory=VanillaDataManagerConfig)
     """The run brings its capture."""
     model: StylizedModelConfig = field(default_factory=StylizedModelConfig)
@@ -138,7 +140,7 @@ class ArfPipeline(VanillaPipeline):
         from arf.radiance.opening import open_photoreal
 
         run = config.fitted()
-        field, capture = open_photoreal(run, device)
+        field, capture = open_photoreal(run, device, config.allow_outside)
         views = capture.train
         config.datamanager.dataparser = parser_of(run)
         config.datamanager.train_num_rays_per_batch = max(camera.pixels for camera in views.cameras)
@@ -164,10 +166,7 @@ class ArfPipeline(VanillaPipeline):
         with CONSOLE.status("arf: opening the run") as status:
             painter.prepare(lambda what, step, steps, _: status.update(f"arf: {what} {step}/{steps}"))
         painter.theta = nn.Parameter(painter.theta.detach())
-        self.config.model.field_values = {
-            "backbone": field.name,
-            **field.values(),
-        }  # with its grid's resolution
+        self.config.model.field_values = {"backbone": field.name, **field.values()}  # with its grid's resolution
         look = Look(painter.theta.detach(), painter.background, painter.recolor)
         self.model.show(Painted(field, look, paint.drop_weight))
         self.model.colors.theta = painter.theta
@@ -202,10 +201,20 @@ class ArfPipeline(VanillaPipeline):
             with plain_errors():
                 if step + 1 >= self.painter.steps:
                     raise UserError(f"the checkpoint of step {step} is of a finished run; there is nothing to resume")
-                if loaded_state["_model.colors.theta"].shape != self.model.colors.theta.shape:
+                if not self._is_of_this_scene(loaded_state):
                     raise UserError("the checkpoint is of another scene or other settings; resume with the run's own")
             self.first = step + 1
         super().load_pipeline(loaded_state, step)
+
+    def _is_of_this_scene(self, state: dict[str, Any]) -> bool:
+        """Whether a checkpoint has the field that was opened, which never changes, and colours of its columns."""
+        frozen = {f"_model.scene.{name}": tensor for name, tensor in self.model.scene.state_dict().items()}
+        colors = state.get("_model.colors.theta")
+        return (
+            colors is not None
+            and colors.shape == self.model.colors.theta.shape
+            and all(name in state and torch.equal(state[name].cpu(), tensor.cpu()) for name, tensor in frozen.items())
+        )
 
     # --- between steps and after them -----------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ def capture_of(run: Run, allow_outside: bool = False) -> Capture:
         room = nerfstudio("captures")
         if room is None:
             raise UserError(f"{run.path} was made from a run of ns-train; to open it, install nerfstudio")
-        capture = room.load_foreign(source["parser"])
+        capture = room.load_foreign(source["parser"], allow_outside)
     else:
         settings = settings_from(FitSettings, {**source["settings"], "allow_outside": allow_outside})
         capture = load_capture(capture_config(Path(source["data"]), settings))

@@ -21,18 +21,19 @@ from nerfstudio.utils import writer
 from nerfstudio.utils.eval_utils import eval_setup
 from stock import train_stock
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_viewing import SIZE, close, shown
 from tiny import STYLIZE
 from tools import give_ffmpeg, ns_eval, ns_export, ns_render, ns_viewer
-from viewer_client import Client, free_port, until
+from viewer_client import SIZE, Client, close, free_port, shown, stop_viewer, until
 
 from arf.jobs.runs import Run
 from arf.nerfstudio.methods import arf_stylized
 from arf.nerfstudio.pipeline import ArfPipeline, PaintSettings
 from arf.nerfstudio.trainer import ArfTrainerConfig
-from arf.nerfstudio.viewing import stop_viewer
+from arf.radiance.capture.cameras import Camera
+from arf.radiance.looks.painted import Painted, picture
 from arf.radiance.opening import open_painted, open_photoreal, open_run
-from arf.radiance.paint.stylize import Painter, stylize
+from arf.radiance.paint.painter import Painter
+from arf.radiance.paint.stylize import stylize
 
 CPU = torch.device("cpu")
 PAINT = PaintSettings(**{**dataclasses.asdict(STYLIZE), "save_every": 100, "device": "auto"})
@@ -101,6 +102,11 @@ def test_all_settings_of_arf_stylize_are_known(paint, fitted, paintings, tmp_pat
     assert_same_model(ours, trained_briefly(fitted, styles, tmp_path / "theirs", **paint))
 
 
+def painting_of(painted: Painted, camera: Camera) -> torch.Tensor:
+    """The painting [h, w, 3] as our own commands show it."""
+    return picture(painted.field, painted.look, camera, drop=painted.drop)[..., 3:]
+
+
 @pytest.mark.parametrize("no_cache", [False, True])
 def test_a_run_of_plain_ns_train_nerfacto_is_repainted_too(no_cache, paintings, tmp_path):
     stock = open_run(train_stock(tmp_path)[0])
@@ -110,17 +116,17 @@ def test_a_run_of_plain_ns_train_nerfacto_is_repainted_too(no_cache, paintings, 
     assert_same_model(ours, theirs)
     assert theirs.info["fit"] == ours.info["fit"]
     pipeline = eval_setup(theirs.path / "config.yml")[1]
-    model, capture = open_painted(theirs, CPU)
-    camera = capture.held_out.cameras[0:1]
-    shown, wanted = pipeline.model.get_outputs_for_camera(camera), model.get_outputs_for_camera(camera)
-    assert torch.equal(shown["rgb"], wanted["rgb"])
+    painted, capture = open_painted(theirs, CPU)
+    camera = pipeline.datamanager.train_dataset.cameras[0:1]
+    found = pipeline.model.get_outputs_for_camera(camera)["rgb"]
+    torch.testing.assert_close(found, painting_of(painted, capture.train.cameras[0]), rtol=0, atol=1e-4)
 
 
 def test_the_run_says_what_arf_stylize_says(trained, stylized):
     for name in ("kind", "method", "scene", "styles", "fit", "model", "steps"):
         assert trained.info[name] == stylized.info[name], name
     assert {**trained.info["settings"], "save_every": 0} == {**stylized.info["settings"], "save_every": 0}
-    assert trained.info["metrics"]["vertices"] == stylized.info["metrics"]["vertices"]
+    assert trained.info["metrics"]["columns"] == stylized.info["metrics"]["columns"]
     files = {path.name for path in trained.path.iterdir()}
     assert files >= {"arf.json", "model.safetensors", "preview.png", "config.yml", "dataparser_transforms.json"}
     assert not {"cache", "resume.safetensors"} & files
@@ -128,12 +134,12 @@ def test_the_run_says_what_arf_stylize_says(trained, stylized):
 
 
 def test_colours_moved_and_only_colours(trained, fitted):
-    model, capture = open_painted(trained, CPU)
-    photoreal, _ = open_photoreal(fitted, CPU)
-    painted = model.get_outputs_for_camera(capture.held_out.cameras[0:1])
-    assert float((painted["rgb"] - painted["photoreal"]).abs().mean()) > 0.05
-    for name, tensor in photoreal.state_dict().items():
-        assert torch.equal(model.backbone.state_dict()[name], tensor), name
+    painted, capture = open_painted(trained, CPU)
+    field, _ = open_photoreal(fitted, CPU)
+    before, after = picture(painted.field, painted.look, capture.held_out.cameras[0], drop=painted.drop).split(3, 2)
+    assert float((after - before).abs().mean()) > 0.05
+    for name, tensor in field.state_dict().items():
+        assert torch.equal(painted.field.state_dict()[name], tensor), name
 
 
 def test_the_last_checkpoint_holds_the_final_colours_in_tensors_and_plain_numbers(trained):
@@ -141,7 +147,8 @@ def test_the_last_checkpoint_holds_the_final_colours_in_tensors_and_plain_number
     assert file.name == "step-000000029.ckpt"
     state = torch.load(file, weights_only=True)  # refuses anything else
     for name, tensor in trained.load("model")[0].items():
-        assert torch.equal(state["pipeline"][f"_model.{name}"], tensor), name
+        theirs = name.replace("field.", "scene.", 1) if name.startswith("field.") else name.replace("look.", "colors.")
+        assert torch.equal(state["pipeline"][f"_model.{theirs}"], tensor), name
     assert state["schedulers"]["colors"]["_last_lr"] == [pytest.approx(0.1 * PAINT.learning_rate)]
 
 
@@ -163,13 +170,12 @@ def test_nerfstudios_tools_take_the_run(trained, tmp_path, monkeypatch):
     metrics = ns_eval(trained, tmp_path)
     assert metrics["psnr"] > 14  # of its photoreal side
     frames = ns_render(trained, tmp_path)
-    model, capture = open_painted(trained, CPU)
+    painted, capture = open_painted(trained, CPU)
     for k, frame in enumerate(frames):
-        wanted = model.get_outputs_for_camera(capture.held_out.cameras[k : k + 1])["rgb"]
-        torch.testing.assert_close(frame, wanted, rtol=0, atol=1 / 255)
+        torch.testing.assert_close(frame, painting_of(painted, capture.held_out.cameras[k]), rtol=0, atol=1 / 255)
     assert len(ns_export(trained, tmp_path)[0]) >= 500
     with ns_viewer(trained, monkeypatch) as client:
-        client.look(capture.held_out.cameras.camera_to_worlds[0])
+        client.look(capture.held_out.cameras.poses[0])
         client.picture(lambda p: p.std() > 0.05)
         assert "Style strength" in client.elements
 
@@ -179,11 +185,10 @@ def test_nerfstudio_opens_the_run_without_tracing_or_the_fit(trained, monkeypatc
     monkeypatch.setattr("arf.radiance.opening.open_photoreal", lambda *_: pytest.fail("opened the fit"))
     _, pipeline, checkpoint, step = eval_setup(trained.path / "config.yml")
     assert (checkpoint.parent, step) == (trained.path / "nerfstudio_models", 29)
-    ours, capture = open_painted(trained, CPU)
-    camera = capture.held_out.cameras[0:1]
-    theirs, wanted = pipeline.model.get_outputs_for_camera(camera), ours.get_outputs_for_camera(camera)
-    for name, picture in wanted.items():
-        assert torch.equal(theirs[name], picture), name
+    painted, capture = open_painted(trained, CPU)
+    theirs = pipeline.model.get_outputs_for_camera(pipeline.datamanager.eval_dataset.cameras[0:1])
+    wanted = picture(painted.field, painted.look, capture.held_out.cameras[0], drop=painted.drop)
+    torch.testing.assert_close(torch.cat([theirs["photoreal"], theirs["rgb"]], 2), wanted, rtol=0, atol=1e-5)
 
 
 def test_its_config_is_complete(trained, fitted, room):
@@ -191,7 +196,7 @@ def test_its_config_is_complete(trained, fitted, room):
     assert made.get_base_dir() == trained.path
     assert made.max_num_iterations == made.pipeline.paint.steps == 30
     assert made.pipeline.datamanager.dataparser.data == room
-    assert made.pipeline.model.backbone.total_steps == fitted.info["settings"]["steps"]
+    assert made.pipeline.model.field_values["total_steps"] == fitted.info["settings"]["steps"]
     assert made.pipeline.model.drop_weight == PAINT.drop_weight
     assert arf_stylized.config.pipeline.run is None  # the registered method is as it was
 
@@ -225,11 +230,15 @@ def test_a_finished_checkpoint_is_not_resumed(fitted, paintings, trained, tmp_pa
     assert "finished" in capsys.readouterr().err
 
 
-def test_a_checkpoint_of_other_vertices_is_refused(fitted, paintings, trained, tmp_path, capsys):
+@pytest.mark.parametrize("change", ["fewer colours", "another grid"])
+def test_a_checkpoint_of_other_vertices_is_refused(change, fitted, paintings, trained, tmp_path, capsys):
     shutil.copytree(trained.path / "nerfstudio_models", tmp_path / "models")
     file = tmp_path / "models" / "step-000000029.ckpt"
     state = torch.load(file, weights_only=True)
-    state["pipeline"]["_model.colors.keys"] += 1
+    if change == "fewer colours":
+        state["pipeline"]["_model.colors.theta"] = state["pipeline"]["_model.colors.theta"][1:]
+    else:
+        state["pipeline"]["_model.scene.voxels.grid.cells"] += 1
     torch.save({**state, "step": 5}, file)
     with pytest.raises(SystemExit) as stop:
         main(config(fitted, paintings[:1], tmp_path, load_dir=tmp_path / "models"))
@@ -312,7 +321,7 @@ def live(made: ArfTrainerConfig) -> Iterator[tuple[Trainer, Client, threading.Th
 
 
 def pose_of(trainer: Trainer) -> torch.Tensor:
-    return trainer.pipeline.capture.held_out.cameras.camera_to_worlds[0]
+    return trainer.pipeline.capture.held_out.cameras.poses[0]
 
 
 def test_the_viewer_shows_the_painting_while_it_is_painted_and_pauses_it(fitted, paintings, tmp_path):
@@ -343,6 +352,7 @@ def test_the_viewer_ends_with_the_final_colours(fitted, paintings, tmp_path):
         client.set("Resume Training", True)
         thread.join()
         assert trainer.training_state == "completed"
-        final = shown(open_painted(Run.open(trainer.base_dir), CPU)[0], pose_of(trainer))
+        painted, _ = open_painted(Run.open(trainer.base_dir), CPU)
+        final = shown(painted.field, painted, pose_of(trainer))
         assert not close(first, final)
         client.picture(lambda p: close(p, final))  # without a move of the camera

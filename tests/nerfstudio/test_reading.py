@@ -13,15 +13,19 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from arf.radiance.fields.backbones import config_of
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from nerfstudio.configs.dataparser_configs import all_dataparsers
 from nerfstudio.configs.method_configs import method_configs
+from nerfstudio.data.dataparsers.base_dataparser import DataParser
 from stock import train_stock
 
 from arf.errors import UserError
-from arf.nerfstudio import reading as ns_train_run
-from arf.nerfstudio.reading import check_frame, is_nerfstudio_run, parser_config, read_nerfstudio_run
+from arf.nerfstudio import captures, reading
+from arf.nerfstudio.captures import READ, load_foreign, parser_config, recorded_frame
+from arf.nerfstudio.nerfacto import NerfactoFieldConfig
+from arf.nerfstudio.reading import read_nerfstudio_run
+from arf.radiance import opening
+from arf.radiance.fields import kinds
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Using a non-tuple sequence", "ignore:Converting a tensor", "ignore:This DataLoader will create"
@@ -107,23 +111,25 @@ def test_the_model_is_the_configurations_own_but_for_what_it_was_made_with(stock
     assert config.pipeline.model.implementation == "tcnn"  # asked for, but nerfstudio had no tinycudann
     assert values["implementation"] == "torch"
     assert json.loads(json.dumps(values, allow_nan=False)) == values
-    ours, theirs = vars(config_of(values)), vars(config.pipeline.model)
+    own = {name: value for name, value in values.items() if name != "backbone"}
+    ours, theirs = vars(NerfactoFieldConfig.of(own)), vars(config.pipeline.model)
     for name in theirs.keys() - {"_target", "implementation"}:
         assert ours[name] == theirs[name], name
 
 
 def test_the_backbone_renders_what_the_model_did(stock):
-    path, _, model = stock
+    path, config, model = stock
     found = read_nerfstudio_run(path)
-    outputs = parser_config(found.parser).setup().get_dataparser_outputs("train")
-    backbone = config_of(found.model).setup(
-        scene_box=outputs.scene_box, num_train_data=len(outputs.cameras), metadata=outputs.metadata
-    )
-    backbone.load_state_dict(found.state)
+    capture = load_foreign(found.parser)
+    field = kinds.build(found.model, kinds.Place.of(capture), torch.device("cpu"))
+    field.load_state_dict(found.state)
     model.proposal_sampler.set_anneal(1.0)  # of training; a model that is loaded has none
-    pictures = [m.eval().get_outputs_for_camera(outputs.cameras[:1])["rgb"] for m in (backbone, model)]
-    assert pictures[0].std() > 0
-    assert torch.equal(*pictures)
+    camera = config.pipeline.datamanager.dataparser.setup().get_dataparser_outputs("train").cameras[:1]
+    theirs = model.eval().get_outputs_for_camera(camera)
+    shot = field.shoot(capture.train.cameras[0])
+    assert shot.color.std() > 0
+    torch.testing.assert_close(shot.color, theirs["rgb"].flatten(0, 1), rtol=0, atol=1e-5)  # through its own rays
+    torch.testing.assert_close(field.eval().get_outputs_for_camera(camera)["rgb"], theirs["rgb"], rtol=0, atol=0)
 
 
 def test_the_parser_gives_the_views_of_the_run(stock):
@@ -132,25 +138,66 @@ def test_the_parser_gives_the_views_of_the_run(stock):
     assert json.loads(json.dumps(values, allow_nan=False)) == values
     assert values["name"] == "nerfstudio-data"
     assert values["data"] == str(config.data)
-    ours, theirs = parser_config(values), config.pipeline.datamanager.dataparser
-    assert ours == replace(theirs, data=config.data)
-    for split in ("train", "test"):
-        found, wanted = (c.setup().get_dataparser_outputs(split) for c in (ours, replace(theirs, data=config.data)))
-        assert found.image_filenames == wanted.image_filenames
-        assert torch.equal(found.cameras.camera_to_worlds, wanted.cameras.camera_to_worlds)
-        assert torch.equal(found.cameras.fx, wanted.cameras.fx)
-        assert torch.equal(found.dataparser_transform, wanted.dataparser_transform)
-        assert found.dataparser_scale == wanted.dataparser_scale
+    theirs = replace(config.pipeline.datamanager.dataparser, data=config.data)
+    assert parser_config(values) == theirs
+    capture = load_foreign(values)
+    for split, views in (("train", capture.train), ("test", capture.held_out)):
+        wanted = theirs.setup().get_dataparser_outputs(split)
+        assert views.files == wanted.image_filenames
+        torch.testing.assert_close(views.cameras.poses, wanted.cameras.camera_to_worlds, rtol=0, atol=1e-6)
+        assert torch.equal(views.cameras.fx, wanted.cameras.fx[:, 0])
+        torch.testing.assert_close(capture.transform.float(), wanted.dataparser_transform, rtol=0, atol=1e-6)
+        assert capture.scale == pytest.approx(wanted.dataparser_scale, rel=1e-6)
+
+
+@pytest.fixture
+def tripwire(monkeypatch) -> None:
+    """No dataparser may be made, and no pickle of numpy's loaded."""
+
+    def trip(*_: object, **__: object) -> None:
+        raise AssertionError("a dataparser ran")
+
+    monkeypatch.setattr(DataParser, "__init__", trip)
+    for parser in all_dataparsers.values():
+        monkeypatch.setattr(type(parser), "setup", trip)
+    monkeypatch.setattr("numpy.load", trip)
+
+
+def with_parser(run: Path, parser: object) -> None:
+    with_config(run, lambda config: vars(config.pipeline.datamanager).update(dataparser=parser, data=None))
+    with_config(run, lambda config: vars(config).update(data=None))
 
 
 @pytest.mark.parametrize("name", all_dataparsers)
-def test_every_dataparser_comes_back_as_it_was(name, run):
+def test_every_dataparser_comes_back_as_it_was(name, run, tripwire):
+    """Or it is refused: only those are known of which arf reads the capture itself."""
     parser = replace(all_dataparsers[name], data=run)  # any folder that is there
-    with_config(run, lambda config: vars(config.pipeline.datamanager).update(dataparser=parser, data=None))
-    with_config(run, lambda config: vars(config).update(data=None))
+    with_parser(run, parser)
+    if name not in READ:
+        said = refusal(run)
+        assert said.startswith(f"the dataparser of {run / 'config.yml'} is '{type(parser).__module__}.")
+        assert "which arf does not read; it reads arf-capture, nerfstudio-data, blender-data, colmap" in said
+        return
     values = read_nerfstudio_run(run).parser
     assert values["name"] == name
     assert parser_config(json.loads(json.dumps(values, allow_nan=False))) == parser
+
+
+def test_a_strangers_minimal_parser_runs_nothing(run, tmp_path, tripwire):
+    """J1: it loads pickles."""
+    (tmp_path / "data").mkdir()
+    trap = tmp_path / "data" / "train.npz"
+    trap.write_bytes(pickle.dumps(Trap(f"touch {tmp_path / 'mark'}")))
+    with_parser(run, replace(all_dataparsers["minimal-parser"], data=tmp_path / "data"))
+    assert "which arf does not read" in refusal(run)
+    with pytest.raises(UserError, match="is 'minimal-parser', which arf does not read"):
+        load_foreign({"name": "minimal-parser", "data": str(tmp_path / "data")})
+    assert not (tmp_path / "mark").exists()
+
+
+def test_no_dataparser_runs_when_a_run_is_opened(stock, tripwire):
+    capture = load_foreign(read_nerfstudio_run(stock[0]).parser)
+    assert len(capture.train) == 6
 
 
 def test_a_relative_capture_is_found_from_where_we_are(stock, run, monkeypatch):
@@ -203,23 +250,27 @@ def test_a_name_of_an_experiment_leads_nowhere(run):
 
 
 def test_what_is_a_run(stock, run):
-    assert is_nerfstudio_run(stock[0])
-    assert is_nerfstudio_run(str(run))
-    assert not is_nerfstudio_run(run.parent)
+    assert opening._is_theirs(stock[0])
+    assert opening._is_theirs(run)
+    assert not opening._is_theirs(run.parent)
     (run / "arf.json").write_text("{}")
-    assert not is_nerfstudio_run(run)  # ours, though nerfstudio can open it
+    assert not opening._is_theirs(run)  # ours, though nerfstudio can open it
     (run / "arf.json").unlink()
-    assert is_nerfstudio_run(run)
+    assert opening._is_theirs(run)
     (run / CHECKPOINT).unlink()
-    assert not is_nerfstudio_run(run)
+    assert not opening._is_theirs(run)
 
 
 # --- the frame ----------------------------------------------------------------------------------------------------
 
 
 def frame_of(stock):
-    outputs = parser_config(read_nerfstudio_run(stock[0]).parser).setup().get_dataparser_outputs("train")
-    return outputs.dataparser_transform, outputs.dataparser_scale
+    capture = load_foreign(read_nerfstudio_run(stock[0]).parser)
+    return capture.transform, capture.scale
+
+
+def check_frame(run: Path, *frame) -> None:
+    captures._check_frame(recorded_frame(run), frame, run)
 
 
 def test_an_unchanged_capture_has_the_frame_of_the_run(stock, run):
@@ -244,7 +295,14 @@ def test_a_changed_capture_is_refused(part, stock):
         check_frame(stock[0], transform, scale)
 
 
-@pytest.mark.parametrize("text", ['{"transform": [[1]], "scale": 1}', '{"scale": 1}', "[]", "{", '{"transform": "x"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"transform": [[1]], "scale": 1}', '{"scale": 1}', "[]", "{", '{"transform": "x"}', "3", "null",
+        '{"transform": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, NaN]], "scale": 1}',
+        '{"transform": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], "scale": 0}',
+    ],
+)  # fmt: skip
 def test_a_damaged_frame_is_refused(text, run):
     (run / "dataparser_transforms.json").write_text(text)
     with pytest.raises(UserError, match=r"dataparser_transforms\.json"):
@@ -306,17 +364,17 @@ def test_larger_nerfactos_are_nerfacto(method, run):
 
 def as_tcnn(state) -> None:
     flat = {k: v for k, v in state["pipeline"].items() if "hash_table" not in k and ".layers." not in k}
-    flat["_model.voxels.mlp_base.model.params"] = torch.zeros(64)
-    flat["_model.voxels.mlp_head.tcnn_encoding.params"] = torch.zeros(64)
+    flat["_model.field.mlp_base.model.params"] = torch.zeros(64)
+    flat["_model.field.mlp_head.tcnn_encoding.params"] = torch.zeros(64)
     state["pipeline"] = flat
 
 
 def test_tinycudanns_weights_need_tinycudann(run, monkeypatch):
     with_checkpoint(run, as_tcnn)
-    monkeypatch.setattr(ns_train_run, "has_tcnn", lambda: False)
+    monkeypatch.setattr(reading, "has_tcnn", lambda: False)
     assert "pip install git+https" in refusal(run)
     assert "or train with --pipeline.model.implementation torch" in refusal(run)
-    monkeypatch.setattr(ns_train_run, "has_tcnn", lambda: True)
+    monkeypatch.setattr(reading, "has_tcnn", lambda: True)
     rewrite(run, "implementation: tcnn", "implementation: torch")
     assert read_nerfstudio_run(run).model["implementation"] == "tcnn"
 
@@ -336,8 +394,8 @@ def test_a_capture_that_has_gone_is_named(run):
 
 def test_an_unknown_dataparser_is_named(run):
     rewrite(run, "nerfstudio_dataparser.NerfstudioDataParserConfig", "ours.MyDataParserConfig")
-    assert "is 'nerfstudio.data.dataparsers.ours.MyDataParserConfig', which is not installed" in refusal(run)
-    with pytest.raises(UserError, match="is None, which is not installed here"):
+    assert "is 'nerfstudio.data.dataparsers.ours.MyDataParserConfig', which arf does not read" in refusal(run)
+    with pytest.raises(UserError, match="is None, which arf does not read"):
         parser_config({})
 
 
@@ -386,7 +444,7 @@ def test_a_checkpoint_cut_short_is_refused(run):
         lambda state: state.update(pipeline=[1]),
         lambda state: state.update(pipeline={1: torch.zeros(1)}),
         lambda state: state.update(step="two"),
-        lambda state: state["pipeline"].update({"_model.voxels.aabb": 3}),
+        lambda state: state["pipeline"].update({"_model.field.aabb": 3}),
     ],
 )
 def test_a_checkpoint_without_a_model_is_refused(change, run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import socket
 import threading
 import time
@@ -19,7 +20,12 @@ from PIL import Image
 from torch import Tensor
 from websockets.sync.client import connect
 
+from arf.radiance.capture.cameras import Camera
+from arf.radiance.fields.field import Field
+from arf.radiance.looks.painted import Painted, picture
+
 FOV = 0.8  # radians, of the whole height
+SIZE = 64  # of the pictures here, once a client has asked for it
 PATIENCE = 100.0  # seconds without a message, after which something hangs
 
 
@@ -35,6 +41,20 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "it never happened"
         time.sleep(0.01)
+
+
+def shown(field: Field, painted: Painted | None, pose: Tensor) -> Tensor:
+    """Our own rendering [h, w, 3] through the camera that a client looks through: of the painting, if there is one."""
+    focal = SIZE / 2 / math.tan(FOV / 2)
+    camera = Camera(pose, focal, focal, SIZE / 2, SIZE / 2, SIZE, SIZE)
+    if painted is None:
+        return picture(field, None, camera)
+    return picture(field, painted.look, camera, drop=painted.drop)[..., 3:]
+
+
+def close(a: Tensor, b: Tensor) -> bool:
+    """The same picture, but for JPEG."""
+    return a.shape == b.shape and float((a - b).abs().mean()) < 0.03
 
 
 class Client:

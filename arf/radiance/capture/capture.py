@@ -58,8 +58,11 @@ class CaptureConfig:
     """Whether the capture's files may name pictures outside of its folder."""
 
 
-def load_capture(config: CaptureConfig) -> Capture:
+def load_capture(config: CaptureConfig, reading: Reading | None = None) -> Capture:
     """Read and validate a capture. Pictures are opened for their headers only.
+
+    Args:
+        reading: what the capture lists, where its frame and its split (there may be no held-out view) are to be others.
 
     Raises:
         UserError: no such capture, an unknown format, a damaged file, fewer than two photographs, a pose that is no
@@ -69,24 +72,25 @@ def load_capture(config: CaptureConfig) -> Capture:
     _check(config)
     data = config.data
     root = data if data.is_dir() else data.parent
-    reading = _read(config, root)
-    settled = settle(reading.shots, config.downscale, data)
+    listed = reading or _read(config, root)
+    settled = settle(listed.shots, config.downscale, data)
     if len(settled) < 2:
         raise UserError(f"{data} has one photograph; a radiance field needs at least two views")
     _check_places(settled, data)
-    train, held_out = _split(settled, config)
-    kind = reading.kind if config.scene == "auto" else config.scene
-    views = [_views(part, reading, config.background) for part in (train, held_out)]
-    transform, scale = reading.world
+    train, held_out = _split(settled, config, given=reading is not None)
+    kind = listed.kind if config.scene == "auto" else config.scene
+    views = _views([*train, *held_out], listed, config.background)
+    first, last = views.select(range(len(train))), views.select(range(len(train), len(views)))
+    transform, scale = listed.world
     return Capture(
         name=root.resolve().name,
         root=root,
-        train=views[0],
-        held_out=views[1],
+        train=first,
+        held_out=last,
         kind=kind,
-        scene_box=reading.scene_box,
-        space_box=_space_box(kind, views[0].cameras, reading),
-        bounds=reading.bounds,
+        scene_box=listed.scene_box,
+        space_box=_space_box(kind, first.cameras, listed),
+        bounds=listed.bounds,
         transform=transform,
         scale=scale,
         fingerprint=_fingerprint([*train, *held_out], len(train), root),
@@ -162,13 +166,13 @@ def _check_places(settled: list[Settled], data: Path) -> None:
         )
 
 
-def _split(settled: list[Settled], config: CaptureConfig) -> tuple[list[Settled], list[Settled]]:
-    """Training and held-out photographs: as the capture says, or else as `split_views` does."""
+def _split(settled: list[Settled], config: CaptureConfig, given: bool) -> tuple[list[Settled], list[Settled]]:
+    """Training and held-out photographs: as the capture says (`given`: surely), or else as `split_views` does."""
     train = [found for found in settled if not found[0].held_out]
     held_out = [found for found in settled if found[0].held_out]
     if not train:
         raise UserError(f"{config.data}: no training photograph exists; restore the pictures or the training split")
-    if held_out:
+    if held_out or given:
         return train, held_out
     parts = split_views(len(settled), config.held_out, config.seed)
     return tuple([settled[i] for i in part] for part in parts)

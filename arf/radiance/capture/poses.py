@@ -7,6 +7,7 @@ and cast, since georeferenced ones are millions of metres from their origin.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,7 @@ FARTHEST = 1e10  # from the origin of the capture's frame: even millimetres on t
 ALIKE = 0.17  # of the second singular value: cosine of 80°, below which the cameras' x axes are as good as parallel
 
 Orientation = Literal["up", "vertical", "pca", "none"]
+Centre = Literal["poses", "focus", "none"]
 
 
 def check_pose(matrix: object, where: str) -> np.ndarray:
@@ -74,18 +76,24 @@ class Placement:
         return torch.cat([self.rotation, -(self.rotation @ self.centre)[:, None]], dim=1)
 
 
-def place(poses: Float[Tensor, "n 3 4"], orientation: Orientation, centre: Literal["poses", "focus"]) -> Placement:
+Layout = Callable[[Float[Tensor, "n 3 4"], Orientation | None], Placement]
+"""Where a reader puts a scene, by its cameras, in float64, and the orientation that its files ask for."""
+
+
+def place(poses: Float[Tensor, "n 3 4"], orientation: Orientation, centre: Centre) -> Placement:
     """nerfstudio's frame: +z up, the origin amid the cameras or where they look, positions within [−1, 1].
 
     Args:
         poses: float64.
         orientation: "up": the mean up direction becomes +z. "vertical": the direction that is most nearly upright in
             all pictures does. "pca": the positions' principal axes become x, y and z, the smallest z. "none".
-        centre: the mean position, or the focus of attention.
+        centre: the mean position, the focus of attention, or none: where it was.
     """
     mean = poses[:, :, 3].mean(0)
     centred = torch.cat([poses[:, :, :3], (poses[:, :, 3] - mean)[:, :, None]], dim=2)
-    middle = _focus_of_attention(centred) if centre == "focus" else torch.zeros_like(mean)
+    middle = (
+        _focus_of_attention(centred) if centre == "focus" else -mean if centre == "none" else torch.zeros_like(mean)
+    )
     rotation = _orient(centred, orientation)
     reach = ((centred[:, :, 3] - middle) @ rotation.T).abs().max().item()
     return Placement(rotation, mean + middle, 1 / reach if reach else 1.0)

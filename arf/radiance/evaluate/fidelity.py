@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from arf.errors import UserError
 from arf.radiance.capture.views import Views
 from arf.radiance.evaluate.metrics import psnr, ssim
 from arf.radiance.fields.field import Field
@@ -11,7 +12,13 @@ from arf.radiance.fields.field import Field
 
 @torch.no_grad()
 def evaluate(field: Field, views: Views) -> dict[str, float]:
-    """Mean PSNR and SSIM over views, of the pixels that count, and the samples per ray that weigh more than 0.01."""
+    """Mean PSNR and SSIM over views, of the pixels that count, and the samples per ray that weigh more than 0.01.
+
+    Raises:
+        UserError: there is no view.
+    """
+    if not len(views):
+        raise UserError("no view was held out of training, so that nothing can be measured; fit with some held out")
     totals = {"psnr": 0.0, "ssim": 0.0, "samples_per_ray": 0.0}
     for i in range(len(views)):
         photograph, parts = views.photograph(i), []

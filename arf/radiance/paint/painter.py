@@ -61,6 +61,8 @@ class Painter:
     ) -> None:
         self.field, self.views, self.settings = field, views, settings
         self.device = field.device
+        with field.survey(views, settings.color_resolution):
+            pass  # not every field takes a resolution: refused before anything is written
         self._weights: dict[int, Tensor] = {}  # uint8 [h, w] of the views in which not every pixel counts in full
         photographs = Moments.of(self._counted(i) for i in range(len(views)))
         if settings.preserve_color:

@@ -24,7 +24,7 @@ from arf.errors import UserError
 from arf.jobs.files import cannot_read
 from arf.radiance.capture.files import Finder
 from arf.radiance.capture.lens import MODELS, Lens, is_known
-from arf.radiance.capture.poses import check_pose, place
+from arf.radiance.capture.poses import Layout, check_pose, place
 from arf.radiance.capture.shots import Reading, Shot, cube, listed_names, plain_name
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def find_models(root: Path) -> list[Path]:
     return [folder for folder in [*nested, *folders, root] if _suffix(folder)]
 
 
-def read_colmap(root: Path, finder: Finder, model: int | None = None) -> Reading:
+def read_colmap(root: Path, finder: Finder, model: int | None = None, layout: Layout | None = None) -> Reading:
     """The model with the most photographs, or the one in the folder of that number.
 
     Raises:
@@ -85,7 +85,8 @@ def read_colmap(root: Path, finder: Finder, model: int | None = None) -> Reading
         )
     poses = torch.from_numpy(np.stack([_turned(image.pose) for image in images]))
     applied = torch.from_numpy(GRAVITY.copy())
-    return Reading(shots, place(poses, "up", "poses"), "unbounded", cube(), applied=applied)
+    placement = layout(poses, None) if layout else place(poses, "up", "poses")
+    return Reading(shots, placement, "unbounded", cube(), applied=applied)
 
 
 def read_model(path: Path) -> list[Image]:

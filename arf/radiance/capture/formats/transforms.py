@@ -20,7 +20,7 @@ from arf.errors import UserError
 from arf.jobs.files import read_json
 from arf.radiance.capture.files import Finder
 from arf.radiance.capture.formats.intrinsics import resolve, short
-from arf.radiance.capture.poses import Placement, check_pose, place
+from arf.radiance.capture.poses import Layout, Orientation, Placement, check_pose, place
 from arf.radiance.capture.shots import Reading, Shot, cube, listed_names, plain_name
 
 SCENE_BOX = "arf_scene_box"  # key of transforms.json: [[x0, y0, z0], [x1, y1, z1]] in the frame of its poses
@@ -29,9 +29,9 @@ BLENDER_BOX = 1.5  # half a side of what Blender's scenes lie in
 ORIENTATIONS = ("up", "vertical", "pca", "none")
 
 
-def read_nerfstudio(path: Path, finder: Finder) -> Reading:
-    """A transforms.json. With `arf_scene_box` it is bounded, and the box becomes the scene; else it is unbounded, and
-    is laid out as nerfstudio does, by all frames that it lists.
+def read_nerfstudio(path: Path, finder: Finder, layout: Layout | None = None) -> Reading:
+    """A transforms.json. With `arf_scene_box` it is bounded, and the box becomes the scene; else, or where a layout is
+    asked for, it is unbounded, and is laid out by all frames that it lists, as nerfstudio does.
 
     Raises:
         UserError: missing, damaged, or describes no cameras.
@@ -39,16 +39,17 @@ def read_nerfstudio(path: Path, finder: Finder) -> Reading:
     meta = _read(path)
     frames = sorted(meta["frames"], key=lambda frame: plain_name(frame["file_path"]))
     poses = [_pose(frame, path) for frame in frames]
-    orientation = meta.get("orientation_override", "up")
-    if orientation not in ORIENTATIONS:
+    orientation = meta.get("orientation_override")
+    if "orientation_override" in meta and orientation not in ORIENTATIONS:
         raise UserError(f"{path}: orientation_override is not one of {', '.join(ORIENTATIONS)}")
-    if SCENE_BOX in meta:
+    if SCENE_BOX in meta and layout is None:
         box = _scene_box(meta, path)  # [2, 3]
-        centre, scale = box.mean(0), 2 / (box[1] - box[0]).max().item()
-        placement = Placement(torch.eye(3, dtype=torch.float64), centre, scale)
-        kind, scene_box = "bounded", ((box - centre) * scale).float()
+        middle, scale = box.mean(0), 2 / (box[1] - box[0]).max().item()
+        placement = Placement(torch.eye(3, dtype=torch.float64), middle, scale)
+        kind, scene_box = "bounded", ((box - middle) * scale).float()
     else:
-        placement, kind, scene_box = place(torch.from_numpy(np.stack(poses)), orientation, "focus"), "unbounded", cube()
+        placement = (layout or _layout)(torch.from_numpy(np.stack(poses)), orientation)
+        kind, scene_box = "unbounded", cube()
     split = _split(frames, meta, path)
     shots = [_shot(frames[i], poses[i], meta, path, finder, held_out) for i, held_out in split.items()]
     return Reading(
@@ -59,6 +60,10 @@ def read_nerfstudio(path: Path, finder: Finder) -> Reading:
         applied=_applied(meta, path),
         applied_scale=_positive(meta, "applied_scale", path),
     )
+
+
+def _layout(poses: Float[Tensor, "n 3 4"], orientation: Orientation | None) -> Placement:
+    return place(poses, orientation or "up", "focus")
 
 
 def read_blender(root: Path, finder: Finder) -> Reading:
@@ -197,5 +202,5 @@ def _applied(meta: dict[str, Any], path: Path) -> Float[Tensor, "3 4"] | None:
 def _positive(meta: dict[str, Any], key: str, path: Path) -> float:
     value = meta.get(key, 1.0)
     if isinstance(value, bool) or not isinstance(value, float | int) or not 1e-9 < value < 1e9:
-        raise UserError(f"{path}: {key} must be a positive number")
+        raise UserError(f"{path}: {key} is {short(value)}; it must be a positive number")
     return float(value)

@@ -105,7 +105,7 @@ class VoxelTable(nn.Module):
             shape = tuple(state_dict[prefix + "shape"].tolist())
             device = self.table.device
             self.set_grid(SparseGrid(shape, state_dict[prefix + "grid.cells"].to(device)))
-            self.table = nn.Parameter(torch.empty(len(self.grid.vertices), 4, device=device))
+            self.table.data = torch.empty(len(self.grid.vertices), 4, device=device)  # still what an optimizer has
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

@@ -228,7 +228,7 @@ def test_blender_honours_what_every_other_transforms_file_may_say(tmp_path):
     assert capture.train.sources[1].lens.params[4] == -0.05
     assert capture.space_box.tolist() == [[-6.0] * 3, [6.0] * 3]
     (tmp_path / "transforms_train.json").write_text(json.dumps(meta | {"aabb_scale": -1}))
-    with pytest.raises(UserError, match="aabb_scale must be a positive number"):
+    with pytest.raises(UserError, match="aabb_scale is .*; it must be a positive number"):
         load(tmp_path)
 
 
@@ -284,7 +284,7 @@ HUGE = [[1, 0, 0, 10**400], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
         (META | {"arf_scene_box": [[1e30, 0, 0], [2e30, 1, 1]]}, r"arf_scene_box is no box"),
         (META | {"arf_scene_box": "big"}, r"arf_scene_box is not a list of numbers"),
         (META | {"applied_transform": [[0, 0, 0, 0]] * 3}, r"applied_transform is no rigid motion"),
-        (META | {"applied_scale": 0}, r"applied_scale must be a positive number"),
+        (META | {"applied_scale": 0}, r"applied_scale is 0; it must be a positive number"),
         (META | {"orientation_override": ["up"]}, r"orientation_override is not one of up"),
         ([1, 2], r"'frames' is missing"),
     ],
