@@ -10,7 +10,7 @@ python - $work <<'PY'
 import sys
 from pathlib import Path
 import torch
-from arf import image
+from arf.media import image
 left = torch.zeros(384, 512, 3)
 left[:, :256] = 1
 image.write(Path(sys.argv[1]) / "left.png", left)
@@ -40,7 +40,7 @@ python - $work docs/pictures <<'PY'
 import sys
 from pathlib import Path
 import torch
-from arf import image
+from arf.media import image
 from arf.media.footage import probe
 work, docs = map(Path, sys.argv[1:])
 def sheet(name, *rows, height=240):

@@ -10,9 +10,9 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
 from arf.cli.common import Talk, progress
 from arf.errors import UserError
+from arf.jobs.checks import check_unused
 from arf.networks.settings import ANY_STYLE, FastSettings
 from arf.networks.video.settings import VideoSettings
-from arf.radiance.settings import check_unused
 
 
 @dataclass
@@ -54,6 +54,7 @@ def _video(command: Video) -> dict[str, Any]:
 
     from arf.jobs.device import pick_device
     from arf.jobs.files import fingerprint
+    from arf.jobs.presets import unless_preset
     from arf.media.footage import probe
     from arf.networks import modelfile
     from arf.networks.paint import check_room
@@ -62,6 +63,7 @@ def _video(command: Video) -> dict[str, Any]:
     if command.method not in ANY_STYLE:
         check_unused(command, ("encoder_weights", "alpha", "style_size"), f"with --method {command.method}")
     if not command.settings.smooth:
+        command.settings = unless_preset(command.settings, command.config, "video", ("smooth_strength",))
         check_unused(command.settings, ("smooth_strength",), "without --smooth")
     footage = probe(command.video)  # before the network is loaded
     output = command.output or Path("outputs") / f"{command.video.stem}-{command.method}.mp4"

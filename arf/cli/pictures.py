@@ -10,8 +10,8 @@ from typing import Any
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
 from arf.cli.common import Talk, progress
+from arf.jobs.checks import within
 from arf.jobs.files import fingerprint
-from arf.radiance.settings import within
 from arf.transfer.settings import DreamSettings, FeaturesSettings, GatysSettings, InvertSettings, TextureSettings
 
 

@@ -108,14 +108,14 @@ class Evaluate:
 
 @dataclass
 class View:
-    """Walk through a run in a browser, and make camera paths for films there."""
+    """Walk through a run in a browser, repaint it with a slider, and make camera paths for `arf render --path`."""
 
     run: Positional[Path]
     """A run, or a folder that holds some (the newest is taken)."""
     port: int = 7007
-    """Port of the viewer."""
+    """Port to listen at. From another machine: ssh -L 7007:localhost:7007 HOST, with the same port on both sides."""
     host: str = "127.0.0.1"
-    """Address to listen at: only this machine; 0.0.0.0 lets in everybody who can reach it."""
+    """Address to listen at: only this machine. 0.0.0.0 lets in everybody who can reach it, without a password."""
     allow_outside: bool = False
     """Let the capture's files name photographs outside of the capture's folder."""
     device: str = "auto"
@@ -159,6 +159,7 @@ def _fit(command: Fit) -> dict[str, Any]:
 
 
 def _stylize(command: Stylize) -> dict[str, Any]:
+    from arf.jobs.presets import unless_preset
     from arf.jobs.runs import Run, settings_from
     from arf.radiance.opening import open_run
     from arf.radiance.paint.stylize import stylize
@@ -174,6 +175,8 @@ def _stylize(command: Stylize) -> dict[str, Any]:
         raise UserError("stylize what? Name a run: arf stylize RUN --style PICTURE (or --resume RUN)")
     else:
         fitted = open_run(command.run, "fit")
+        if fitted.info["model"].get("backbone", "voxel") == "voxel":  # repainted on its own vertices
+            settings = unless_preset(settings, command.config, "stylize", ("color_resolution",))
     with progress(command.common) as bars:
         run = stylize(fitted, styles, settings, command.common.output, bars, unfinished, command.allow_outside)
     return {
@@ -187,11 +190,12 @@ def _render(command: Render) -> dict[str, Any]:
     from arf.radiance.opening import open_run
 
     run = open_run(command.run)
-    output = command.output or run.path / "renders" / f"{Path(command.settings.path).stem}.mp4"
+    settings = _of_run(command, "render", run, ("compare", "strength", "preserve_color"))
+    output = command.output or run.path / "renders" / f"{Path(settings.path).stem}.mp4"
     if output.suffix.lower() != ".mp4":
         raise UserError(f"cannot write {output}: the name of a video must end in .mp4")
     with progress(command.common) as bars:
-        video, frames = render(run, command.settings, output.with_suffix(""), lambda i, n: bars("render", i, n, {}))
+        video, frames = render(run, settings, output.with_suffix(""), lambda i, n: bars("render", i, n, {}))
     return {"video": video, "frames": frames, "say": f"{video} ({frames} frames)"}
 
 
@@ -200,9 +204,10 @@ def _export(command: Export) -> dict[str, Any]:
     from arf.radiance.share.pointcloud import export
 
     run = open_run(command.run)
+    settings = _of_run(command, "export", run, ("strength", "preserve_color"))
     output = command.output or run.path / "cloud.ply"
     with progress(command.common) as bars:
-        points = export(run, command.settings, output, lambda i, n: bars("export", i, n, {}))
+        points = export(run, settings, output, lambda i, n: bars("export", i, n, {}))
     return {"cloud": output, "points": points, "say": f"{output} ({points:,} points)"}
 
 
@@ -231,6 +236,15 @@ def _view(command: View) -> None:
         view_run(run, command.host, command.port, command.device, ready, command.allow_outside)
     except KeyboardInterrupt:
         print("arf: closed the viewer", file=sys.stderr)
+
+
+def _of_run(command: Any, section: str, run: Any, paint: tuple[str, ...]) -> Any:
+    """A command's settings, less what only its preset says of the paint of a run that has none."""
+    from arf.jobs.presets import unless_preset
+
+    if run.info["kind"] == "stylize":
+        return command.settings
+    return unless_preset(command.settings, command.config, section, paint)
 
 
 def _refuse_finished(run) -> None:

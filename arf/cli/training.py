@@ -53,7 +53,9 @@ class Onnx:
 
 
 def _train(command: Train) -> dict[str, Any]:
+    from arf.jobs.presets import unless_preset
     from arf.jobs.runs import Run, settings_from
+    from arf.training.settings import SHAPE, unused
     from arf.training.train import train
 
     if command.resume:
@@ -70,6 +72,8 @@ def _train(command: Train) -> dict[str, Any]:
             raise UserError("say what to train: arf train adain, fast, many or cast")
         if content is None:
             raise UserError("no photographs: give a folder of them with --content")
+        idle = [*unused(method), *(SHAPE if init else ())]
+        settings = unless_preset(settings, command.config, "train", idle)
     with progress(command.common) as bars:
         try:
             run = train(method, content, style, settings, command.common.output, init, bars, run)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -41,6 +42,19 @@ def apply_preset(settings: Settings, path: Path, section: str) -> Settings:
             default = next((kind() for kind in get_args(hints[name]) if kind in (int, float, Path)), None)
         known[name] = _as(value, default, f"{path}: {section}.{name}")
     return type(settings)(**known)
+
+
+def unless_preset(settings: Settings, path: Path | None, section: str, names: Iterable[str]) -> Settings:
+    """The settings with these names back at their defaults where only the preset had set them.
+
+    A preset serves many jobs: what has no use in one of them is no mistake there, as a flag would be.
+    """
+    if path is None:
+        return settings
+    plain = type(settings)()
+    preset = apply_preset(plain, path, section)
+    said = [name for name in names if getattr(settings, name) == getattr(preset, name)]
+    return replace(settings, **{name: getattr(plain, name) for name in said})
 
 
 def _as(value: Any, default: Any, where: str) -> Any:

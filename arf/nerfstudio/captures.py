@@ -27,12 +27,12 @@ from arf.jobs.files import read_json
 from arf.nerfstudio.parser import CaptureDataParserConfig
 from arf.nerfstudio.plain import checked
 from arf.radiance.capture.capture import CaptureConfig, load_capture
-from arf.radiance.capture.colmap import GRAVITY as TURNED
-from arf.radiance.capture.colmap import read_colmap
 from arf.radiance.capture.files import Finder
+from arf.radiance.capture.formats.colmap import GRAVITY as TURNED
+from arf.radiance.capture.formats.colmap import read_colmap
+from arf.radiance.capture.formats.transforms import read_blender, read_nerfstudio
 from arf.radiance.capture.poses import Orientation, Placement, place, to_square
 from arf.radiance.capture.shots import Reading, Shot, cube, plain_name
-from arf.radiance.capture.transforms import read_blender, read_nerfstudio
 from arf.radiance.capture.views import Capture
 
 FRAME = "dataparser_transforms.json"

@@ -9,7 +9,7 @@ from nerfstudio.data.scene_box import SceneBox
 
 from arf.errors import UserError
 from arf.nerfstudio.nerfacto import NerfactoField, NerfactoFieldConfig, has_tcnn
-from arf.radiance.fields.kinds import Place
+from arf.radiance.fields.place import Place
 
 if TYPE_CHECKING:
     from arf.radiance.settings import FitSettings

@@ -150,8 +150,8 @@ class ArfPipeline(VanillaPipeline):
 
     def _prepare(self, run: Run, field: Field, capture: Capture) -> None:
         """Trace, re-fit, and give the model its colours."""
-        from arf.radiance.paint.look import Look
-        from arf.radiance.paint.painted import Painted
+        from arf.radiance.looks.look import Look
+        from arf.radiance.looks.painted import Painted
         from arf.radiance.paint.painter import Painter
         from arf.radiance.paint.stylize import open_cache
         from arf.style import encoder as encoders
@@ -257,8 +257,8 @@ class ArfPipeline(VanillaPipeline):
                 viewer.render_statemachines[number].action(RenderAction("rerender", viewer.get_camera_state(client)))
 
     def _write(self, folder: Path) -> None:
+        from arf.radiance.looks.painted import Painted
         from arf.radiance.paint.leaving import description, finish_painting
-        from arf.radiance.paint.painted import Painted
 
         field, paint = self.model.scene, self.config.paint
         run = Run.at(folder, self.capture.name, "arf", **description(self.fitted, [*self.config.style], paint, field))

@@ -6,7 +6,7 @@ import torch
 from nerfstudio.models.base_model import Model
 
 from arf.radiance.capture.views import Capture
-from arf.radiance.fields.kinds import Place
+from arf.radiance.fields.place import Place
 
 
 def metadata_of(capture: Capture) -> dict[str, object]:

@@ -17,9 +17,9 @@ from arf.nerfstudio.places import place_of
 from arf.nerfstudio.voxel import VoxelModel
 from arf.radiance.fields import kinds
 from arf.radiance.fields.field import Field
-from arf.radiance.paint.blend import blend, check_strength
-from arf.radiance.paint.look import Look
-from arf.radiance.paint.painted import Painted
+from arf.radiance.looks.blend import blend, check_strength
+from arf.radiance.looks.look import Look
+from arf.radiance.looks.painted import Painted
 from arf.style.color import Affine
 
 

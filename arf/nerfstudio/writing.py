@@ -21,7 +21,7 @@ from arf.radiance.asked import capture_config
 from arf.radiance.capture.capture import CaptureConfig
 from arf.radiance.capture.views import Capture
 from arf.radiance.fields.field import Field
-from arf.radiance.paint.painted import Painted
+from arf.radiance.looks.painted import Painted
 from arf.radiance.settings import FitSettings
 
 

@@ -73,7 +73,7 @@ def export(network: AdainNetwork | FastNetwork, path: Path) -> Exported:
     if path.suffix.lower() != ".onnx":
         raise UserError(f"cannot write {path}: the name must end in .onnx")
     if find_spec("onnx") is None:
-        raise UserError("ONNX files need the onnx package: pip install '.[onnx]' in arf's checkout")
+        raise UserError("ONNX files need the onnx package: pip install onnx onnxruntime")
     if isinstance(network, AdainNetwork):
         multiple = network.encoder.stride(network.tap)
         graph, names = AdainGraph(network), ["picture", "style", "alpha"]

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from arf.errors import UserError
+from arf.jobs.checks import check_weights
 from arf.jobs.device import free_memory, pick_device
 from arf.media import image
 from arf.media.image import Picture
@@ -20,7 +21,6 @@ from arf.networks.adain import AdainNetwork, Style
 from arf.networks.fast import FastNetwork
 from arf.networks.layers import Pictures, Stylizer
 from arf.networks.settings import AdainSettings, CastSettings, FastSettings
-from arf.radiance.settings import check_weights
 from arf.style import color
 
 Mask = Float[Tensor, "h w"]

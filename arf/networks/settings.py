@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from arf.radiance.settings import within
+from arf.jobs.checks import within
 
 
 @dataclass

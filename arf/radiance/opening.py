@@ -15,8 +15,9 @@ from arf.radiance.capture.views import Capture
 from arf.radiance.extras import nerfstudio
 from arf.radiance.fields import kinds
 from arf.radiance.fields.field import Field
-from arf.radiance.paint.look import Look
-from arf.radiance.paint.painted import FIELD, LOOK, Painted
+from arf.radiance.fields.place import Place
+from arf.radiance.looks.look import Look
+from arf.radiance.looks.painted import FIELD, LOOK, Painted
 from arf.radiance.settings import FitSettings
 from arf.style.color import Affine
 
@@ -123,7 +124,7 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _restored(run: Run, tensors: dict[str, Tensor], capture: Capture, device: torch.device) -> Field:
-    field = kinds.build(run.info["model"], kinds.Place.of(capture), device)
+    field = kinds.build(run.info["model"], Place.of(capture), device)
     try:
         field.load_state_dict(tensors)
     except RuntimeError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from arf.errors import UserError
-from arf.radiance.settings import check_unused, within
+from arf.jobs.checks import check_unused, within
 
 Method = Literal["adain", "fast", "many", "cast"]
 
@@ -66,7 +66,7 @@ class TrainSettings:
 
     def check(self, method: Method) -> None:
         """Raises UserError where a value makes no sense, or has no use."""
-        check_unused(self, [name for name, methods in ONLY.items() if method not in methods], f"with {method}")
+        check_unused(self, unused(method), f"with {method}")
         within(self, 1, inf, "steps", "batch", "save_every", "sample_every")
         within(self, 32, 4096, "crop")
         within(self, self.crop, 16384, "load")
@@ -100,6 +100,7 @@ ONLY = {  # settings that not every method uses
     "tv_weight": ("fast", "many"),
     "adversarial_weight": ("cast",),
 }
+SHAPE = ("encoder", "norm", "width")  # a model to begin with has its own
 BY_METHOD: dict[str, dict[str, Any]] = {
     "adain": {"steps": 160_000, "batch": 8, "load": 512, "learning_rate": 1e-4, "style_weight": 10.0},
     "fast": {"steps": 40_000, "batch": 4, "learning_rate": 1e-3, "style_weight": 30.0},
@@ -113,3 +114,8 @@ BY_METHOD: dict[str, dict[str, Any]] = {
         "style_weight": 0.05,
     },
 }
+
+
+def unused(method: Method) -> list[str]:
+    """The settings that a method has no use for."""
+    return [name for name, methods in ONLY.items() if method not in methods]

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from arf.errors import UserError
+from arf.jobs.checks import changed
 from arf.jobs.runs import Run
 from arf.media.image import pictures_in
 from arf.networks import modelfile
 from arf.networks.adain import AdainNetwork
 from arf.networks.cast import CastNetwork
-from arf.radiance.settings import changed
 from arf.training.adain import AdainTrainee
 from arf.training.cast import CastTrainee
 from arf.training.fast import FastTrainee

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from arf.errors import UserError
+from arf.jobs.checks import check_weights
 from arf.media import image
-from arf.radiance.settings import check_weights
 from arf.style import color
 from arf.style.encoder import Encoder
 from arf.style.losses import shrink_weight, total_variation

@@ -7,7 +7,7 @@ from math import inf
 from pathlib import Path
 from typing import Literal
 
-from arf.radiance.settings import check_weights, within
+from arf.jobs.checks import check_weights, within
 
 
 @dataclass

@@ -16,14 +16,15 @@ import sys
 from pathlib import Path
 
 import torch
-from arf.radiance.scene import open_photoreal
 from common import DEVICE, ROOT, fitted_run, forget_peak, now, peak_memory, print_table, seconds
 
 from arf.jobs.device import free_memory
 from arf.media import image
-from arf.radiance.film.render import camera_path, looks
+from arf.radiance.film.render import camera_path
+from arf.radiance.looks.painted import picture
+from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
-from arf.radiance.paint.stylize import Painter, set_color_grid
+from arf.radiance.paint.painter import Painter
 from arf.radiance.settings import RenderSettings, StylizeSettings
 from arf.style import encoder as encoders
 
@@ -84,12 +85,11 @@ def main() -> None:
     run = fitted_run(data, options.work, "object", options.backbone, steps=steps, **FIT_EXTRA[options.backbone])
     fit_peak, metrics = peak_memory(DEVICE), run.info["metrics"]
 
-    model, capture = open_photoreal(run, DEVICE)
-    set_color_grid(model, capture, None)
+    field, capture = open_photoreal(run, DEVICE)
     forget_peak(DEVICE)
     network = encoders.load(options.encoder).to(DEVICE)
     settings = StylizeSettings(steps=options.steps + 3)
-    painter = Painter(model, capture, [image.read_style(options.style)], network, settings)
+    painter = Painter(field, capture.train, [image.read_style(options.style)], network, settings)
     painter.cache = ViewCache(free_memory(DEVICE) // 2, options.work / "cache", DEVICE)
     painter.prepare(lambda *_: None)
     prepared_peak = peak_memory(DEVICE)
@@ -103,12 +103,11 @@ def main() -> None:
     loop = now() - start
     step_peak = peak_memory(DEVICE)
 
-    colors = painter.finish()
+    look = painter.finish()
     path = camera_path(capture, RenderSettings(path="spiral", frames=8 if GPU else 2))
     frames = {
-        name: seconds(lambda shown=shown: [looks(model, shown, path.cameras, k) for k in range(len(path))], 1)
-        / len(path)
-        for name, shown in (("photoreal", None), ("stylized", colors))
+        name: seconds(lambda shown=shown: [picture(field, shown, camera) for camera in path.cameras], 1) / len(path)
+        for name, shown in (("photoreal", None), ("stylized", look))
     }
     o, cache, spent = painter.operators, painter.cache, painter.timings
     giga = 2**30
@@ -116,7 +115,7 @@ def main() -> None:
         ("part", "value", ""),
         ("fit", f"{metrics['train_seconds']:.1f} s", f"{run.info['steps']} steps; {metrics['psnr']:.2f} dB held out"),
         ("trace", f"{spent.trace:.2f} s", f"{spent.trace / len(painter.views):.3f} s per view"),
-        ("re-fit", f"{spent.refit:.2f} s", f"{len(o.keys)} vertices"),
+        ("re-fit", f"{spent.refit:.2f} s", f"{o.count} columns"),
         ("content features", f"{spent.content:.2f} s", ""),
         ("step", f"{loop / options.steps * 1e3:.1f} ms", f"mean of {options.steps}"),
         ("- operator", f"{parts['operator'] * 1e3:.2f} ms", f"{o.entries / o.pixels:.0f} entries per pixel"),

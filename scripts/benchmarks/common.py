@@ -12,10 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from arf.radiance.fields.backbone import Backbone
-from arf.radiance.fields.trace import trace
-from arf.radiance.fit.fit import fit
-from arf.radiance.scene import open_photoreal
 
 from arf.errors import UserError
 from arf.jobs.allocator import keep_freed_memory
@@ -23,9 +19,15 @@ from arf.jobs.device import pick_device
 from arf.jobs.presets import apply_preset
 from arf.jobs.runs import Run
 from arf.media import image
-from arf.radiance.capture.capture import Views
+from arf.radiance.capture.cameras import Cameras
+from arf.radiance.capture.photographs import Photograph
+from arf.radiance.capture.views import Views
+from arf.radiance.fields.field import Field
+from arf.radiance.fit.loop import fit
+from arf.radiance.looks.painted import picture
+from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
-from arf.radiance.paint.stylize import Painter
+from arf.radiance.paint.painter import Painter
 from arf.radiance.settings import FitSettings, StylizeSettings
 from arf.style import encoder as encoders
 
@@ -80,25 +82,24 @@ def fitted_run(data: Path, work: Path, preset: str, backbone: str = "voxel", **c
 
 
 class Rendered(Views):
-    """Views whose photographs are renderings of the model itself."""
+    """Views whose photographs are renderings of the field itself."""
 
-    def __init__(self, model: Backbone, cameras) -> None:
-        super().__init__(cameras, [Path("rendered")] * len(cameras))
-        self.model = model
+    def __init__(self, field: Field, cameras: Cameras) -> None:
+        super().__init__(cameras, [])
+        self.field = field
         self.rendered: dict[int, torch.Tensor] = {}  # as bytes; rendering is slow
 
-    def image(self, i: int) -> torch.Tensor:
+    def photograph(self, i: int) -> Photograph:
         if i not in self.rendered:
-            traced = trace(self.model, *self.rays(i))
-            picture = traced.composite(traced.rgb, self.model.background).view(*self.size(i), 3)
-            self.rendered[i] = image.to_bytes(picture)
-        return self.rendered[i].float() / 255
+            self.rendered[i] = image.to_bytes(picture(self.field, None, self.cameras[i]))
+        return Photograph(self.rendered[i].float() / 255)
 
 
 def prepared(run: Run, style: Path, work: Path, steps: int, encoder: str = "vgg19") -> Painter:
     """A painter that is ready to step, on the CPU."""
-    model, capture = open_photoreal(run, CPU)
-    painter = Painter(model, capture, [image.read_style(style)], encoders.load(encoder), StylizeSettings(steps=steps))
+    field, capture = open_photoreal(run, CPU)
+    settings = StylizeSettings(steps=steps)
+    painter = Painter(field, capture.train, [image.read_style(style)], encoders.load(encoder), settings)
     painter.cache = ViewCache(8 << 30, work / "cache", CPU)
     painter.prepare(lambda *_: None)
     return painter

@@ -14,15 +14,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
-from arf.radiance.fields.backbone import Backbone
-from arf.radiance.operator.operators import OperatorSet
-from arf.radiance.scene import open_photoreal
 from common import (
     DEVICE,
     ROOT,
@@ -39,12 +35,16 @@ from torch import Tensor
 
 from arf.jobs.runs import Run
 from arf.media import image
-from arf.radiance.capture.capture import Capture
+from arf.radiance.capture.views import Views
+from arf.radiance.extras import nerfstudio_is_installed
+from arf.radiance.fields.field import Field
 from arf.radiance.film import paths
-from arf.radiance.operator import deferred
+from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
-from arf.radiance.operator.deferred import DeferredSet
-from arf.radiance.paint.stylize import Painter, set_color_grid
+from arf.radiance.operator.deferred import DeferredSet, DeferredView
+from arf.radiance.operator.matrix import ROWS
+from arf.radiance.operator.views import OperatorSet
+from arf.radiance.paint.painter import Painter
 from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
 
@@ -58,28 +58,26 @@ TIMED = {"voxel": (SMALL, 3), "nerfacto": (SMALL, 3) if GPU else ((96, 72), 1)} 
 FEWER = None if GPU else (24, 16, 12)  # nerfacto's samples per ray where memory is measured: two proposals, the field
 
 
-def views_of(model: Backbone, capture: Capture, size: tuple[int, int], count: int) -> Rendered:
+def views_of(field: Field, train: Views, size: tuple[int, int], count: int) -> Rendered:
     """Views of the scene from an orbit, at any size (width, height)."""
-    return Rendered(model, paths.orbit(capture.train, count, width=size[0], height=size[1]).cameras)
+    return Rendered(field, paths.orbit(train, count, width=size[0], height=size[1]).cameras)
 
 
-def painter_of(run: Run, size: tuple[int, int], count: int, work: Path) -> tuple[Painter, Capture]:
-    """A painter of so many views of one size, without operators and colours so far; and the capture itself."""
-    model, capture = open_photoreal(run, DEVICE)
-    views = views_of(model, capture, size, count)
-    seen = Capture(**{**vars(capture), "train": views})
-    set_color_grid(model, seen, None)
+def painter_of(run: Run, size: tuple[int, int], count: int, work: Path) -> tuple[Painter, Views]:
+    """A painter of so many views of one size, without operators and colours so far; and the capture's own views."""
+    field, capture = open_photoreal(run, DEVICE)
+    views = views_of(field, capture.train, size, count)
     style = image.read_style(ROOT / "data/styles/strokes.jpg")
     settings = StylizeSettings(steps=1000, long_side=max(SMALL))
-    painter = Painter(model, seen, [style], encoders.load("compact").to(DEVICE), settings)
+    painter = Painter(field, views, [style], encoders.load("compact").to(DEVICE), settings)
     painter.cache = ViewCache(8 << 30, work / "cache", DEVICE)
-    return painter, capture
+    return painter, capture.train
 
 
 def give_colors(painter: Painter) -> None:
     """What `Painter.prepare` does once views are traced, less the re-fit."""
-    painter.background = painter.recolor.apply(painter.model.background)
-    painter.theta = painter.model.vertex_colors(painter.operators.keys).requires_grad_()
+    painter.background = painter.recolor.apply(painter.field.background)
+    painter.theta = painter.field.colors.requires_grad_()
     painter.optimizer = torch.optim.Adam([painter.theta], lr=painter.settings.learning_rate, fused=True)
     painter.encode(lambda *_: None)
 
@@ -89,8 +87,12 @@ def step_row(run: Run, backbone: str, work: Path) -> tuple[str, ...]:
     size, rounds = TIMED[backbone]
     painter, _ = painter_of(run, size, 2, work)
     drop = painter.settings.drop_weight
-    operators = OperatorSet(painter.model, painter.views, painter.cache, drop, lambda *_: None)
-    kinds = [(operators, 10), (DeferredSet(painter.model, painter.views, drop), 1)]  # and steps of a round
+    field, views = painter.field, painter.views
+    operators = OperatorSet(field, views, painter.cache, drop)
+    band, field.band = field.band, ROWS  # nerfacto numbers its columns as it meets them: now in the same order
+    deferred = DeferredSet(field, views, drop)
+    field.band = band
+    kinds = [(operators, 10), (deferred, 1)]  # and steps of a round
     painter.operators = operators
     give_colors(painter)
     gradients, times = [], [0.0, 0.0]
@@ -113,10 +115,9 @@ def step_row(run: Run, backbone: str, work: Path) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def in_one_graph(render: deferred.Render, parameters: list[Tensor], rows: int, chunks: int) -> Tensor:
-    """What `render_deferred` returns, by plain autograd."""
-    step = math.ceil(rows / chunks)
-    return torch.cat([render(slice(k, k + step)) for k in range(0, rows, step)])
+def in_one_graph(view: DeferredView, theta: Tensor, background: Tensor) -> Tensor:
+    """What `DeferredView.apply` returns, by plain autograd."""
+    return torch.cat([band.apply(theta, background) for band in view.bands()])
 
 
 def measure(run: Run, size: tuple[int, int], plain: bool, work: Path) -> dict[str, int]:
@@ -125,15 +126,15 @@ def measure(run: Run, size: tuple[int, int], plain: bool, work: Path) -> dict[st
     Args:
         plain: by plain autograd through the same rendering.
     """
-    painter, capture = painter_of(run, SMALL, 1, work)
-    if FEWER and (sampler := getattr(painter.model, "proposal_sampler", None)):
+    painter, train = painter_of(run, SMALL, 1, work)
+    if FEWER and (sampler := getattr(painter.field, "proposal_sampler", None)):
         sampler.num_proposal_samples_per_ray, sampler.num_nerf_samples_per_ray = FEWER[:2], FEWER[2]
     if plain:
-        deferred.render_deferred = in_one_graph
-    painter.operators = DeferredSet(painter.model, painter.views, painter.settings.drop_weight)
+        DeferredView.apply = in_one_graph
+    painter.operators = DeferredSet(painter.field, painter.views, painter.settings.drop_weight)
     give_colors(painter)
     painter.advance()  # what is imported and set up once is no part of the measure
-    painter.views = painter.operators.views = views_of(painter.model, capture, size, 1)
+    painter.views = painter.operators.views = views_of(painter.field, train, size, 1)
     forget_peak(DEVICE)
     before = memory_now(DEVICE)
     painter.advance()
@@ -166,7 +167,9 @@ def memory_rows(run: Run, backbone: str, work: Path) -> list[tuple[str, ...]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=ROOT / "outputs" / "benchmarks")
-    parser.add_argument("--only", nargs="+", choices=FITS, default=list(FITS))
+    parser.add_argument(
+        "--only", nargs="+", choices=FITS, default=list(FITS) if nerfstudio_is_installed() else ["voxel"]
+    )
     parser.add_argument("--measure", help=argparse.SUPPRESS)  # what a process of its own is to do
     options = parser.parse_args()
     if options.measure:

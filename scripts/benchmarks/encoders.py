@@ -15,14 +15,14 @@ import time
 from pathlib import Path
 
 import torch
-from arf.radiance.fields.trace import trace
-from arf.radiance.paint.colors import VertexColors
-from arf.radiance.scene import open_photoreal
 from common import ROOT, fitted_run, prepared, print_table, seconds
 
 from arf import bundled
 from arf.jobs.runs import Run
 from arf.media import image
+from arf.radiance.looks.look import Look
+from arf.radiance.looks.painted import picture
+from arf.radiance.opening import open_photoreal
 from arf.style import encoder as encoders
 from arf.style.objective import StyleObjective
 
@@ -46,8 +46,8 @@ def pass_costs(size: int, rounds: int = 30) -> tuple[float, float]:
     return vgg, ours
 
 
-def paint(run: Run, style: Path, work: Path, encoder: str) -> tuple[VertexColors, VertexColors, float]:
-    """Colours before and after STEPS steps, and the seconds of the steps."""
+def paint(run: Run, style: Path, work: Path, encoder: str) -> tuple[Look, Look, float]:
+    """Looks before and after STEPS steps, and the seconds of the steps."""
     painter = prepared(run, style, work, STEPS, encoder)
     before = painter.finish()
     start = time.perf_counter()
@@ -60,24 +60,22 @@ def paint(run: Run, style: Path, work: Path, encoder: str) -> tuple[VertexColors
 
 
 @torch.no_grad()
-def judge(
-    run: Run, style: Path, looks: list[VertexColors]
-) -> tuple[list[tuple[float, float]], list[list[torch.Tensor]]]:
+def judge(run: Run, style: Path, looks: list[Look]) -> tuple[list[tuple[float, float]], list[list[torch.Tensor]]]:
     """VGG-19's nearest-neighbour and Gram loss of each look over the held-out views; and two views in every look."""
-    model, capture = open_photoreal(run, torch.device("cpu"))
+    field, capture = open_photoreal(run, torch.device("cpu"))
     views, vgg = capture.held_out, encoders.load("vgg19")
-    picture = image.fit_long_side(image.read_style(style), max(views.size(0)))
+    painting = image.fit_long_side(image.read_style(style), max(views.size(0)))
+    beside = Look.beside(looks)
     objectives = (
-        StyleObjective(vgg, TAPS, [picture], loss="nnfm"),
-        StyleObjective(vgg, GRAM_TAPS, [picture], loss="gram"),
+        StyleObjective(vgg, TAPS, [painting], loss="nnfm"),
+        StyleObjective(vgg, GRAM_TAPS, [painting], loss="gram"),
     )
     losses = torch.zeros(len(looks), 2, dtype=torch.float64)
     rows = []
     for i in range(len(views)):
-        traced = trace(model, *views.rays(i))
-        pictures = [look.render(traced).clamp(0, 1).view(*views.size(i), 3) for look in looks]
+        pictures = picture(field, beside, views.cameras[i]).split(3, dim=2)[1:]
         losses += torch.tensor([[float(o(o.features(p))) for o in objectives] for p in pictures]) / len(views)
-        rows.append([views.image(i), picture, *pictures[1:]])
+        rows.append([views.image(i), painting, *pictures[1:]])
     return [tuple(pair) for pair in losses.tolist()], [rows[0], rows[len(rows) // 2]]
 
 

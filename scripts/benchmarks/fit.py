@@ -9,10 +9,10 @@ import argparse
 import os
 from pathlib import Path
 
-from arf.radiance.fit.fit import fit
 from common import ROOT, analytic_capture, print_table, reference_seconds
 
 from arf.jobs.presets import apply_preset
+from arf.radiance.fit.loop import fit
 from arf.radiance.settings import FitSettings
 
 # capture, downscale (of the original photographs), preset, steps

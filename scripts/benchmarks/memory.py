@@ -11,14 +11,13 @@ import argparse
 from pathlib import Path
 
 import torch
-from arf.radiance.scene import open_photoreal
 from common import ROOT, Rendered, analytic_capture, fitted_run, peak_memory, print_table
 
 from arf.media import image
-from arf.radiance.capture.capture import Capture
 from arf.radiance.film import paths
+from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
-from arf.radiance.paint.stylize import Painter
+from arf.radiance.paint.painter import Painter
 from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
 
@@ -30,13 +29,12 @@ def main() -> None:
     parser.add_argument("--cache-memory", type=float, default=0.0, help="gigabytes; 0 keeps everything in memory")
     options = parser.parse_args()
     run = fitted_run(analytic_capture(options.work), options.work, "object", steps=1000)
-    model, capture = open_photoreal(run, torch.device("cpu"))
+    field, capture = open_photoreal(run, torch.device("cpu"))
     path = paths.orbit(capture.train, options.views, width=504, height=378)
-    views = Rendered(model, path.cameras)
-    capture = Capture(**{**vars(capture), "train": views})
+    views = Rendered(field, path.cameras)
     before = peak_memory()
     style = image.read_style(ROOT / "data/styles/strokes.jpg")
-    painter = Painter(model, capture, [style], encoders.load("vgg19"), StylizeSettings(steps=5))
+    painter = Painter(field, views, [style], encoders.load("vgg19"), StylizeSettings(steps=5))
     painter.cache = ViewCache(int((options.cache_memory or 64) * 2**30), options.work / "cache", torch.device("cpu"))
     painter.prepare(lambda phase, i, n, figures: None)
     while painter.step < 5:

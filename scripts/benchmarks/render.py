@@ -9,13 +9,13 @@ import argparse
 from pathlib import Path
 
 import torch
-from arf.radiance.fields.trace import trace
-from arf.radiance.paint.colors import VertexColors
-from arf.radiance.scene import open_photoreal
 from common import ROOT, fitted_run, print_table, reference_seconds, seconds
 
 from arf import bundled
-from arf.radiance.film.render import camera_path, looks
+from arf.radiance.film.render import camera_path
+from arf.radiance.looks.look import Look
+from arf.radiance.looks.painted import picture
+from arf.radiance.opening import open_photoreal
 from arf.radiance.settings import RenderSettings
 from arf.style.color import Affine
 
@@ -27,21 +27,19 @@ def main() -> None:
     options = parser.parse_args()
     reference = reference_seconds()
     run = fitted_run(bundled.capture(), options.work, "object", steps=800)
-    model, capture = open_photoreal(run, torch.device("cpu"))
+    field, capture = open_photoreal(run, torch.device("cpu"))
     path = camera_path(capture, RenderSettings(path="orbit", frames=options.frames))
-    keys = [trace(model, *capture.train.rays(i)).vertices(model.field.grid.shape)[0].unique() for i in range(0, 48, 4)]
-    keys = torch.cat(keys).unique()
-    look = VertexColors(model.field.grid.shape, keys, torch.rand(len(keys), 3), Affine.identity(), torch.zeros(3))
+    look = Look(torch.rand(field.count, 3), torch.zeros(3), Affine.identity())
 
-    def per_frame(colors: VertexColors | None) -> float:
-        return seconds(lambda: [looks(model, colors, path.cameras, k) for k in range(len(path))], 3) / len(path)
+    def per_frame(look: Look | None) -> float:
+        return seconds(lambda: [picture(field, look, camera) for camera in path.cameras], 3) / len(path)
 
-    named = [("photoreal", None), ("and one look", look), ("and two looks", VertexColors.beside([look, look]))]
+    named = [("photoreal", None), ("and one look", look), ("and two looks", Look.beside([look, look]))]
     rows = [("frame", "seconds", "÷ VGG-19 forward")]
-    for name, colors in named:
-        cost = per_frame(colors)
+    for name, shown in named:
+        cost = per_frame(shown)
         rows.append((name, f"{cost:.3f}", f"{cost / reference:.2f}"))
-    near = model.field.grid.near
+    near = field.voxels.grid.near
     skipping = per_frame(None)
     kept = near.clone()
     near.fill_(True)  # every brick is looked into

@@ -1,5 +1,6 @@
-"""What a stylization step costs and what the render operator saves, on the still life and on a larger capture.
+"""What a stylization step costs and what the render operator saves, on the still life.
 
+    python scripts/benchmarks/stylize.py [--style PICTURE] [--work DIR]
 
 Needs VGG-19 weights (see the README). Fits the still life first if the work folder has no fit of it.
 """
@@ -8,22 +9,20 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from arf.radiance.fields.trace import trace
-from arf.radiance.fields.voxel.volume import accumulate, interpolate
 from common import ROOT, analytic_capture, fitted_run, prepared, print_table, reference_seconds, seconds
 
-from arf.radiance.fields.voxel.march import ray_starts
-from arf.radiance.paint.stylize import Painter
+from arf.radiance.paint.painter import Painter
 
 
 @torch.no_grad()
 def differences(painter: Painter) -> tuple[float, float]:
     """Largest and mean pixel difference of operator and uncached rendering, over all views, in 255ths."""
     largest, total = 0.0, 0.0
-    theta, background = painter.photoreal, painter.model.background
+    theta, background = painter.photoreal, painter.field.background
     for i in range(len(painter.views)):
         cached = painter.operators[i].apply(theta, background).clamp(0, 1)
         dense = uncached(painter, i).view(cached.shape).clamp(0, 1)
@@ -35,25 +34,23 @@ def differences(painter: Painter) -> tuple[float, float]:
 @torch.no_grad()
 def uncached(painter: Painter, i: int) -> torch.Tensor:
     """View i rendered afresh from the field: marching, densities, every sample."""
-    traced = trace(painter.model, *painter.views.rays(i))
-    return traced.composite(traced.rgb, painter.model.background)
+    return torch.cat([painter.field.shoot(band).color for band in painter.views.cameras[i].bands(painter.field.band)])
 
 
 def gradient_error(painter: Painter, i: int) -> float:
-    """Relative error of the operator's gradient against autograd through dense rendering of the same samples."""
-    traced = trace(painter.model, *painter.views.rays(i), painter.settings.drop_weight)
-    vertices, weights = traced.vertices(painter.operators.shape)
-    rows = torch.searchsorted(painter.operators.keys, vertices)
+    """Relative error of the operator's gradient against autograd through a dense sum over the entries of the trace."""
+    traced = painter.field.trace(painter.views.cameras[i], painter.settings.drop_weight)
+    pixel = torch.repeat_interleave(traced.starts.diff())  # [e]
     size = (*painter.views.size(i), 3)
     pull = torch.randn(size, generator=torch.Generator().manual_seed(0))
 
-    def gradient(render) -> torch.Tensor:
+    def gradient(render: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         theta = painter.photoreal.clone().requires_grad_()
         return torch.autograd.grad((render(theta).view(size) * pull).sum(), theta)[0].double()
 
-    def dense(theta):
-        colors = interpolate(theta, rows, weights)
-        return accumulate(traced.weight, colors, ray_starts(traced.ray, traced.rays), traced.ray)
+    def dense(theta: torch.Tensor) -> torch.Tensor:
+        entries = traced.weights[:, None].double() * theta[traced.columns]
+        return entries.new_zeros(len(traced.leftover), 3).index_add(0, pixel, entries)
 
     exact = gradient(dense)
     ours = gradient(lambda theta: painter.operators[i].apply(theta, painter.background))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from arf.errors import UserError
-from arf.jobs.presets import apply_preset
+from arf.jobs.presets import apply_preset, unless_preset
 from arf.radiance.settings import FitSettings, RenderSettings, StylizeSettings
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -62,3 +63,12 @@ def test_settings_left_out_follow_the_kind_of_scene():
     assert filled.distortion == 0.5
     assert filled.resolutions == (48, 96, 144)
     assert asked.for_kind("unbounded").resolutions != filled.resolutions
+
+
+def test_what_only_a_preset_said_can_be_taken_back(tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text("render:\n  compare: true\n  strength: 0.5\n  frames: 7\n")
+    flag = replace(apply_preset(RenderSettings(), path, "render"), strength=0.25)  # --strength 0.25 beside the preset
+    kept = unless_preset(flag, path, "render", ("compare", "strength"))
+    assert (kept.compare, kept.strength, kept.frames) == (False, 0.25, 7)
+    assert unless_preset(flag, None, "render", ("compare", "strength")) is flag

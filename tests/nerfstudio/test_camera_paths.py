@@ -1,4 +1,4 @@
-"""Camera paths between nerfstudio's viewer, ns-render and us."""
+"""Camera paths between arf and nerfstudio: its viewer's files, its readers on ours."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
-from captures import FOCAL, HEIGHT, ring
+from captures import FOCAL, HEIGHT, ring, views_of
 from nerfstudio.cameras.camera_paths import get_path_from_json
-from nerfstudio.cameras.cameras import Cameras as NerfstudioCameras
+from nerfstudio.cameras.cameras import Cameras as TheirCameras
 from nerfstudio.cameras.cameras import CameraType
 from nerfstudio.data.scene_box import OrientedBox
 from nerfstudio.scripts.render import get_crop_from_json
 from nerfstudio.viewer.render_panel import populate_render_tab
 from viser.transforms import SO3
-from walks import assert_rigid, views_of
 
-from arf.radiance.film import paths
-from arf.radiance.film.path_files import KINDS, from_json, to_json
-from arf.radiance.film.paths import CameraPath
+from arf.radiance.capture.cameras import Cameras
+from arf.radiance.film import path_files, paths
 
+KINDS = {
+    "pinhole": CameraType.PERSPECTIVE,
+    "fisheye": CameraType.FISHEYE,
+    "equirectangular": CameraType.EQUIRECTANGULAR,
+}
 VALID = {
     "camera_type": "perspective",
     "render_width": 64,
@@ -33,24 +36,30 @@ VALID = {
 }
 
 
-def assert_same_cameras(ours: CameraPath, theirs: NerfstudioCameras, **tolerance: float) -> None:
-    cameras = ours.cameras
-    torch.testing.assert_close(theirs.camera_to_worlds, cameras.poses, **tolerance)
+def assert_same(ours: Cameras, theirs: TheirCameras) -> None:
+    torch.testing.assert_close(ours.poses, theirs.camera_to_worlds.float(), atol=1e-4, rtol=1e-5)
     for name in ("fx", "fy", "cx", "cy", "width", "height"):
-        found = getattr(theirs, name)[:, 0]
-        torch.testing.assert_close(found, getattr(cameras, name).to(found.dtype), **tolerance)
-    kind = next(name for name, ours in KINDS.items() if ours == cameras.kind)
-    assert (theirs.camera_type == CameraType[kind.upper()].value).all()
+        found = getattr(ours, name)
+        torch.testing.assert_close(found, getattr(theirs, name)[:, 0].to(found.dtype), atol=1e-4, rtol=1e-5)
+    assert (theirs.camera_type == KINDS[ours.kind].value).all()
 
 
-def test_json_round_trip_and_nerfstudios_own_reader(tmp_path):
+@pytest.mark.parametrize("kind", KINDS)
+def test_rays_are_nerfstudios(kind):
+    poses = ring(3)
+    theirs = TheirCameras(poses, 20.0, 21.0, 12.2, 9.3, 24, 18, camera_type=KINDS[kind])
+    ours = Cameras.of(poses, 20.0, 21.0, 12.2, 9.3, 24, 18, kind)
+    for i in range(3):
+        bundle = theirs.generate_rays(i)
+        origins, directions = ours[i].rays()
+        torch.testing.assert_close(directions, bundle.directions.view(-1, 3), atol=1e-6, rtol=0)
+        torch.testing.assert_close(origins, bundle.origins.view(-1, 3))
+
+
+def test_nerfstudios_own_reader_reads_our_path(tmp_path):
     path = paths.orbit(views_of(ring(8)), frames=12, fps=24, width=60, height=50)
-    to_json(path, tmp_path / "path.json")
-    data = json.loads((tmp_path / "path.json").read_text())
-    assert data["seconds"] == 0.5
-    theirs = get_path_from_json(data)
-    for known in (path, from_json(tmp_path / "path.json")):
-        assert_same_cameras(known, theirs, atol=1e-4, rtol=1e-5)
+    path_files.to_json(path, tmp_path / "path.json")
+    assert_same(path.cameras, get_path_from_json(json.loads((tmp_path / "path.json").read_text())))
 
 
 class Panel:
@@ -104,11 +113,10 @@ def test_what_the_viewer_saves_is_read(tmp_path, caplog, kind, time):
     file = tmp_path / "camera_paths/walk.json"
     data = json.loads(file.read_text())
     assert len(data["keyframes"]) == 4
-    path = from_json(file)
+    path = path_files.from_json(file)
     assert (len(path), path.fps, path.seconds) == (36, 24, 1.5)
-    assert_rigid(path)
     torch.testing.assert_close(path.cameras.poses[::12], ring(4)[:3], atol=1e-5, rtol=0)  # 4th: the end
-    assert_same_cameras(path, get_path_from_json(data), atol=1e-5, rtol=1e-5)
+    assert_same(path.cameras, get_path_from_json(data))
     if kind == "Perspective":
         assert float(path.cameras.fy[0]) == pytest.approx(20 / math.tan(math.radians(25)))
     assert ("its crop is ignored" in caplog.text) == time
@@ -118,18 +126,18 @@ def test_what_the_viewer_saves_is_read(tmp_path, caplog, kind, time):
 def test_ns_render_and_the_viewer_read_what_we_save(tmp_path, kind):
     first = tmp_path / "first.json"
     first.write_text(json.dumps(VALID | {"camera_type": kind}))
-    path = from_json(first)
-    to_json(path, tmp_path / "path.json")
+    path = path_files.from_json(first)
+    path_files.to_json(path, tmp_path / "path.json")
     data = json.loads((tmp_path / "path.json").read_text())
     assert get_crop_from_json(data) is None
     assert data["seconds"] == path.seconds
-    assert_same_cameras(path, get_path_from_json(data), atol=1e-4, rtol=1e-5)
+    assert_same(path.cameras, get_path_from_json(data))
 
 
 def test_the_viewer_loads_our_keyframes(tmp_path):
     path = paths.orbit(views_of(ring(8)), frames=11, fps=10)
     (tmp_path / "camera_paths").mkdir()
-    to_json(path, tmp_path / "camera_paths/ours.json")
+    path_files.to_json(path, tmp_path / "camera_paths/ours.json")
     panel = Panel(tmp_path)
     dialog = panel.event.client.gui
     chosen: dict[str, MagicMock] = {}
@@ -150,7 +158,7 @@ def test_the_viewer_loads_our_keyframes(tmp_path):
     panel.set("FPS", 10.0)
     panel.set("Transition (sec)", 0.5)
     panel.controls["Generate Command"].call(panel.event)
-    again = from_json(tmp_path / "camera_paths/again.json")
+    again = path_files.from_json(tmp_path / "camera_paths/again.json")
     assert len(again) == 10
     for i in (0, 5):
         expected = path.cameras.poses[i]

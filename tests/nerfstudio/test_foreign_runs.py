@@ -14,8 +14,8 @@ from tiny import STYLIZE
 
 from arf.cli import main
 from arf.errors import UserError
+from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_painted, open_photoreal, open_run
-from arf.radiance.paint.painted import picture
 from arf.radiance.paint.stylize import stylize
 
 CPU = torch.device("cpu")

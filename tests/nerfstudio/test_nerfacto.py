@@ -23,15 +23,15 @@ from arf.nerfstudio import nerfacto_kind
 from arf.nerfstudio.nerfacto import NerfactoField, NerfactoFieldConfig, has_tcnn
 from arf.radiance.fields import kinds
 from arf.radiance.fields.field import Trace
-from arf.radiance.fields.kinds import Place
+from arf.radiance.fields.place import Place
 from arf.radiance.fields.rays.samples import median_depth
 from arf.radiance.fields.voxel.grid import linear_index
 from arf.radiance.fit import loop
 from arf.radiance.fit.loop import fit
+from arf.radiance.looks.look import Look
+from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.operator.matrix import build
-from arf.radiance.paint.look import Look
-from arf.radiance.paint.painted import picture
 from arf.radiance.paint.stylize import stylize
 from arf.radiance.settings import FitSettings
 from arf.radiance.share import pointcloud

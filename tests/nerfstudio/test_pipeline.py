@@ -30,8 +30,8 @@ from arf.nerfstudio.methods import arf_stylized
 from arf.nerfstudio.pipeline import ArfPipeline, PaintSettings
 from arf.nerfstudio.trainer import ArfTrainerConfig
 from arf.radiance.capture.cameras import Camera
+from arf.radiance.looks.painted import Painted, picture
 from arf.radiance.opening import open_painted, open_photoreal, open_run
-from arf.radiance.paint.painted import Painted, picture
 from arf.radiance.paint.painter import Painter
 from arf.radiance.paint.stylize import stylize
 

@@ -13,9 +13,9 @@ from arf.jobs.runs import Run
 from arf.nerfstudio.parser import to_nerfstudio
 from arf.nerfstudio.places import metadata_of
 from arf.nerfstudio.stylized import StylizedModel, StylizedModelConfig
+from arf.radiance.looks.blend import blend
+from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_painted
-from arf.radiance.paint.blend import blend
-from arf.radiance.paint.painted import picture
 
 CPU = torch.device("cpu")
 

@@ -23,8 +23,8 @@ from arf.nerfstudio.parser import CaptureDataParserConfig
 from arf.nerfstudio.stylized import StylizedModel
 from arf.nerfstudio.voxel import VoxelModel
 from arf.radiance.evaluate.fidelity import evaluate
+from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_model, open_photoreal, open_run
-from arf.radiance.paint.painted import picture
 
 CPU = torch.device("cpu")
 warnings.filterwarnings("ignore", message="Using a non-tuple sequence")

@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.fields.field import Field
-from arf.radiance.paint.painted import Painted, picture
+from arf.radiance.looks.painted import Painted, picture
 
 FOV = 0.8  # radians, of the whole height
 SIZE = 64  # of the pictures here, once a client has asked for it

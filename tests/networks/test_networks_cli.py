@@ -182,3 +182,19 @@ def test_a_finished_training_is_not_resumed(tmp_path, photos, capsys):
     model = out.splitlines()[0]
     assert run(capsys, "fast", photos / "p1.png", "--model", model, "--output", tmp_path / "x.png")[0] == 0
     assert "has finished; begin a new run" in refused(capsys, "train", "--resume", tmp_path / "runs")
+
+
+def test_a_preset_serves_methods_that_have_no_use_for_all_of_it(tmp_path, photos, capsys):
+    laptop = Path(__file__).parents[2] / "configs" / "laptop.yaml"  # says width: 16
+    words = "--content", photos, "--config", laptop, "--steps", 1, "--batch", 1, "--crop", 32, "--load", 32
+    words += "--workers", 0, "--device", "cpu", "--precision", "full", "--json", "--output", tmp_path / "runs"
+    code, out, _ = run(capsys, "train", "adain", "--style", photos, *words)
+    assert code == 0
+    assert Run.open(json.loads(out)["run"]).info["settings"]["load"] == 32
+    assert "--width has no use with adain" in refused(capsys, "train", "adain", "--style", photos, *words, "--width", 4)
+    begun = "--init", fast_file(tmp_path), "--style-size", 48  # four channels wide
+    named = tmp_path / "photos" / "new.png"
+    (photos / "p0.png").rename(named)
+    assert run(capsys, "train", "many", "--style", named, *begun, *words)[0] == 0
+    said = refused(capsys, "train", "many", "--style", named, *begun, *words, "--width", 8)
+    assert "that of --init is 4; leave out --width" in said

@@ -54,6 +54,19 @@ def test_flags_win_over_a_preset(room, tmp_path, capsys):
     assert (settings["steps"], settings["seed"], settings["prune_below"]) == (20, 5, 0.001)
 
 
+def test_a_preset_serves_runs_that_have_no_use_for_all_of_it(fitted, paintings, tmp_path, capsys):
+    preset = tmp_path / "p.yaml"
+    preset.write_text("render:\n  compare: true\n  strength: 0.5\nstylize:\n  color_resolution: 64\n")
+    told = ("--frames", 1, "--no-png", "--config", preset)
+    assert run(capsys, "render", fitted.path, *told, "--output", tmp_path / "a.mp4")[0] == 0
+    assert "photoreal" in refused(
+        capsys, "render", fitted.path, *told, "--strength", 0.7, "--output", tmp_path / "b.mp4"
+    )
+    tiny = ("--style", paintings[0], "--steps", 1, "--layers", "relu2_1", "--device", "cpu", "--output", tmp_path)
+    assert run(capsys, "stylize", fitted.path, "--config", preset, *tiny)[0] == 0
+    assert "--color-resolution" in refused(capsys, "stylize", fitted.path, "--color-resolution", 64, *tiny)
+
+
 def test_what_is_missing_is_said(tmp_path, capsys, fitted, paintings):
     assert "no capture" in refused(capsys, "fit", tmp_path / "none")
     assert "fit what?" in refused(capsys, "fit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 from pathlib import Path
@@ -23,6 +24,14 @@ def script(monkeypatch):
         monkeypatch.setattr(module, name, value)
     made = natural.pictures(2, 64)
     monkeypatch.setattr(module.natural, "pictures", lambda *_, **__: made)
+    compute, seen = module.initial, []
+
+    def initial(teacher, pictures):  # takes seconds, and all runs of the same seed begin with the same
+        seen.append((pictures, compute(teacher, pictures) if not seen else seen[0][1]))
+        assert torch.equal(pictures, seen[0][0])
+        return copy.deepcopy(seen[0][1])
+
+    monkeypatch.setattr(module, "initial", initial)
     return module
 
 

@@ -106,14 +106,14 @@ def test_colour_is_a_function_of_position_alone(script):
 
 
 def test_arf_reads_it_as_a_bounded_capture(scene, script):
-    from arf.radiance.capture.capture import CaptureDataParserConfig, load_capture
+    from arf.radiance.capture.capture import CaptureConfig, load_capture
 
-    capture = load_capture(CaptureDataParserConfig(data=scene))
+    capture = load_capture(CaptureConfig(data=scene))
     assert capture.kind == "bounded"
     assert (len(capture.train), len(capture.held_out)) == (5, 2)
     # Rays through the parsed cameras meet the surfaces that the pictures show.
-    origins, directions = capture.train.rays(3)
-    origins = origins / capture.scale - capture.transform[:, 3]
+    origins, directions = capture.train.cameras[3].rays()
+    origins = origins / capture.scale - capture.transform[:, 3].float()
     points = origins + script.trace(origins, directions)[:, None] * directions
     difference = script.shade(points).reshape(24, 24, 3) - capture.train.image(3)
     assert difference.abs().median() < 0.02  # one ray against the mean of four

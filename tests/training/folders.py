@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+
+from torch import Tensor
 
 from arf.media import image
 from arf.style import natural
@@ -11,10 +14,14 @@ from arf.training.settings import ONLY, Method, TrainSettings
 
 def folders(at: Path) -> tuple[Path, Path]:
     """Four made photographs, and two made paintings."""
-    pictures = natural.pictures(6, 64, seed=3).permute(0, 2, 3, 1)
-    for i, picture in enumerate(pictures):
+    for i, picture in enumerate(pictures()):
         image.write(at / ("photos" if i < 4 else "paintings") / f"p{i}.png", picture)
     return at / "photos", at / "paintings"
+
+
+@cache
+def pictures() -> Tensor:
+    return natural.pictures(6, 64, seed=3).permute(0, 2, 3, 1)  # [6, H, W, 3]
 
 
 def small(method: Method = "fast", **options) -> TrainSettings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from arf.radiance.settings import within
+from arf.jobs.checks import within
 
 
 @dataclass

@@ -19,13 +19,13 @@ from torch import Tensor
 from arf.errors import UserError
 from arf.media.signature import is_video
 from arf.radiance.capture.cameras import Camera, Cameras
-from arf.radiance.capture.colmap import LOOKED_FOR, find_models, read_colmap
 from arf.radiance.capture.files import Finder, picture_files, picture_folders
+from arf.radiance.capture.formats.colmap import LOOKED_FOR, find_models, read_colmap
+from arf.radiance.capture.formats.llff import POSES, read_llff
+from arf.radiance.capture.formats.transforms import read_blender, read_nerfstudio
 from arf.radiance.capture.lens import Pinhole
-from arf.radiance.capture.llff import POSES, read_llff
 from arf.radiance.capture.photographs import Source
 from arf.radiance.capture.shots import Reading, Shot, settle
-from arf.radiance.capture.transforms import read_blender, read_nerfstudio
 from arf.radiance.capture.views import Capture, Kind, Views
 
 Format = Literal["nerfstudio", "blender", "colmap", "llff"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
@@ -17,6 +16,7 @@ from arf.media.decode import decoding, has_alpha, open_picture, to_srgb
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.capture.lens import Lens, Pinhole, sampling
 
+FINE = 2  # times the working size at which a lens is undone, as `_halved` has it
 UNMASKED = 0.999  # a pixel counts where all of the photograph's pixels under it do; the rest is for rounding
 
 
@@ -66,25 +66,15 @@ class Photograph:
 def read_photograph(source: Source, camera: Camera, background: tuple[float, float, float]) -> Photograph:
     """Read a photograph at its camera's size.
 
-    It is shrunk first, each new pixel the mean of its area (which is what a camera with larger pixels sees), and then
-    undistorted bilinearly; alpha and mask go the same way. Pixels beyond the photograph's border are background.
+    Each pixel is the mean of its area of the photograph, which is what a camera with larger pixels sees. Where a lens
+    is undone, the photograph is shrunk to about `FINE` times that size, undistorted bicubically, and then shrunk to the
+    end: interpolation at the working size itself would blur. Alpha and mask go the same way. Pixels beyond the
+    photograph's border are background.
 
     Raises:
         UserError: photograph or mask are missing, corrupt, cut short, or of a kind that is no photograph.
     """
-    lens, size = source.lens, (camera.width, camera.height)
-    if lens is not None:  # its photograph at the camera's scale
-        whole = lens.pinhole
-        width, height = lens.width * camera.fx / whole.fx, lens.height * camera.fy / whole.fy
-        size = max(1, round(width)), max(1, round(height))
-    image, alpha = _pixels(source, size, background)
-    mask = None if source.mask is None else _mask(source.mask, size)
-    if lens is not None:
-        pinhole = Pinhole(camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height)
-        places, inside = sampling(lens, pinhole, size)
-        image = np.where(inside[..., None], _remap(image, places), np.float32(background))
-        alpha = None if alpha is None else _remap(alpha, places)
-        mask = inside if mask is None else inside * _remap(mask, places)
+    image, alpha, mask = _undistorted(source, camera, background) if source.lens else _plain(source, camera, background)
     if mask is not None:
         mask = mask > UNMASKED
     return Photograph(
@@ -94,8 +84,43 @@ def read_photograph(source: Source, camera: Camera, background: tuple[float, flo
     )
 
 
+Planes = tuple[Float32[np.ndarray, "h w 3"], Float32[np.ndarray, "h w"] | None, Float32[np.ndarray, "h w"] | None]
+
+
+def _plain(source: Source, camera: Camera, background: tuple[float, float, float]) -> Planes:
+    """Image, alpha and mask as they are in the files, at the camera's size."""
+    size = camera.width, camera.height
+    return *_pixels(source, size, background), None if source.mask is None else _mask(source.mask, size)
+
+
+def _undistorted(source: Source, camera: Camera, background: tuple[float, float, float]) -> Planes:
+    """The same through the lens's pinhole, both sampled `fine` times as finely as the camera's pixels, or as finely as
+    the photograph allows."""
+    lens, whole = source.lens, source.lens.pinhole
+    width, height = lens.width * camera.fx / whole.fx, lens.height * camera.fy / whole.fy  # at the camera's scale
+    with open_picture(source.file) as file:
+        stored = file.size[::-1] if source.upright else file.size
+    fine = FINE if stored[0] > 1.5 * width else 1
+    size = tuple(min(side, max(1, round(fine * length))) for side, length in zip(stored, (width, height), strict=True))
+    pinhole = Pinhole(camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height)
+    places, inside = sampling(lens, pinhole.resized(fine * camera.width, fine * camera.height), size)
+    (image, alpha), mask = _pixels(source, size, background), inside.astype(np.float32)
+    image = np.where(inside[..., None], _remap(image, places), np.float32(background))
+    if source.mask is not None:
+        mask = mask * _remap(_mask(source.mask, size), places)
+    planes = image, None if alpha is None else _remap(alpha, places), mask
+    return tuple(plane if plane is None or fine == 1 else _halved(plane) for plane in planes)
+
+
+def _halved(plane: Float32[np.ndarray, "h2 w2 *c"]) -> Float32[np.ndarray, "h w *c"]:
+    """Means of 2×2 pixels."""
+    return (plane[::2, ::2] + plane[1::2, ::2] + plane[::2, 1::2] + plane[1::2, 1::2]) / 4
+
+
 def _remap(values: np.ndarray, places: Float32[np.ndarray, "h w 2"]) -> np.ndarray:
-    return cv2.remap(values, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    import cv2  # imports slowly
+
+    return cv2.remap(values, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).clip(0, 1)
 
 
 def _pixels(

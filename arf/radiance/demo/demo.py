@@ -18,9 +18,9 @@ from arf.media.video import Writer
 from arf.radiance.demo.report import write_demo_report
 from arf.radiance.film.render import camera_path
 from arf.radiance.fit.loop import fit
+from arf.radiance.looks.look import Look
+from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_painted, open_photoreal
-from arf.radiance.paint.look import Look
-from arf.radiance.paint.painted import picture
 from arf.radiance.paint.stylize import stylize
 from arf.radiance.settings import DemoSettings
 from arf.style import encoder as encoders

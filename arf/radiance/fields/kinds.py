@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from arf.errors import UserError
-from arf.radiance.capture.views import Capture, Kind
 from arf.radiance.extras import nerfstudio
 from arf.radiance.fields.field import Field
+from arf.radiance.fields.place import Place
 
 if TYPE_CHECKING:
     from arf.radiance.settings import FitSettings
-
-
-@dataclass(frozen=True)
-class Place:
-    """What a field needs to know of the place that it is to hold.
-
-    Attributes:
-        space_box: of the `Space` that the kind of scene asks for.
-        views: number of training views.
-        transparent: whether photographs have an alpha channel.
-    """
-
-    kind: Kind
-    scene_box: Float[Tensor, "2 3"]
-    space_box: Float[Tensor, "2 3"]
-    views: int
-    transparent: bool
-
-    @classmethod
-    def of(cls, capture: Capture) -> Place:
-        train = capture.train
-        return cls(capture.kind, capture.scene_box, capture.space_box, len(train), train.transparent)
 
 
 def plan(settings: FitSettings, place: Place) -> dict[str, Any]:
@@ -68,7 +43,7 @@ def _kind(name: str) -> ModuleType:
         if room := nerfstudio("nerfacto_kind"):
             return room
         raise UserError(
-            "nerfacto is nerfstudio's, which is not installed here: pip install '.[nerfstudio]' in a checkout of arf, "
+            "nerfacto is nerfstudio's, which is not installed here: pip install '.[nerfstudio]' in a checkout, "
             "or take --backbone voxel"
         )
     raise UserError(f"no backbone {name!r}; there are voxel and nerfacto: open the run with a newer arf")

@@ -15,8 +15,8 @@ from arf.media.video import Writer
 from arf.radiance.capture.views import Capture
 from arf.radiance.film import path_files, paths
 from arf.radiance.film.paths import CameraPath
+from arf.radiance.looks.painted import check_painted, picture
 from arf.radiance.opening import open_model
-from arf.radiance.paint.painted import check_painted, picture
 from arf.radiance.settings import RenderSettings
 
 

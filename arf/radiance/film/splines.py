@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -46,6 +45,8 @@ def smooth_poses(poses: Float[Tensor, "n 3 4"], frames: int, closed: bool = Fals
     Speed counts turning as well as moving: a radian weighs as much as the cameras' root mean square distance from their
     mean, so that a walk neither stalls nor whips round.
     """
+    from scipy.spatial.transform import Rotation  # imports slowly
+
     if closed:  # once round, with the knot before and the one after that the curve is bent by
         poses = torch.cat([poses[-1:], poses, poses[:2]])
     positions = poses[:, :, 3].double()

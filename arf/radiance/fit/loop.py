@@ -21,6 +21,7 @@ from arf.radiance.capture.capture import load_capture
 from arf.radiance.evaluate.fidelity import evaluate
 from arf.radiance.extras import nerfstudio, nerfstudio_is_installed
 from arf.radiance.fields import kinds
+from arf.radiance.fields.place import Place
 from arf.radiance.fields.rays.batch import Trainable
 from arf.radiance.fit.bank import RayBank
 from arf.radiance.settings import FitSettings
@@ -49,7 +50,7 @@ def fit(
     capture = load_capture(capture_config(data, settings))
     settings = settings.for_kind(capture.kind, nerfacto=_takes_nerfacto(settings, device))
     bank = RayBank.of(capture.train, device)
-    place = kinds.Place.of(capture)
+    place = Place.of(capture)
     plan = kinds.plan(settings, place)
     field = kinds.build(plan, place, device)
     description = {"kind": "fit", "data": data.resolve(), "settings": settings, "capture": capture.fingerprint}
@@ -65,6 +66,7 @@ def fit(
     except KeyboardInterrupt:
         state.save(run)
         raise
+    state.save(run)  # before anything that may fail, such as a held-out photograph
     metrics = {**evaluate(field, capture.held_out), "train_seconds": state.seconds}
     metrics |= {"size": capture.train.size(0), "views": len(capture.train)}
     run.save("model", field.state_dict(), step=state.step)

@@ -13,7 +13,7 @@ from arf.jobs.runs import Run
 from arf.media import image
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import Field
-from arf.radiance.paint.painted import Painted, picture
+from arf.radiance.looks.painted import Painted, picture
 from arf.radiance.settings import StylizeSettings
 
 

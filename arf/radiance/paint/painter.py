@@ -18,11 +18,11 @@ from arf.jobs.runs import Curves, Run
 from arf.media import image
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import Field
+from arf.radiance.looks.look import Look
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.operator.deferred import DeferredSet
 from arf.radiance.operator.refit import Target, refit
 from arf.radiance.operator.views import OperatorSet
-from arf.radiance.paint.look import Look
 from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
 from arf.style.color import Affine, Moments, keep_color, matching, recolor

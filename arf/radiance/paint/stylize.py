@@ -17,11 +17,11 @@ from arf.jobs.runs import Curves, Run
 from arf.media import image
 from arf.radiance.capture.views import Capture
 from arf.radiance.extras import nerfstudio
+from arf.radiance.looks.look import Look
+from arf.radiance.looks.painted import Painted
 from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.leaving import description, finish_painting
-from arf.radiance.paint.look import Look
-from arf.radiance.paint.painted import Painted
 from arf.radiance.paint.painter import Painter, Progress
 from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders

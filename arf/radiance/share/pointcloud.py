@@ -23,9 +23,9 @@ from arf.radiance.fields.field import Field
 from arf.radiance.fields.rays.samples import NOWHERE
 from arf.radiance.fields.rays.space import Space
 from arf.radiance.fields.voxel.grid import shape_at
+from arf.radiance.looks.look import Look
+from arf.radiance.looks.painted import check_painted, picture
 from arf.radiance.opening import open_model
-from arf.radiance.paint.look import Look
-from arf.radiance.paint.painted import check_painted, picture
 from arf.radiance.settings import ExportSettings
 
 PIXELS_PER_POINT = 4  # traced for each point that is asked for: views overlap, and edges are left out

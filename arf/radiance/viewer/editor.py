@@ -51,10 +51,8 @@ class Editor:
             self._chosen = gui.add_dropdown("Keyframe", [NONE])
             self._go = gui.add_button("Go to keyframe", color="gray")
             self._remove = gui.add_button("Remove keyframe", color="gray")
-            self._earlier = gui.add_button(
-                "Move it forward", color="gray", hint="The keyframe before it comes after it."
-            )
-            self._later = gui.add_button("Move it back", color="gray", hint="The keyframe after it comes before it.")
+            self._earlier = gui.add_button("Keyframe earlier", color="gray")
+            self._later = gui.add_button("Keyframe later", color="gray")
             self._values = {
                 "fov": gui.add_slider("Field of view", *RANGES["fov"], 0.5, draft.fov, hint="From top to bottom, in °"),
                 "width": gui.add_number("Width", draft.width, step=1, **ranges["width"]),

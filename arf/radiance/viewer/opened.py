@@ -13,9 +13,9 @@ from arf.jobs.runs import Run
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import Field
+from arf.radiance.looks.look import Look
+from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_model
-from arf.radiance.paint.look import Look
-from arf.radiance.paint.painted import picture
 from arf.radiance.viewer.guard import check_port
 from arf.radiance.viewer.viewer import view
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -211,3 +214,15 @@ def test_lenses_that_no_camera_has(model, params, message):
         check_lens(Lens(model, tuple(map(float, params)), WIDTH, HEIGHT), "cameras.txt: camera 1")
     assert "\n" not in str(error.value)
     assert str(error.value).startswith("cameras.txt: camera 1: ")
+
+
+def test_a_lens_does_not_change_what_a_signal_to_stop_says():
+    code = """
+import os, signal
+import numpy as np
+from arf.radiance.capture.lens import Lens
+Lens("PINHOLE", (9.0, 9.0, 4.0, 4.0), 8, 8).project(np.ones((1, 3)))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "", "")  # pycolmap alone: twenty lines

@@ -6,6 +6,7 @@ import json
 import sys
 
 import numpy as np
+import pycolmap
 import pytest
 import torch
 from captures import FOCAL, HEIGHT, WIDTH, load, names, ring, transforms, write_picture, write_transforms
@@ -13,7 +14,9 @@ from PIL import Image
 
 from arf.errors import UserError
 from arf.media import decode
-from arf.radiance.capture.photographs import Photograph
+from arf.radiance.capture.cameras import Camera
+from arf.radiance.capture.lens import Lens
+from arf.radiance.capture.photographs import Photograph, Source, read_photograph
 
 OPAQUE, HOLED = np.full((HEIGHT, WIDTH, 4), 255, np.uint8), np.full((HEIGHT, WIDTH, 4), 255, np.uint8)
 HOLED[:, :6, 3] = 0
@@ -189,3 +192,33 @@ def test_embedded_profiles_are_converted(tmp_path, monkeypatch):
     before = load(root).train.image(0)
     monkeypatch.setattr("arf.radiance.capture.photographs.to_srgb", lambda p: Image.merge("RGB", p.split()[::-1]))
     assert torch.equal(load(root).train.image(0), before.flip(2))
+
+
+@pytest.mark.parametrize("shrink", [1, 2, 4])
+def test_an_undistorted_photograph_is_as_sharp_as_a_pinholes(tmp_path, shrink):
+    """Against the means of an analytic scene over the pinhole's pixels: interpolation at the working size blurs."""
+    width, height = 480, 320
+    lens = Lens("OPENCV", (375.0, 375.0, 240.0, 160.0, 0.06, -0.08, 0.001, 0.0), width, height)
+
+    def shown(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        waves = [np.sin(60 * x) * np.sin(55 * y), np.sin(110 * x + 40 * y), np.sign(np.sin(23 * x) * np.sin(19 * y))]
+        return 0.5 + 0.4 * np.stack(waves, -1)
+
+    def means(values: np.ndarray, k: int) -> np.ndarray:
+        h, w = values.shape[:2]
+        return values.reshape(h // k, k, w // k, k, 3).mean((1, 3))
+
+    camera = pycolmap.Camera(model="OPENCV", width=width, height=height, params=lens.params)
+    u, v = np.meshgrid((np.arange(2 * width) + 0.5) / 2, (np.arange(2 * height) + 0.5) / 2)
+    rays = np.asarray(camera.cam_from_img(np.stack([u.ravel(), v.ravel()], 1))).reshape(*u.shape, 2)
+    photograph = means(shown(rays[..., 0], rays[..., 1]), 2)
+    Image.fromarray((photograph * 255).round().astype(np.uint8)).save(tmp_path / "photograph.png")
+    pinhole = lens.pinhole.resized(round(lens.pinhole.width / shrink), round(lens.pinhole.height / shrink))
+    x = ((np.arange(4 * pinhole.width) + 0.5) / 4 - pinhole.cx) / pinhole.fx
+    y = ((np.arange(4 * pinhole.height) + 0.5) / 4 - pinhole.cy) / pinhole.fy
+    truth = means(shown(*np.meshgrid(x, y)), 4)
+    view = Camera(torch.eye(4)[:3], *pinhole)
+    found = read_photograph(Source(tmp_path / "photograph.png", lens=lens), view, (1.0, 1.0, 1.0))
+    counted = np.ones(truth.shape[:2], bool) if found.mask is None else found.mask.numpy()
+    error = np.sqrt(((found.image.numpy() - truth) ** 2)[counted].mean())
+    assert error < {1: 0.03, 2: 0.02, 4: 0.03}[shrink]  # bilinear at the working size: 0.025, 0.04, 0.06

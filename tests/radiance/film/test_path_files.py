@@ -7,31 +7,28 @@ import math
 
 import pytest
 import torch
-from captures import FOCAL, HEIGHT, WIDTH, ring
-from walks import views_of
+from captures import FOCAL, HEIGHT, WIDTH, ring, views_of
 
 from arf.errors import UserError
 from arf.radiance.capture.poses import to_square
-from arf.radiance.film import paths
-from arf.radiance.film.path_files import from_json, to_json
+from arf.radiance.film import path_files, paths
 
 
 def test_json_round_trip(tmp_path):
     path = paths.orbit(views_of(ring(8)), frames=12, fps=24, width=60, height=50)
-    to_json(path, tmp_path / "path.json")
+    path_files.to_json(path, tmp_path / "path.json")
     data = json.loads((tmp_path / "path.json").read_text())
     assert data["seconds"] == 0.5
-    ours = from_json(tmp_path / "path.json")
+    ours = path_files.from_json(tmp_path / "path.json")
     assert ours.fps == 24
-    for name in ("poses", "fx", "fy", "cx", "cy", "width", "height"):
-        expected = getattr(path.cameras, name)
-        torch.testing.assert_close(getattr(ours.cameras, name), expected, atol=1e-4, rtol=1e-5)
     assert ours.cameras.kind == path.cameras.kind == "pinhole"
+    for name in ("poses", "fx", "fy", "cx", "cy", "width", "height"):
+        torch.testing.assert_close(getattr(ours.cameras, name), getattr(path.cameras, name), atol=1e-4, rtol=1e-5)
 
 
 def test_json_at_another_size_keeps_the_field_of_view(tmp_path):
-    to_json(paths.orbit(views_of(ring(8)), frames=3), tmp_path / "path.json")
-    cameras = from_json(tmp_path / "path.json", height=4 * HEIGHT).cameras
+    path_files.to_json(paths.orbit(views_of(ring(8)), frames=3), tmp_path / "path.json")
+    cameras = path_files.from_json(tmp_path / "path.json", height=4 * HEIGHT).cameras
     assert (int(cameras.width[0]), int(cameras.height[0])) == (4 * WIDTH, 4 * HEIGHT)
     assert float(cameras.fy[0]) == pytest.approx(4 * FOCAL, rel=1e-5)
     assert float(cameras.cx[0]) == 2 * WIDTH
@@ -50,7 +47,7 @@ def test_speed_of_a_json_path(tmp_path):
     file = tmp_path / "path.json"
     for extra, fps in (({}, 6), ({"fps": 25}, 25), ({"seconds": None}, 30)):
         file.write_text(json.dumps(VALID | extra))
-        assert from_json(file).fps == fps
+        assert path_files.from_json(file).fps == fps
 
 
 @pytest.mark.parametrize(
@@ -79,24 +76,24 @@ def test_bad_json_paths(tmp_path, change, message):
     file = tmp_path / "path.json"
     file.write_text(json.dumps(VALID | change))
     with pytest.raises(UserError, match=message) as error:
-        from_json(file)
+        path_files.from_json(file)
     assert "path.json" in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_no_json(tmp_path):
     with pytest.raises(UserError, match="no JSON file"):
-        from_json(tmp_path / "none.json")
+        path_files.from_json(tmp_path / "none.json")
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(UserError, match="is no camera path"):
-        from_json(tmp_path / "list.json")
+        path_files.from_json(tmp_path / "list.json")
 
 
 def test_frames_that_no_memory_holds(tmp_path):
     file = tmp_path / "path.json"
     file.write_text(json.dumps(VALID | {"render_width": 10**9}))
     with pytest.raises(UserError, match="1000000000×48 pixels are too large"):
-        from_json(file)
+        path_files.from_json(file)
     with pytest.raises(UserError, match="too large"):
         paths.orbit(views_of(ring(8)), width=10**6)
 
@@ -116,18 +113,15 @@ def test_paths_of_other_tools(tmp_path, other):
     with pytest.raises(
         UserError, match=r"other\.json: 'camera_path'.* is missing \(it has .*save the path again"
     ) as error:
-        from_json(file)
+        path_files.from_json(file)
     assert "\n" not in str(error.value)
-
-
-# --- what viewers save
 
 
 @pytest.mark.parametrize("kind", ["fisheye", "equirectangular"])
 def test_rays_of_the_viewers_other_cameras(tmp_path, kind):
     file = tmp_path / "path.json"
     file.write_text(json.dumps(VALID | {"camera_type": kind}))
-    cameras = from_json(file, width=32).cameras
+    cameras = path_files.from_json(file, width=32).cameras
     _, directions = cameras[0].rays()
     focal = 12 / math.tan(math.radians(25))
     for u, v in ((0, 0), (31, 0), (9, 20)):
@@ -156,11 +150,11 @@ def test_what_the_legacy_viewer_saves_is_read(tmp_path, caplog):
     }  # fmt: skip
     file = tmp_path / "camera_path.json"
     file.write_text(json.dumps(data, indent=2))
-    path = from_json(file)
+    path = path_files.from_json(file)
     assert (len(path), path.fps) == (48, 24)
     torch.testing.assert_close(path.cameras.poses[7], pose)
     assert not caplog.text
     box = {"crop_bg_color": {"r": 38, "g": 42, "b": 55}, "crop_center": [0, 0, 0], "crop_scale": [2, 2, 2]}
     file.write_text(json.dumps(data | {"crop": box}))
-    from_json(file)
+    path_files.from_json(file)
     assert "camera_path.json: its crop is ignored" in caplog.text

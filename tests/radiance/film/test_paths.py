@@ -6,9 +6,8 @@ import math
 
 import pytest
 import torch
-from captures import FOCAL, HEIGHT, WIDTH, ring, row
+from captures import FOCAL, HEIGHT, WIDTH, ring, row, views_of
 from torch.nn.functional import normalize
-from walks import assert_rigid, views_of
 
 from arf.errors import UserError
 from arf.radiance.capture.capture import CaptureConfig, load_capture
@@ -30,6 +29,12 @@ def project(path: paths.CameraPath, point: torch.Tensor) -> torch.Tensor:
     u = cameras.cx - cameras.fx * x / z
     v = cameras.cy + cameras.fy * y / z
     return torch.stack([u, v, -z], dim=1)
+
+
+def assert_rigid(path: paths.CameraPath) -> None:
+    rotations = path.cameras.poses[:, :, :3]
+    torch.testing.assert_close(rotations @ rotations.mT, torch.eye(3).expand_as(rotations), atol=1e-5, rtol=0)
+    assert (torch.linalg.det(rotations) > 0).all()
 
 
 # --- orbit

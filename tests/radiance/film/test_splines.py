@@ -29,7 +29,7 @@ def test_a_closed_curve_has_no_seam(count):
     steps = (path.roll(-1, 0) - path)[:, :, 3]
     if count == 8:  # they lie on a circle, nearly
         assert path[:, :2, 3].norm(dim=1).sub(2).abs().max() < 0.02
-        torch.testing.assert_close(steps.norm(dim=1), torch.full((240,), 4 * torch.pi / 240), atol=1e-3, rtol=0)
+        torch.testing.assert_close(steps.norm(dim=1), torch.full((240,), 4 * torch.pi / 240), rtol=0.06, atol=0)
 
 
 def test_order_follows_the_file_unless_it_jumps():

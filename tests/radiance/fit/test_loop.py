@@ -19,6 +19,7 @@ from arf.radiance.capture.capture import CaptureConfig, load_capture
 from arf.radiance.evaluate.fidelity import evaluate
 from arf.radiance.evaluate.metrics import psnr
 from arf.radiance.fields import kinds
+from arf.radiance.fields.place import Place
 from arf.radiance.fields.voxel.field import VoxelField
 from arf.radiance.fit import loop
 from arf.radiance.fit.loop import fit
@@ -143,6 +144,24 @@ def test_a_loss_that_turns_nan_keeps_the_last_good_state(fitted, room, tmp_path,
     assert model_bytes(fit(room, FIT, tmp_path, resume=run)) == model_bytes(fitted)
 
 
+def test_a_held_out_photograph_that_cannot_be_read_costs_no_step(fitted, room, tmp_path):
+    """J8: the end of the fit was lost with it."""
+    copy = tmp_path / "room"
+    shutil.copytree(room, copy)
+    (held_out,) = load_capture(CaptureConfig(data=copy)).held_out.files[:1]
+    whole = held_out.read_bytes()
+    held_out.write_bytes(whole[:60] + bytes(len(whole) - 60))  # damaged, as long as before
+    with pytest.raises(UserError, match=held_out.name):
+        fit(copy, FIT, tmp_path / "out")
+    held_out.write_bytes(whole)
+    run = Run.open(tmp_path / "out", "fit", finished=False)
+    assert run.load("resume")[1]["step"] == FIT.steps
+    steps = []
+    done = fit(copy, FIT, tmp_path / "out", lambda step, *_: steps.append(step), resume=run)
+    assert steps == []
+    assert model_bytes(done) == model_bytes(fitted)
+
+
 def test_a_learning_rate_that_explodes_is_a_user_error(room, tmp_path):
     with pytest.raises(UserError, match=r"lower --learning-rate \(now 1e\+30\)") as caught:
         fit(room, replace(FIT, learning_rate=1e30), tmp_path)
@@ -167,9 +186,9 @@ def test_unusable_settings_are_refused(tmp_path):
     assert not (tmp_path / "out").exists()  # nothing half-written
 
 
-def place(transparent: bool) -> kinds.Place:
+def place(transparent: bool) -> Place:
     box = torch.tensor([[-1.0] * 3, [1.0] * 3])
-    return kinds.Place("bounded", box, box, 5, transparent)
+    return Place("bounded", box, box, 5, transparent)
 
 
 def test_transparent_pictures_get_a_white_background():
@@ -188,7 +207,7 @@ def test_a_capture_that_changed_after_the_fit_is_refused(fitted, room, tmp_path)
     assert run.info["capture"] == fitted.info["capture"]  # wherever it lies
     open_photoreal(run, CPU)
     (moved / "images" / sorted(p.name for p in (moved / "images").iterdir())[3]).unlink()
-    with pytest.raises(UserError, match="has changed since .* was fitted") as caught:
+    with pytest.raises(UserError, match=r"has changed since .* was fitted") as caught:
         open_photoreal(run, CPU)
     assert "\n" not in str(caught.value)
 

@@ -19,8 +19,8 @@ from arf.errors import UserError
 from arf.radiance.fields.rays.samples import Samples, median_depth, ray_starts
 from arf.radiance.fields.rays.space import Space
 from arf.radiance.fields.voxel.field import VoxelConfig, VoxelField
+from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_painted, open_photoreal
-from arf.radiance.paint.painted import picture
 from arf.radiance.settings import ExportSettings
 from arf.radiance.share.pointcloud import (
     PointCloud,

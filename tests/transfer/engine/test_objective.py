@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from encoders import tiny_encoder
@@ -16,8 +18,13 @@ from arf.transfer.engine.terms import ActivationTerm, ContentTerm, GramTerm, Ter
 PRIORS = {"tv": lambda x: 3 * total_variation(x), "norm": lambda x: (x - 0.5).abs().pow(6).mean()}
 
 
+@cache
+def square(seed: int) -> Tensor:
+    return natural.pictures(1, 160, seed)
+
+
 def picture(height: int, width: int, seed: int = 0) -> Tensor:
-    return natural.pictures(1, 160, seed)[:, :, :height, :width].double().contiguous()
+    return square(seed)[:, :, :height, :width].double().contiguous()
 
 
 def exact_encoder(pooling: Pooling = "max", padding: Padding = "zeros") -> Encoder:

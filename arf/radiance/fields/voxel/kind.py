@@ -12,7 +12,7 @@ from arf.radiance.fields.rays.space import Space
 from arf.radiance.fields.voxel.field import VoxelConfig, VoxelField
 
 if TYPE_CHECKING:
-    from arf.radiance.fields.kinds import Place
+    from arf.radiance.fields.place import Place
     from arf.radiance.settings import FitSettings
 
 UNUSED = ("prompt", "enable_collider", "collider_params", "loss_coefficients", "eval_num_rays_per_chunk")  # once kept

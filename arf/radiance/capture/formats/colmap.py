@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import pycolmap
 import torch
 from jaxtyping import Float64
 
 from arf.errors import UserError
 from arf.jobs.files import cannot_read
 from arf.radiance.capture.files import Finder
-from arf.radiance.capture.lens import MODELS, Lens
+from arf.radiance.capture.lens import MODELS, Lens, is_known
 from arf.radiance.capture.poses import Layout, check_pose, place
 from arf.radiance.capture.shots import Reading, Shot, cube, listed_names, plain_name
 
@@ -158,7 +157,7 @@ def _suffix(folder: Path) -> str | None:
 
 def _lens(path: Path, number: int, model: str, width: int, height: int, params: tuple[float, ...]) -> Lens:
     where = f"{path}: camera {number}"
-    if model not in MODELS or not hasattr(pycolmap.CameraModelId, model):  # older ones know fewer
+    if not is_known(model):
         raise UserError(f"{where} has the unknown model {model[:40]}; undistort the photographs with COLMAP")
     if not (0 < width <= LARGEST and 0 < height <= LARGEST):
         raise UserError(f"{where} is {width}×{height} pixels; export the model again")

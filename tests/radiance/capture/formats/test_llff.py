@@ -8,7 +8,7 @@ import torch
 from captures import FOCAL, HEIGHT, WIDTH, load, names, poses_bounds, ring, row, write_llff, write_picture
 
 from arf.errors import UserError
-from arf.radiance.capture.llff import read_poses_bounds
+from arf.radiance.capture.formats.llff import read_poses_bounds
 from arf.radiance.capture.poses import look_at, to_square
 
 

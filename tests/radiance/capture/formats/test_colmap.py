@@ -17,7 +17,7 @@ from PIL import Image
 
 import arf.radiance.capture
 from arf.errors import UserError
-from arf.radiance.capture.colmap import read_model
+from arf.radiance.capture.formats.colmap import read_model
 from arf.radiance.capture.lens import MODELS
 
 OPENCV = ("OPENCV", [FOCAL, FOCAL, 12.5, 8, 0.1, 0.02, 0.001, 0.002])
@@ -326,7 +326,7 @@ def test_opening_asks_nothing_and_runs_nothing(tmp_path, monkeypatch):
 
 def test_the_room_imports_no_nerfstudio():
     """J1: own readers only."""
-    for path in Path(arf.radiance.capture.__file__).parent.glob("*.py"):
+    for path in Path(arf.radiance.capture.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             imported = (
                 [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in getattr(node, "names", [])]

@@ -7,8 +7,8 @@ import torch
 from voxels import around, ball_model
 
 from arf.radiance.fields.field import Trace
+from arf.radiance.looks.look import Look
 from arf.radiance.operator.matrix import build
-from arf.radiance.paint.look import Look
 from arf.style.color import Affine
 
 RECOLOR = Affine(

@@ -12,8 +12,8 @@ from arf.errors import UserError
 from arf.jobs.runs import Run
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.fields.field import Field, Trace
-from arf.radiance.paint.blend import blend
-from arf.radiance.paint.look import Look
+from arf.radiance.looks.blend import blend
+from arf.radiance.looks.look import Look
 
 FIELD, LOOK = "field.", "look."  # prefixes of tensors in model.safetensors
 

@@ -9,7 +9,7 @@ import pytest
 from captures import HEIGHT, WIDTH, load, names, ring, transforms, write_transforms
 
 from arf.errors import UserError
-from arf.radiance.capture.intrinsics import resolve
+from arf.radiance.capture.formats.intrinsics import resolve
 
 SIZE = (640, 480)
 FULL = {"fl_x": 500.0, "fl_y": 490.0, "cx": 318.5, "cy": 241.0, "w": 640, "h": 480}

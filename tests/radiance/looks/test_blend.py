@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from arf.errors import UserError
-from arf.radiance.paint.blend import blend, check_strength
+from arf.radiance.looks.blend import blend, check_strength
 from arf.style.color import LUMA
 
 PHOTOREAL = torch.tensor([[0.2, 0.4, 0.6], [1.0, 0.0, 0.5]])

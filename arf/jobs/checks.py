@@ -1,0 +1,38 @@
+"""Checks of settings: numbers within bounds, words that have a use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from math import inf, isfinite
+from typing import Any
+
+from arf.errors import UserError
+
+
+def within(settings: Any, low: float, high: float, *names: str) -> None:
+    """Check numbers, or tuples of them; what was left out (None) is fine."""
+    for name in names:
+        value = getattr(settings, name)
+        for number in value if isinstance(value, tuple) else [value]:
+            if number is not None and not (isfinite(number) and low <= number <= high):
+                bound = f"between {low:g} and {high:g}" if high < inf else f"{low:g} or more"
+                raise UserError(f"{name} is {number:g}; it must be {bound}")
+
+
+def check_unused(settings: Any, names: Iterable[str], where: str) -> None:
+    """Raises UserError where one of these was set, though nothing uses it."""
+    if idle := changed(settings) & set(names):
+        raise UserError(f"--{min(idle).replace('_', '-')} has no use {where}; leave it out")
+
+
+def changed(settings: Any) -> set[str]:
+    """The names of the values that are not the defaults."""
+    return {field.name for field in fields(settings) if getattr(settings, field.name) != field.default}
+
+
+def check_weights(name: str, weights: tuple[float, ...], of: str, what: tuple) -> None:
+    """Raises UserError where weights do not belong to what they weigh: one for each, none below 0, not all 0."""
+    if weights and (len(weights) != len(what) or not all(0 <= w < inf for w in weights) or not sum(weights)):
+        given = " ".join(f"{w:g}" for w in weights)
+        raise UserError(f"{name} is {given}; it needs {len(what)} values of 0 or more, one for each of the {of}")

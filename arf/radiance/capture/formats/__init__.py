@@ -1,0 +1,1 @@
+"""What captures come in: JSON, COLMAP, LLFF. Each reader gives shots and their frame."""

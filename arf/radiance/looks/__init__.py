@@ -1,0 +1,1 @@
+"""Looks: the repainted colours of a field, and a field under one."""
