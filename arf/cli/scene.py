@@ -108,14 +108,14 @@ class Evaluate:
 
 @dataclass
 class View:
-    """Walk through a run in a browser, and make camera paths for films there."""
+    """Walk through a run in a browser, repaint it with a slider, and make camera paths for `arf render --path`."""
 
     run: Positional[Path]
     """A run, or a folder that holds some (the newest is taken)."""
     port: int = 7007
-    """Port of the viewer."""
+    """Port to listen at. From another machine: ssh -L 7007:localhost:7007 HOST, with the same port on both sides."""
     host: str = "127.0.0.1"
-    """Address to listen at: only this machine; 0.0.0.0 lets in everybody who can reach it."""
+    """Address to listen at: only this machine. 0.0.0.0 lets in everybody who can reach it, without a password."""
     allow_outside: bool = False
     """Let the capture's files name photographs outside of the capture's folder."""
     device: str = "auto"

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.capture import CaptureConfig, load_capture
 from arf.radiance.capture.poses import look_at, to_square
 from arf.radiance.capture.views import Capture, Views
@@ -87,3 +88,9 @@ def original_poses(capture: Capture, views: Views) -> Tensor:
     poses = views.cameras.poses.double()
     poses[:, :, 3] /= capture.scale
     return (torch.linalg.inv(to_square(capture.transform)) @ to_square(poses))[:, :3]
+
+
+def views_of(poses: Tensor, **options: object) -> Views:
+    """Views of these poses without photographs."""
+    size = {"width": WIDTH, "height": HEIGHT, "cx": WIDTH / 2, "cy": HEIGHT / 2}
+    return Views(Cameras.of(poses, fx=FOCAL, fy=FOCAL, **(size | options)), [])

@@ -24,7 +24,7 @@ from arf.radiance.capture.cameras import Camera, Cameras
 from arf.radiance.capture.poses import look_at
 
 VERSION = getattr(viser, "__version__", None)  # where a client has to name it
-PATIENCE = 10.0  # seconds, after which something hangs
+PATIENCE = 30.0  # seconds, after which something hangs
 Message = dict[str, Any]
 
 

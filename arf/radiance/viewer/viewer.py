@@ -16,10 +16,10 @@ from arf.radiance.viewer.editor import Editor
 from arf.radiance.viewer.frustums import Frustums
 from arf.radiance.viewer.guard import listen
 from arf.radiance.viewer.guide import Guide
-from arf.radiance.viewer.painter import Painter, Picture, Wish
+from arf.radiance.viewer.renderer import Picture, Renderer, Wish
 from arf.radiance.viewer.scene import Scene
 from arf.radiance.viewer.server import Server
-from arf.radiance.viewer.world import Look, World
+from arf.radiance.viewer.world import Gaze, World
 
 QUALITY = {True: 92, False: 75}  # of JPEG, sharp or not
 
@@ -59,8 +59,8 @@ class Viewer:
         self.scene, self.folder, self.world = scene, folder, World.of(scene.views.cameras)
         first = scene.views.cameras[0]
         wxyz, _ = self.world.place(first.pose)
-        start = Look(wxyz, tuple(first.pose[:, 3].tolist()), self.world.fov, first.width / first.height)
-        self.painter = Painter(scene, self._show, start)
+        start = Gaze(wxyz, tuple(first.pose[:, 3].tolist()), self.world.fov, first.width / first.height)
+        self.renderer = Renderer(scene, self._show, start)
         self.guide = Guide(self.world)
         self.url = ""
         self._server: Server | None = None
@@ -74,19 +74,20 @@ class Viewer:
         self._build()
         self._server.on_client_connect(self._welcome)
         self._server.on_client_disconnect(self._farewell)
-        self.painter.start()
+        self.renderer.start()
 
     def wait(self) -> None:
-        """Return when the painter has ended, or raise what ended it."""
-        while self.painter.is_alive():
-            self.painter.join(0.2)  # without a limit, Windows would not let an interrupt through
-        if self.painter.error is not None:
-            raise self.painter.error
+        """Return when the renderer has ended, or raise what ended it."""
+        # no `join`: an interrupt makes Python < 3.13 take the thread for ended. The limit lets it in on Windows.
+        while not self.renderer.ended.wait(0.2):
+            pass
+        if self.renderer.error is not None:
+            raise self.renderer.error
 
     def close(self) -> None:
         """End all threads and wait for them."""
         self.guide.close()
-        self.painter.stop()
+        self.renderer.stop()
         if self._server is not None:
             self._frustums.close()
             self._server.stop()
@@ -123,7 +124,7 @@ class Viewer:
 
     def _farewell(self, visitor: ClientHandle) -> None:
         self._visitors.pop(visitor.client_id, None)
-        self.painter.forget(visitor.client_id)
+        self.renderer.forget(visitor.client_id)
         self.guide.forget(visitor)
 
     def _look(self, visitor: ClientHandle) -> None:
@@ -131,7 +132,7 @@ class Viewer:
         look = self.world.look(visitor.camera)
         if look.possible and visitor.client_id in self._visitors:
             strength = 1.0 if self._strength is None else float(self._strength.value)
-            self.painter.ask(visitor.client_id, Wish(look, strength, bool(self._preserve and self._preserve.value)))
+            self.renderer.ask(visitor.client_id, Wish(look, strength, bool(self._preserve and self._preserve.value)))
         positions = [self.world.look(other.camera).position for other in self._visitors.copy().values()]
         for nodes in (self._frustums.nodes, self.editor.nodes):
             nodes.keep_clear(torch.tensor(positions).reshape(-1, 3))

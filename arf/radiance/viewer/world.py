@@ -27,7 +27,7 @@ Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Look:
+class Gaze:
     """A visitor's view, in the scene's frame; equal where the pictures are.
 
     Attributes:
@@ -100,14 +100,14 @@ class World:
         """viser units per unit of the scene."""
         return WALK / self.reach
 
-    def look(self, camera: CameraHandle) -> Look:
+    def look(self, camera: CameraHandle) -> Gaze:
         """What a visitor sees."""
         wxyz, position = camera.wxyz.tolist(), (camera.position / self.scale).tolist()
         try:
             aspect = float(camera.aspect)
         except ZeroDivisionError:
             aspect = 0.0
-        return Look(tuple(wxyz), tuple(position), float(camera.fov), aspect)
+        return Gaze(tuple(wxyz), tuple(position), float(camera.fov), aspect)
 
     def place(self, pose: Float[Tensor, "3 4"]) -> tuple[Quaternion, Point]:
         """(wxyz, position) of a camera in viser's world."""

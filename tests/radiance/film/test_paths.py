@@ -1,46 +1,38 @@
-"""Camera paths: on data whose answer is known, within what the training cameras saw, and through nerfstudio's JSON."""
+"""Camera paths: on data whose answer is known, and within what the training cameras saw."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
-from captures import FOCAL, HEIGHT, WIDTH, ring, row
-from nerfstudio.cameras.cameras import Cameras
+from captures import FOCAL, HEIGHT, WIDTH, ring, row, views_of
 from torch.nn.functional import normalize
 
 from arf.errors import UserError
-from arf.radiance.capture.capture import CaptureDataParserConfig, Views, load_capture
+from arf.radiance.capture.capture import CaptureConfig, load_capture
 from arf.radiance.capture.poses import focus_point, look_at
 from arf.radiance.film import paths
 
 UP = torch.tensor([0.0, 0.0, 1.0])
 
 
-def views_of(poses: torch.Tensor, **options: object) -> Views:
-    size = {"width": WIDTH, "height": HEIGHT, "cx": WIDTH / 2, "cy": HEIGHT / 2}
-    cameras = Cameras(poses, fx=FOCAL, fy=FOCAL, **(size | options))
-    return Views(cameras, [Path(f"{i:02d}.png") for i in range(len(poses))])
-
-
 def positions(path: paths.CameraPath) -> torch.Tensor:
-    return path.cameras.camera_to_worlds[:, :, 3]
+    return path.cameras.poses[:, :, 3]
 
 
 def project(path: paths.CameraPath, point: torch.Tensor) -> torch.Tensor:
     """Pixel coordinates (u, v) of a world point in every frame, and its depth: [n, 3]."""
     cameras = path.cameras
-    poses = cameras.camera_to_worlds
+    poses = cameras.poses
     x, y, z = ((point - poses[:, :, 3])[:, None] @ poses[:, :, :3])[:, 0].unbind(1)
-    u = cameras.cx[:, 0] - cameras.fx[:, 0] * x / z
-    v = cameras.cy[:, 0] + cameras.fy[:, 0] * y / z
+    u = cameras.cx - cameras.fx * x / z
+    v = cameras.cy + cameras.fy * y / z
     return torch.stack([u, v, -z], dim=1)
 
 
 def assert_rigid(path: paths.CameraPath) -> None:
-    rotations = path.cameras.camera_to_worlds[:, :, :3]
+    rotations = path.cameras.poses[:, :, :3]
     torch.testing.assert_close(rotations @ rotations.mT, torch.eye(3).expand_as(rotations), atol=1e-5, rtol=0)
     assert (torch.linalg.det(rotations) > 0).all()
 
@@ -186,10 +178,10 @@ def test_single_frame(make):
 
 @pytest.mark.parametrize(("name", "make"), [("fox", paths.orbit), ("lego", paths.orbit), ("fox", paths.interpolate)])
 def test_paths_through_real_captures_stay_where_cameras_were(assets, name, make):
-    views = load_capture(CaptureDataParserConfig(data=assets / "captures" / name)).train
+    views = load_capture(CaptureConfig(data=assets / "captures" / name)).train
     path = make(views, frames=60)
     assert_rigid(path)
-    cameras = views.cameras.camera_to_worlds[:, :, 3]
+    cameras = views.cameras.poses[:, :, 3]
     to_camera = torch.cdist(positions(path), cameras).amin(1)
     gap = (cameras[1:] - cameras[:-1]).norm(dim=1).max()  # fox was photographed from two stretches, far apart
     assert to_camera.max() < 0.6 * gap

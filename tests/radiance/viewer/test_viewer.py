@@ -27,7 +27,7 @@ from websockets.asyncio.client import connect
 
 from arf.radiance.film.path_files import from_json
 from arf.radiance.viewer.viewer import Viewer
-from arf.radiance.viewer.world import Look
+from arf.radiance.viewer.world import Gaze
 
 PROGRAM = """
 import sys, time
@@ -53,7 +53,7 @@ def viewer(tmp_path) -> Iterator[Viewer]:
     viewer.open("127.0.0.1", free_port())
     yield viewer
     viewer.close()
-    assert viewer.painter.error is None
+    assert viewer.renderer.error is None
 
 
 def enter(viewer: Viewer, aspect: float = 1.5) -> Visitor:
@@ -63,7 +63,7 @@ def enter(viewer: Viewer, aspect: float = 1.5) -> Visitor:
 def seen(viewer: Viewer, index: int, aspect: float = 1.5, side: int = 960, *style) -> torch.Tensor:
     """The sky through a camera of the capture, as a window with its field of view shows it."""
     wxyz, _ = viewer.world.place(viewer.scene.cameras.poses[index])
-    return sky(Look(wxyz, (0.0,) * 3, viewer.world.fov, aspect).camera(side), *style)
+    return sky(Gaze(wxyz, (0.0,) * 3, viewer.world.fov, aspect).camera(side), *style)
 
 
 def shows(viewer: Viewer, index: int, *style):
@@ -113,7 +113,7 @@ def test_two_visitors_look_at_different_things(viewer):
         up = viewer.world.start.clone()
         up[:, [0, 2]] *= -1
         wxyz, _ = viewer.world.place(up)
-        expected = sky(Look(wxyz, (0.0,) * 3, viewer.world.fov, 0.8).camera(960))
+        expected = sky(Gaze(wxyz, (0.0,) * 3, viewer.world.fov, 0.8).camera(960))
         other.picture(lambda picture: close(picture, expected))
         one.set("Style strength", 0.5)  # is of the scene, not of a visitor
         one.picture(shows(viewer, 0, 0.5))

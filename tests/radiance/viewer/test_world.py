@@ -12,14 +12,14 @@ from viser.transforms import SO3
 from visitors import Compass
 
 from arf.radiance.capture.cameras import Cameras
-from arf.radiance.viewer.world import WALK, Look, World
+from arf.radiance.viewer.world import WALK, Gaze, World
 
 UPRIGHT = torch.eye(4)[:3]  # looks along −z, y up
 
 
 def test_axes_by_hand():
     """viser's camera without a turn looks along +z, its y down: in ours, half a turn about x."""
-    look = Look((1.0, 0.0, 0.0, 0.0), (1.0, 2.0, 3.0), 1.0, 1.0)
+    look = Gaze((1.0, 0.0, 0.0, 0.0), (1.0, 2.0, 3.0), 1.0, 1.0)
     torch.testing.assert_close(
         look.pose, torch.tensor([[1.0, 0, 0, 1], [0, -1, 0, 2], [0, 0, -1, 3]]), atol=1e-6, rtol=0
     )
@@ -31,7 +31,7 @@ def test_axes_by_hand():
 
 
 def test_a_picture_fills_the_window_at_any_size():
-    look = Look((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.9, 1.7)
+    look = Gaze((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.9, 1.7)
     torch.testing.assert_close(look.pose, UPRIGHT)
     for side in (32, 333, 960):
         camera = look.camera(side)
@@ -39,16 +39,16 @@ def test_a_picture_fills_the_window_at_any_size():
         assert camera.height == round(side / 1.7)
         assert camera.height / 2 / camera.fy == pytest.approx(math.tan(0.45))  # half the window, at distance 1
         assert camera.width / 2 / camera.fx == pytest.approx(1.7 * math.tan(0.45))
-    assert Look((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.9, 0.5).camera(100).size == (100, 50)
+    assert Gaze((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.9, 0.5).camera(100).size == (100, 50)
     assert look.camera(look.side(10_000)).pixels == pytest.approx(10_000, rel=0.03)
 
 
 @pytest.mark.parametrize("change", [{"aspect": 0.0}, {"aspect": math.nan}, {"fov": 0.0}, {"fov": 4.0}])
 def test_a_window_without_a_picture(change):
     values = {"wxyz": (1.0, 0.0, 0.0, 0.0), "position": (0.0,) * 3, "fov": 1.0, "aspect": 1.0}
-    assert Look(**values).possible
-    assert not Look(**values | change).possible
-    assert not Look(**values | {"position": (math.inf, 0.0, 0.0)}).possible
+    assert Gaze(**values).possible
+    assert not Gaze(**values | change).possible
+    assert not Gaze(**values | {"position": (math.inf, 0.0, 0.0)}).possible
 
 
 def test_there_and_back():

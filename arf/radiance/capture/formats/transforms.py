@@ -1,7 +1,7 @@
 """Captures in JSON: nerfstudio's and instant-ngp's transforms.json, Blender's transforms_train.json and its like.
 
 `frames` lists `file_path`, `transform_matrix` (camera-to-world, OpenGL's axes) and perhaps `mask_path`; intrinsics lie
-there or at the root (`arf.radiance.capture.formats.intrinsics`). `applied_transform` and `applied_scale` say how the poses came
+there or at the root (see `intrinsics`). `applied_transform` and `applied_scale` say how the poses came
 from the capture's world: x = k (A x_world + a).
 """
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.viewer.scene import Scene
-from arf.radiance.viewer.world import Look
+from arf.radiance.viewer.world import Gaze
 
 MOVING = 1 / 6  # seconds for a picture while something moves
 BAND = 1 / 10  # seconds for a band of a sharper one, after which it may be given up
@@ -35,7 +35,7 @@ Picture = UInt8[np.ndarray, "h w 3"]
 class Wish:
     """What somebody wants to see; equal wishes have equal pictures."""
 
-    look: Look
+    look: Gaze
     strength: float
     preserve_color: bool
 
@@ -91,20 +91,22 @@ class Easel:
     canvas: Canvas | None = None
 
 
-class Painter(threading.Thread):
+class Renderer(threading.Thread):
     """
     Attributes:
+        ended: set when it has come to its end.
         error: what ended it early, if anything did.
     """
 
-    def __init__(self, scene: Scene, show: Callable[[Hashable, Picture, bool], None], start: Look) -> None:
+    def __init__(self, scene: Scene, show: Callable[[Hashable, Picture, bool], None], start: Gaze) -> None:
         """
         Args:
             show: called from this thread with a visitor, a picture, and whether it is the last of a wish.
             start: a view to learn from how fast the scene is.
         """
-        super().__init__(name="painter", daemon=True)  # somebody has to `stop` it all the same
+        super().__init__(name="renderer", daemon=True)  # somebody has to `stop` it all the same
         self.scene, self.show, self.trial = scene, show, start
+        self.ended = threading.Event()
         self.error: Exception | None = None
         self.moving, self.band = Pace(MOVING), Pace(BAND)
         self._easels: dict[Hashable, Easel] = {}
@@ -141,6 +143,8 @@ class Painter(threading.Thread):
                 self._work(*chosen)
         except Exception as error:
             self.error = error
+        finally:
+            self.ended.set()
 
     def _try_out(self) -> None:
         """Learn the pace; what comes first of all may be slow for other reasons, such as compiling."""

