@@ -1,4 +1,4 @@
-"""What comes with arf: presets, and a still life and style pictures of our own making (scripts/make_{scene,styles}.py)."""
+"""What comes with arf: presets, and a still life and style pictures of our own making (scripts/make_*.py)."""
 
 from __future__ import annotations
 
