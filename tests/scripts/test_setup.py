@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = "bash", "cat", "chmod", "cksum", "cp", "dirname", "mkdir"
+TOOLS = "bash", "cat", "cksum", "cp", "dirname", "mkdir"
 PYTHON = """#!/usr/bin/env bash
 set -eu
 echo "$*" >>"$LOG"
