@@ -40,9 +40,7 @@ def open_run(path: str | Path, kind: str | None = None) -> Run:
         return Run.open(path, kind)
     if room := nerfstudio("runs.reading"):
         return room.foreign_fit(max(found, key=lambda p: p.name))
-    raise UserError(
-        f"{found[0]} is a run of ns-train; to open it, install nerfstudio: pip install '.[nerfstudio]' in a checkout"
-    )
+    raise UserError(f"{found[0]} is a run of ns-train; to open it, install it: pip install nerfstudio")
 
 
 def _is_theirs(path: Path) -> bool:

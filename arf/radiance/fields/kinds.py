@@ -43,7 +43,6 @@ def _kind(name: str) -> ModuleType:
         if room := nerfstudio("models.nerfacto_kind"):
             return room
         raise UserError(
-            "nerfacto is nerfstudio's, which is not installed here: pip install '.[nerfstudio]' in a checkout, "
-            "or take --backbone voxel"
+            "nerfacto is nerfstudio's, which is not installed here: pip install nerfstudio, or take --backbone voxel"
         )
     raise UserError(f"no backbone {name!r}; there are voxel and nerfacto: open the run with a newer arf")
