@@ -5,4 +5,4 @@ extras=all,test
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 ruff check .
 ruff format --check .
-python -m pytest -n auto "$@"
+python -m pytest -n auto --maxprocesses 8 --dist loadfile "$@"  # what a file's tests share is made once

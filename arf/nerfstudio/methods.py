@@ -6,10 +6,10 @@ from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
 from arf.nerfstudio.config import STEPS, machine, manager, trainer
-from arf.nerfstudio.nerfacto import NerfactoFieldConfig
+from arf.nerfstudio.models.nerfacto import NerfactoFieldConfig
+from arf.nerfstudio.models.voxel import VoxelModelConfig
 from arf.nerfstudio.pipeline import ArfPipelineConfig
 from arf.nerfstudio.trainer import ArfTrainerConfig
-from arf.nerfstudio.voxel import VoxelModelConfig
 
 arf_voxel = MethodSpecification(
     config=trainer("arf-voxel", VoxelModelConfig(total_steps=STEPS["arf-voxel"])),

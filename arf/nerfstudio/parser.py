@@ -15,7 +15,7 @@ from nerfstudio.data.datasets.base_dataset import InputDataset
 from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 
-from arf.nerfstudio.places import metadata_of
+from arf.nerfstudio.models.places import metadata_of
 from arf.radiance.capture.cameras import Camera, Cameras
 from arf.radiance.capture.capture import CaptureConfig, load_capture
 from arf.radiance.capture.views import Capture, Views

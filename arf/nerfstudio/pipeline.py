@@ -31,7 +31,7 @@ from arf.errors import UserError
 from arf.jobs.files import cannot_read
 from arf.jobs.runs import Run
 from arf.media import image
-from arf.nerfstudio.stylized import StylizedModelConfig
+from arf.nerfstudio.models.stylized import StylizedModelConfig
 from arf.radiance.settings import StylizeSettings
 
 if TYPE_CHECKING:  # this file is read by every ns-* command
@@ -136,7 +136,7 @@ class ArfPipeline(VanillaPipeline):
     @staticmethod
     def _open(config: ArfPipelineConfig, device: torch.device) -> tuple[Run, Field, Capture]:
         """The run, its field and its capture; the configuration learns what they are."""
-        from arf.nerfstudio.writing import parser_of
+        from arf.nerfstudio.runs.writing import parser_of
         from arf.radiance.opening import open_photoreal
 
         run = config.fitted()

@@ -38,11 +38,9 @@ def open_run(path: str | Path, kind: str | None = None) -> Run:
     found = [file.parent for file in path.glob("**/config.yml") if _is_theirs(file.parent)]
     if not found:
         return Run.open(path, kind)
-    if room := nerfstudio("reading"):
+    if room := nerfstudio("runs.reading"):
         return room.foreign_fit(max(found, key=lambda p: p.name))
-    raise UserError(
-        f"{found[0]} is a run of ns-train; to open it, install nerfstudio: pip install '.[nerfstudio]' in a checkout"
-    )
+    raise UserError(f"{found[0]} is a run of ns-train; to open it, install it: pip install nerfstudio")
 
 
 def _is_theirs(path: Path) -> bool:
@@ -62,7 +60,7 @@ def capture_of(run: Run, allow_outside: bool = False) -> Capture:
     """
     source = run.info["fit"] if run.info["kind"] == "stylize" else run.info
     if source.get("parser"):
-        room = nerfstudio("captures")
+        room = nerfstudio("runs.captures")
         if room is None:
             raise UserError(f"{run.path} was made from a run of ns-train; to open it, install nerfstudio")
         capture = room.load_foreign(source["parser"], allow_outside)
@@ -80,7 +78,7 @@ def capture_of(run: Run, allow_outside: bool = False) -> Capture:
 def open_photoreal(run: Run, device: torch.device, allow_outside: bool = False) -> tuple[Field, Capture]:
     """The field of a `fit` run, and its capture, with its training poses as the fit refined them."""
     capture = capture_of(run, allow_outside)
-    tensors = nerfstudio("reading").state_of(run) if run.info.get("parser") else run.load("model")[0]
+    tensors = nerfstudio("runs.reading").state_of(run) if run.info.get("parser") else run.load("model")[0]
     field = _restored(run, tensors, capture, device)
     capture.train.cameras = field.refined(capture.train.cameras)
     return field, capture

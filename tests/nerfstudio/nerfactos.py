@@ -12,8 +12,8 @@ from nerfstudio.data.scene_box import SceneBox
 from tiny import FIT
 from voxels import BOX
 
-from arf.nerfstudio import nerfacto_kind
-from arf.nerfstudio.nerfacto import NerfactoField, NerfactoFieldConfig
+from arf.nerfstudio.models import nerfacto_kind
+from arf.nerfstudio.models.nerfacto import NerfactoField, NerfactoFieldConfig
 
 TINY = replace(FIT, backbone="nerfacto", steps=14, save_every=7, hash_size=8, rays=48, background="auto")
 

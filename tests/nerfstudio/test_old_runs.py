@@ -14,16 +14,16 @@ from nerfstudio.scripts.train import main
 from nerfstudio.utils import writer
 
 from arf.nerfstudio.methods import arf_nerfacto, arf_voxel
-from arf.nerfstudio.nerfacto import NerfactoFieldConfig
+from arf.nerfstudio.models.nerfacto import NerfactoFieldConfig
 from arf.radiance.evaluate.fidelity import evaluate
 from arf.radiance.opening import capture_of, open_photoreal, open_run
 
 CPU = torch.device("cpu")
 NAMES = {
-    "arf.nerfstudio.voxel.VoxelModelConfig": "arf.radiance.voxel_model.VoxelModelConfig",
-    "arf.nerfstudio.voxel.VoxelModel": "arf.radiance.voxel_model.VoxelModel",
-    "arf.nerfstudio.nerfacto.NerfactoFieldConfig": "arf.radiance.nerfacto.NerfactoBackboneConfig",
-    "arf.nerfstudio.nerfacto.NerfactoField": "arf.radiance.nerfacto.NerfactoBackbone",
+    "arf.nerfstudio.models.voxel.VoxelModelConfig": "arf.radiance.voxel_model.VoxelModelConfig",
+    "arf.nerfstudio.models.voxel.VoxelModel": "arf.radiance.voxel_model.VoxelModel",
+    "arf.nerfstudio.models.nerfacto.NerfactoFieldConfig": "arf.radiance.nerfacto.NerfactoBackboneConfig",
+    "arf.nerfstudio.models.nerfacto.NerfactoField": "arf.radiance.nerfacto.NerfactoBackbone",
     "arf.nerfstudio.parser.CaptureDataParserConfig": "arf.radiance.capture.CaptureDataParserConfig",
     "arf.nerfstudio.parser.CaptureDataParser": "arf.radiance.capture.CaptureDataParser",
     "arf.nerfstudio.parser.CaptureDataset": "arf.radiance.pictures.CaptureDataset",

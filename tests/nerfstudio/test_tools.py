@@ -19,9 +19,9 @@ from viewer_client import SIZE, close, shown
 
 from arf.jobs.runs import Run
 from arf.media import image
+from arf.nerfstudio.models.stylized import StylizedModel
+from arf.nerfstudio.models.voxel import VoxelModel
 from arf.nerfstudio.parser import CaptureDataParserConfig
-from arf.nerfstudio.stylized import StylizedModel
-from arf.nerfstudio.voxel import VoxelModel
 from arf.radiance.evaluate.fidelity import evaluate
 from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_model, open_photoreal, open_run

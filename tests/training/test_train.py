@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -205,48 +204,28 @@ def test_training_further_begins_with_the_model(tmp_path):
             train(method, photos, (paintings,), small(method), tmp_path / "more", init=decoder)
 
 
-BOTH = {"steps": 3, "batch": 4, "crop": 32, "load": 48, "width": 4, "workers": 0, "learning_rate": 1e-3}
-OWN = {"many": {"style_size": 48}, "cast": {}}
-COMMANDS = """
-import shlex, sys
-from arf.cli import main
-sys.exit(next((code for line in sys.argv[1:] if (code := main(shlex.split(line)))), 0))
-"""
-
-
-@pytest.fixture(scope="module")
-def by_two(tmp_path_factory) -> tuple[Path, dict[str, Run]]:
-    """Folders, and what two processes that torchrun starts train on them, method after method."""
-    at = tmp_path_factory.mktemp("two")
-    photos, paintings = folders(at)
-    (at / "commands.py").write_text(COMMANDS)
-    lines = []
-    for method, own in OWN.items():
-        words = ["train", method, "--content", photos, "--style", paintings, "--output", at / method]
-        words += [word for name, value in (BOTH | own).items() for word in (f"--{name.replace('_', '-')}", value)]
-        lines.append(shlex.join(map(str, [*words, "--device", "cpu", "--json"])))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+@pytest.mark.parametrize("method", ["many", "cast"])
+def test_two_processes_train_what_one_does(tmp_path, method):
+    photos, paintings = folders(tmp_path)
+    options = {"steps": 3, "batch": 4, "crop": 32, "load": 48, "width": 4, "workers": 0, "learning_rate": 1e-3}
+    options |= {"style_size": 48} if method == "many" else {}
+    one = train(method, photos, (paintings,), small(method, **options), tmp_path / "one")
+    other = train(method, photos, (paintings,), small(method, **options, seed=1), tmp_path / "other")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "arf"]
+    command += ["train", method, "--content", photos, "--style", paintings, "--output", tmp_path / "two"]
+    flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
     done = subprocess.run(
-        [*torchrun, str(at / "commands.py"), *lines],
+        [str(word) for word in (*command, *flags, "--device", "cpu", "--json")],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=240,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert len(said) == len(OWN)  # by rank 0 alone
-    return at, {method: Run.open(result["run"], "training") for method, result in zip(OWN, said, strict=True)}
-
-
-@pytest.mark.parametrize("method", list(OWN))
-def test_two_processes_train_what_one_does(tmp_path, by_two, method):
-    at, runs = by_two
-    photos, paintings, options = at / "photos", at / "paintings", BOTH | OWN[method]
-    one = train(method, photos, (paintings,), small(method, **options), tmp_path / "one")
-    other = train(method, photos, (paintings,), small(method, **options, seed=1), tmp_path / "other")
-    two = runs[method]
-    assert len(list((at / method).glob("*/*/*"))) == 1
+    said = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(said) == 1  # by rank 0 alone
+    two = Run.open(json.loads(said[0])["run"], "training")
+    assert len(list((tmp_path / "two").glob("*/*/*"))) == 1
     first, second, third = (torch.cat([t.float().flatten() for t in weights(r).values()]) for r in (one, two, other))
     assert (first - second).abs().quantile(0.99) < 1e-4  # where a gradient is almost 0, rounding decides Adam's step
     assert (first - third).abs().quantile(0.5) > 1e-3

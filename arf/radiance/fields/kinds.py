@@ -40,10 +40,9 @@ def _kind(name: str) -> ModuleType:
     if name == "voxel":
         return import_module("arf.radiance.fields.voxel.kind")
     if name == "nerfacto":
-        if room := nerfstudio("nerfacto_kind"):
+        if room := nerfstudio("models.nerfacto_kind"):
             return room
         raise UserError(
-            "nerfacto is nerfstudio's, which is not installed here: pip install '.[nerfstudio]' in a checkout, "
-            "or take --backbone voxel"
+            "nerfacto is nerfstudio's, which is not installed here: pip install nerfstudio, or take --backbone voxel"
         )
     raise UserError(f"no backbone {name!r}; there are voxel and nerfacto: open the run with a newer arf")

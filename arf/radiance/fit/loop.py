@@ -70,7 +70,7 @@ def fit(
     metrics = {**evaluate(field, capture.held_out), "train_seconds": state.seconds}
     metrics |= {"size": capture.train.size(0), "views": len(capture.train)}
     run.save("model", field.state_dict(), step=state.step)
-    if room := nerfstudio("writing"):
+    if room := nerfstudio("runs.writing"):
         room.write_fit(run, capture, capture_config(data, settings), field)
     curves.draw()
     run.finish(metrics=metrics, steps=state.step, model={"backbone": field.name, **field.values()})

@@ -228,7 +228,7 @@ def test_blender_honours_what_every_other_transforms_file_may_say(tmp_path):
     assert capture.train.sources[1].lens.params[4] == -0.05
     assert capture.space_box.tolist() == [[-6.0] * 3, [6.0] * 3]
     (tmp_path / "transforms_train.json").write_text(json.dumps(meta | {"aabb_scale": -1}))
-    with pytest.raises(UserError, match="aabb_scale is .*; it must be a positive number"):
+    with pytest.raises(UserError, match=r"aabb_scale is .*; it must be a positive number"):
         load(tmp_path)
 
 

@@ -20,10 +20,10 @@ from nerfstudio.data.dataparsers.base_dataparser import DataParser
 from stock import train_stock
 
 from arf.errors import UserError
-from arf.nerfstudio import captures, reading
-from arf.nerfstudio.captures import READ, load_foreign, parser_config, recorded_frame
-from arf.nerfstudio.nerfacto import NerfactoFieldConfig
-from arf.nerfstudio.reading import read_nerfstudio_run
+from arf.nerfstudio.models.nerfacto import NerfactoFieldConfig
+from arf.nerfstudio.runs import captures, reading
+from arf.nerfstudio.runs.captures import READ, load_foreign, parser_config, recorded_frame
+from arf.nerfstudio.runs.reading import read_nerfstudio_run
 from arf.radiance import opening
 from arf.radiance.fields import kinds
 

@@ -8,7 +8,7 @@ import torch
 from nerfstudio.data.scene_box import SceneBox
 
 from arf.errors import UserError
-from arf.nerfstudio.nerfacto import NerfactoField, NerfactoFieldConfig, has_tcnn
+from arf.nerfstudio.models.nerfacto import NerfactoField, NerfactoFieldConfig, has_tcnn
 from arf.radiance.fields.place import Place
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.data.scene_box import SceneBox
 
 from arf.jobs.runs import Run
+from arf.nerfstudio.models.places import metadata_of
+from arf.nerfstudio.models.stylized import StylizedModel, StylizedModelConfig
 from arf.nerfstudio.parser import to_nerfstudio
-from arf.nerfstudio.places import metadata_of
-from arf.nerfstudio.stylized import StylizedModel, StylizedModelConfig
 from arf.radiance.looks.blend import blend
 from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_painted

@@ -12,9 +12,9 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from nerfstudio.viewer.viewer_elements import ViewerCheckbox, ViewerSlider
 from torch import Tensor, nn
 
-from arf.nerfstudio.metrics import picture_metrics
-from arf.nerfstudio.places import place_of
-from arf.nerfstudio.voxel import VoxelModel
+from arf.nerfstudio.models.metrics import picture_metrics
+from arf.nerfstudio.models.places import place_of
+from arf.nerfstudio.models.voxel import VoxelModel
 from arf.radiance.fields import kinds
 from arf.radiance.fields.field import Field
 from arf.radiance.looks.blend import blend, check_strength

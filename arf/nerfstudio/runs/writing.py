@@ -12,11 +12,11 @@ from torch import Tensor
 
 from arf.jobs.files import atomic_path, write_json
 from arf.jobs.runs import Run
-from arf.nerfstudio.captures import parser_config
-from arf.nerfstudio.nerfacto import NerfactoFieldConfig
+from arf.nerfstudio.models.nerfacto import NerfactoFieldConfig
+from arf.nerfstudio.models.stylized import StylizedModelConfig
+from arf.nerfstudio.models.voxel import VoxelModelConfig
 from arf.nerfstudio.parser import CaptureDataParserConfig
-from arf.nerfstudio.stylized import StylizedModelConfig
-from arf.nerfstudio.voxel import VoxelModelConfig
+from arf.nerfstudio.runs.captures import parser_config
 from arf.radiance.asked import capture_config
 from arf.radiance.capture.capture import CaptureConfig
 from arf.radiance.capture.views import Capture

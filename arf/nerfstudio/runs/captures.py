@@ -25,7 +25,7 @@ from torch import Tensor
 from arf.errors import UserError
 from arf.jobs.files import read_json
 from arf.nerfstudio.parser import CaptureDataParserConfig
-from arf.nerfstudio.plain import checked
+from arf.nerfstudio.runs.plain import checked
 from arf.radiance.capture.capture import CaptureConfig, load_capture
 from arf.radiance.capture.files import Finder
 from arf.radiance.capture.formats.colmap import GRAVITY as TURNED

@@ -24,7 +24,7 @@ from nerfstudio.models.nerfacto import NerfactoModel, NerfactoModelConfig
 from torch import Tensor
 
 from arf.errors import UserError
-from arf.nerfstudio.metrics import picture_metrics
+from arf.nerfstudio.models.metrics import picture_metrics
 from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.rays.batch import RayBatch

@@ -11,8 +11,8 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from arf.nerfstudio.metrics import composited, picture_metrics
-from arf.nerfstudio.places import place_of
+from arf.nerfstudio.models.metrics import composited, picture_metrics
+from arf.nerfstudio.models.places import place_of
 from arf.radiance.fields.rays.space import Space
 from arf.radiance.fields.voxel.field import VoxelConfig, VoxelField
 

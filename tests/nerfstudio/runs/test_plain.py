@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from arf.errors import UserError
-from arf.nerfstudio.plain import CLASS, checked, load_plain
+from arf.nerfstudio.runs.plain import CLASS, checked, load_plain
 
 
 class Color(enum.Enum):

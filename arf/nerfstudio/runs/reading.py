@@ -15,16 +15,16 @@ from torch import Tensor
 from arf.errors import UserError
 from arf.jobs.files import cannot_read
 from arf.jobs.runs import Run
-from arf.nerfstudio.captures import PARSERS, parser_config, recorded_frame
-from arf.nerfstudio.nerfacto import INSTALL_TCNN, NerfactoFieldConfig, has_tcnn
-from arf.nerfstudio.plain import CLASS, checked, load_plain
-from arf.nerfstudio.voxel import VoxelModelConfig
+from arf.nerfstudio.models.nerfacto import INSTALL_TCNN, NerfactoFieldConfig, has_tcnn
+from arf.nerfstudio.models.voxel import VoxelModelConfig
+from arf.nerfstudio.runs.captures import PARSERS, parser_config, recorded_frame
+from arf.nerfstudio.runs.plain import CLASS, checked, load_plain
 
 CONFIG, MODELS = "config.yml", "nerfstudio_models"
 # classes of models as config.yml spells them, now and in arf 0.1
-VOXEL = ("arf.nerfstudio.voxel.VoxelModelConfig", "arf.radiance.voxel_model.VoxelModelConfig")
+VOXEL = ("arf.nerfstudio.models.voxel.VoxelModelConfig", "arf.radiance.voxel_model.VoxelModelConfig")
 NERFACTO = (
-    "nerfstudio.models.nerfacto.NerfactoModelConfig", "arf.nerfstudio.nerfacto.NerfactoFieldConfig",
+    "nerfstudio.models.nerfacto.NerfactoModelConfig", "arf.nerfstudio.models.nerfacto.NerfactoFieldConfig",
     "arf.radiance.nerfacto.NerfactoBackboneConfig",
 )  # fmt: skip
 HASH_GRID = "field.mlp_base.model."  # the first weights of nerfacto; their names tell torch from tinycudann

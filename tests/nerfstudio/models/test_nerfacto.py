@@ -19,8 +19,8 @@ from voxels import BOX, around, views_around
 from arf.errors import UserError
 from arf.jobs.runs import Run
 from arf.jobs.tensors import save_tensors
-from arf.nerfstudio import nerfacto_kind
-from arf.nerfstudio.nerfacto import NerfactoField, NerfactoFieldConfig, has_tcnn
+from arf.nerfstudio.models import nerfacto_kind
+from arf.nerfstudio.models.nerfacto import NerfactoField, NerfactoFieldConfig, has_tcnn
 from arf.radiance.fields import kinds
 from arf.radiance.fields.field import Trace
 from arf.radiance.fields.place import Place

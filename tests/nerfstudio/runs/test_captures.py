@@ -19,8 +19,8 @@ from nerfstudio.data.utils import colmap_parsing_utils as colmap
 from voxels import ball_model
 
 from arf.errors import UserError
-from arf.nerfstudio.captures import READ, load_foreign, recorded_frame
 from arf.nerfstudio.parser import CaptureDataParserConfig
+from arf.nerfstudio.runs.captures import READ, load_foreign, recorded_frame
 from arf.radiance.capture.capture import CaptureConfig, load_capture
 from arf.radiance.capture.poses import to_square
 from arf.radiance.capture.views import Capture, Views
