@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from captures import load, original_poses, ring, transforms, write_picture, write_transforms
+from colmaps import write_model
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
 from nerfstudio.data.utils import colmap_parsing_utils as colmap
@@ -26,22 +27,6 @@ WIDTH, HEIGHT = 48, 34
 OPENCV = colmap.Camera(1, "OPENCV", WIDTH, HEIGHT, np.array([40.0, 41.0, 24.5, 16.5, 0.1, 0.02, 0.001, 0.002]))
 PINHOLE = colmap.Camera(3, "PINHOLE", WIDTH, HEIGHT, np.array([40.0, 41.0, 24.5, 16.5]))
 FISHEYE = colmap.Camera(2, "OPENCV_FISHEYE", WIDTH, HEIGHT, np.array([20.0, 20.0, 24, 17, 0.01, 0.0, 0.0, 0.0]))
-
-
-def write_model(folder: Path, poses: torch.Tensor, names: list[str], cameras: list[colmap.Camera]) -> None:
-    """A binary COLMAP model of OpenGL poses; pictures take the cameras in turn."""
-    folder.mkdir(parents=True)
-    images = {}
-    for i, (pose, name) in enumerate(zip(poses.double().numpy(), names, strict=True)):
-        rotation = (pose[:, :3] * [1, -1, -1]).T  # world to camera, y down and z forwards
-        images[i + 1] = colmap.Image(
-            i + 1, colmap.rotmat2qvec(rotation), -rotation @ pose[:, 3], cameras[i % len(cameras)].id, name,
-            np.zeros((1, 2)), np.array([-1]),
-        )  # fmt: skip
-    point = colmap.Point3D(1, np.array([0.1, 0.2, 0.3]), np.array([9, 8, 7]), 0.1, np.array([1]), np.array([0]))
-    colmap.write_cameras_binary({c.id: c for c in cameras}, folder / "cameras.bin")
-    colmap.write_images_binary(images, folder / "images.bin")
-    colmap.write_points3D_binary({1: point}, folder / "points3D.bin")
 
 
 @pytest.fixture

@@ -7,15 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from captures import HEIGHT, WIDTH, ring, transforms, write_picture, write_transforms
+from colmaps import write_colmap
 from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig, DataparserOutputs
 from nerfstudio.data.dataparsers.blender_dataparser import BlenderDataParserConfig
 from nerfstudio.data.dataparsers.colmap_dataparser import ColmapDataParserConfig
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
-from nerfstudio.data.utils import colmap_parsing_utils as colmap
 from voxels import ball_model
 
 from arf.errors import UserError
@@ -164,26 +163,6 @@ def test_photographs_are_as_small_as_the_run_had_them(tmp_path):
     capture = assert_same_capture(NerfstudioDataParserConfig(data=root, downscale_factor=2), tmp_path)
     assert capture.train.size(0) == (HEIGHT // 2, WIDTH // 2)
     assert capture.train.files[0].parent.name == "images_2"
-
-
-def write_colmap(root: Path, poses: torch.Tensor, numbers: list[int]) -> Path:
-    """A COLMAP model of OpenGL poses; `numbers` are those of its images."""
-    (root / "colmap/sparse/0").mkdir(parents=True)
-    lens = colmap.Camera(1, "PINHOLE", WIDTH, HEIGHT, np.array([20.0, 21.0, 12.0, 8.0]))
-    images = {}
-    for i, number in enumerate(numbers):
-        pose = poses[i].double().numpy()
-        rotation = (pose[:, :3] * [1, -1, -1]).T
-        images[number] = colmap.Image(
-            number, colmap.rotmat2qvec(rotation), -rotation @ pose[:, 3], 1, f"{i:02d}.png",
-            np.zeros((1, 2)), np.array([-1]),
-        )  # fmt: skip
-        write_picture(root / f"images/{i:02d}.png", i)
-    point = colmap.Point3D(1, np.zeros(3), np.array([9, 8, 7]), 0.1, np.array([1]), np.array([0]))
-    colmap.write_cameras_binary({1: lens}, root / "colmap/sparse/0/cameras.bin")
-    colmap.write_images_binary(images, root / "colmap/sparse/0/images.bin")
-    colmap.write_points3D_binary({1: point}, root / "colmap/sparse/0/points3D.bin")
-    return root
 
 
 COLMAP = {

@@ -80,25 +80,6 @@ def test_fox(assets, caplog):
     torch.testing.assert_close(original_poses(capture, capture.train), expected, atol=2e-6, rtol=0)
 
 
-def test_lego_is_what_nerfstudio_parses(assets):
-    blender = pytest.importorskip("nerfstudio.data.dataparsers.blender_dataparser")
-    root = assets / "captures/lego"
-    capture = load(root)
-    assert (len(capture.train), len(capture.held_out)) == (100, 20)
-    assert (capture.kind, capture.name) == ("bounded", "lego")
-    theirs = blender.BlenderDataParserConfig(data=root).setup().get_dataparser_outputs("train")
-    assert capture.train.files == theirs.image_filenames
-    torch.testing.assert_close(capture.scene_box, theirs.scene_box.aabb)
-    torch.testing.assert_close(capture.train.cameras.poses, theirs.cameras.camera_to_worlds)
-    for name in ("fx", "fy", "cx", "cy", "width", "height"):
-        expected = getattr(theirs.cameras, name)[:, 0]
-        torch.testing.assert_close(getattr(capture.train.cameras, name), expected, check_dtype=False)
-    assert capture.train.image(0)[0, 0].tolist() == [1, 1, 1]
-    assert capture.train.transparent
-    assert capture.train.photograph(0).alpha[0, 0] == 0
-    assert load(root, downscale=2, background=(0, 0, 0)).held_out.image(3).shape == (200, 200, 3)
-
-
 def test_fern(assets):
     capture = load(assets / "captures/fern")
     assert len(capture.train) + len(capture.held_out) == 20

@@ -73,23 +73,6 @@ def test_colmap(tmp_path, binary):
     assert float(capture.train.cameras.poses[:, :, 3].abs().max()) <= 1
 
 
-def test_frame_is_nerfstudios(tmp_path):
-    parsers = pytest.importorskip("nerfstudio.data.dataparsers.colmap_dataparser")
-    write_colmap(tmp_path, ring(7), binary=False)
-    capture = load(tmp_path)
-    config = parsers.ColmapDataParserConfig(
-        data=tmp_path, colmap_path=Path("sparse/0"), downscale_factor=1, eval_mode="all", load_3D_points=False
-    )
-    theirs = config.setup().get_dataparser_outputs("train")
-    assert theirs.image_filenames == sorted(capture.train.files + capture.held_out.files)
-    ours = {name: camera.pose for name, camera in zip(names(capture.train), capture.train.cameras, strict=True)}
-    for path, pose in zip(theirs.image_filenames, theirs.cameras.camera_to_worlds, strict=True):
-        if path.name in ours:
-            torch.testing.assert_close(ours[path.name], pose, atol=1e-5, rtol=0)
-    torch.testing.assert_close(capture.transform.float(), theirs.dataparser_transform, atol=1e-5, rtol=0)
-    assert capture.scale == pytest.approx(theirs.dataparser_scale, rel=1e-5)
-
-
 @pytest.mark.parametrize("binary", [False, True])
 def test_every_camera_model_is_read(tmp_path, binary):
     """C10, C13: FULL_OPENCV, fisheyes with k4, and all others, mixed in one capture."""
