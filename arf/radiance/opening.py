@@ -93,6 +93,9 @@ def open_painted(run: Run, device: torch.device, allow_outside: bool = False) ->
         return _of_old(run, tensors, capture, device, drop), capture
     field = _restored(run, _below(tensors, FIELD), capture, device)
     look = Look.of_tensors(_below(tensors, LOOK)).to(device)
+    if look.theta.shape != (field.count, 3):
+        shape = list(look.theta.shape)
+        raise UserError(f"{run.path}: colours of shape {shape}, of {field.count} columns; make the run again")
     return Painted(field, look, drop), capture
 
 

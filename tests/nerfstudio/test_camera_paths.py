@@ -56,10 +56,12 @@ def test_rays_are_nerfstudios(kind):
         torch.testing.assert_close(origins, bundle.origins.view(-1, 3))
 
 
-def test_nerfstudios_own_reader_reads_our_path(tmp_path):
+def test_json_round_trip_and_nerfstudios_own_reader(tmp_path):
     path = paths.orbit(views_of(ring(8)), frames=12, fps=24, width=60, height=50)
     path_files.to_json(path, tmp_path / "path.json")
-    assert_same(path.cameras, get_path_from_json(json.loads((tmp_path / "path.json").read_text())))
+    theirs = get_path_from_json(json.loads((tmp_path / "path.json").read_text()))
+    for ours in (path, path_files.from_json(tmp_path / "path.json")):
+        assert_same(ours.cameras, theirs)
 
 
 class Panel:

@@ -68,6 +68,15 @@ def test_weights_of_another_configuration_are_one_line(fitted, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("change", [lambda t: t[:-1], lambda t: t[:, :2], lambda t: t.flatten()])
+def test_colours_of_other_columns_are_one_line(change, stylized, tmp_path):
+    copy = shutil.copytree(stylized.path, tmp_path / "copy")
+    tensors, _ = stylized.load("model")
+    save_tensors(copy / "model.safetensors", {**tensors, "look.theta": change(tensors["look.theta"])})
+    with pytest.raises(UserError, match=r"colours of shape .*; make the run again"):
+        open_painted(Run.open(copy), CPU)
+
+
 def test_a_folder_of_paintings_has_no_fit(stylized, tmp_path):
     shutil.copytree(stylized.path, tmp_path / "room" / "arf" / "2026-01-01_000000")
     with pytest.raises(UserError, match="a fit run is needed"):

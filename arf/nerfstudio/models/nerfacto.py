@@ -128,9 +128,9 @@ class NerfactoField(RayField, NerfactoModel):
             self._meeting = False
 
     def adopt(self, shape: tuple[int, int, int], keys: Int[Tensor, " k"]) -> Int[Tensor, " k"]:
-        if shape != self.shape or (len(keys) and not 0 <= int(keys[0]) <= int(keys[-1]) < self._points):
-            raise UserError("the painted vertices are none of the colour grid's; the run is damaged: make it again")
         self.keys, self.numbers = keys, torch.arange(len(keys), dtype=torch.int32, device=keys.device)
+        if shape != self.shape or not self._has_sound_columns():
+            raise UserError("the painted vertices are none of the colour grid's; the run is damaged: make it again")
         return self.numbers.long()
 
     @torch.no_grad()
@@ -226,6 +226,16 @@ class NerfactoField(RayField, NerfactoModel):
             found = state_dict.setdefault(prefix + name, own[:0])
             setattr(self, name, torch.empty_like(found, device=own.device))
         super()._load_from_state_dict(state_dict, prefix, *args)
+        if not self._has_sound_columns():
+            args[-1].append("keys and numbers are no columns of the colour grid")  # torch's list of errors
+
+    def _has_sound_columns(self) -> bool:
+        """Whether the keys are vertices of the grid, ascending, and the numbers theirs: files may say anything."""
+        keys, numbers, count = self.keys, self.numbers, len(self.keys)
+        if keys.dtype != torch.int64 or numbers.dtype != torch.int32 or not keys.shape == numbers.shape == (count,):
+            return False
+        inside = not count or (int(keys[0]) >= 0 and int(keys[-1]) < self._points and bool((keys.diff() > 0).all()))
+        return inside and torch.equal(numbers.sort().values, torch.arange(count, device=numbers.device).int())
 
     # --- while it is fitted ---------------------------------------------------------------------------------------
 

@@ -278,13 +278,38 @@ def test_columns_are_part_of_the_state():
     assert again.count == 0
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda keys, numbers: (keys + 10**6, numbers),
+        lambda keys, numbers: (keys - 10**6, numbers),
+        lambda keys, numbers: (keys.flip(0), numbers),
+        lambda keys, numbers: (keys, numbers + 1),
+        lambda keys, numbers: (keys, numbers * 0),
+        lambda keys, numbers: (keys, numbers[1:]),
+        lambda keys, numbers: (keys[:, None], numbers),
+        lambda keys, numbers: (keys.float(), numbers),
+    ],
+)
+def test_columns_that_are_none_are_one_line(change, painted_nerfacto, tmp_path):
+    """J24: nothing else would keep them from being read as places in memory."""
+    copy = shutil.copytree(painted_nerfacto.path, tmp_path / "copy")
+    tensors, _ = painted_nerfacto.load("model")
+    tensors["field.keys"], tensors["field.numbers"] = change(tensors["field.keys"], tensors["field.numbers"])
+    save_tensors(copy / "model.safetensors", tensors)
+    with pytest.raises(UserError, match=r"do not fit its configuration .*; make the run again") as caught:
+        open_painted(Run.open(copy), CPU)
+    assert "\n" not in str(caught.value)
+
+
 def test_its_vertices_are_adopted_by_their_numbers():
     model = small_nerfacto()
     keys = torch.tensor([3, 77, 15_000])
     assert model.adopt((24, 24, 24), keys).tolist() == [0, 1, 2]
     assert model.count == 3
     torch.testing.assert_close(model.colors, model.vertex_colors(keys))
-    for shape, bad in (((24, 24, 20), keys), ((24, 24, 24), keys + 1_000), ((24, 24, 24), keys - 4)):
+    cases = ((24, 24, 20), keys), ((24, 24, 24), keys + 1_000), ((24, 24, 24), keys - 4), ((24, 24, 24), keys.flip(0))
+    for shape, bad in cases:
         with pytest.raises(UserError, match="none of the colour grid's"):
             model.adopt(shape, bad)
 

@@ -58,7 +58,7 @@ def bare(stylized, tmp_path) -> Path:
     return folder
 
 
-def test_a_visitor_sees_the_scene_and_its_controls_repaint_it(bare, stylized):
+def test_a_client_sees_the_scene_and_its_controls_repaint_it(bare, stylized):
     painted, capture = open_painted(stylized, CPU)
     pose, world = capture.train.cameras.poses[0], World.of(capture.train.cameras)
     gaze = Gaze(world.place(pose)[0], tuple(pose[:, 3].tolist()), world.fov, 1.0)
