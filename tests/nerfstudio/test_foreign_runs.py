@@ -77,6 +77,15 @@ def test_a_stock_run_is_repainted_and_the_result_stands_alone(stock, paintings, 
     assert not torch.allclose(stylized, photoreal, atol=0.02)
 
 
+def test_their_fit_is_found_beside_its_painting(stock, stylized, tmp_path):
+    """J11: a second painting of a folder with one run of theirs and one painting of ours."""
+    path, *_ = stock
+    shutil.copytree(path, tmp_path / "scene" / "nerfacto" / "2026-01-01_000000")
+    shutil.copytree(stylized.path, tmp_path / "scene" / "arf" / "2026-01-02_000000")
+    assert open_run(tmp_path, "fit").info["method"] == "nerfacto"
+    assert open_run(tmp_path).info["kind"] == "stylize"
+
+
 def test_ours_come_first_and_the_newest_of_theirs_otherwise(stock, fitted, tmp_path):
     path, _, _ = stock
     for stamp in ("2026-01-02_000000", "2026-01-01_000000"):

@@ -126,14 +126,18 @@ def _orient(poses: Float[Tensor, "n 3 4"], orientation: Orientation) -> Float[Te
         axes = torch.linalg.eigh(poses[:, :, 3].T @ poses[:, :, 3]).eigenvectors.flip(1).T  # rows, the largest first
         axes = axes * torch.where(axes[2] @ up < 0, -1.0, 1.0)  # upright
         return torch.cat([axes[:1] * torch.linalg.det(axes).sign(), axes[1:]])
-    if orientation == "vertical":
-        # Across each picture runs x: upright is what is nearest to orthogonal to all of them.
-        _, singular, across = torch.linalg.svd(poses[:, :, 0], full_matrices=False)
-        if singular[1] > ALIKE * math.sqrt(len(poses)):
-            up = across[2] * torch.where(across[2] @ up < 0, -1.0, 1.0)
-        else:  # a row of cameras leaves a plane of such directions
-            up = normalize(up - across[0] * (across[0] @ up), dim=0)
-    return _turn_up(up)
+    return _turn_up(vertical(poses) if orientation == "vertical" else up)
+
+
+def vertical(poses: Float[Tensor, "n 3 4"]) -> Float[Tensor, " 3"]:
+    """The unit direction that is most nearly upright in all pictures: orthogonal to their x axes, as far as can be, on
+    the side of their mean y axis. People hold cameras level far more often than they look straight ahead."""
+    up = normalize(poses[:, :, 1].mean(0), dim=0)
+    _, singular, across = torch.linalg.svd(poses[:, :, 0].double(), full_matrices=False)  # [n, 3]
+    across = across.to(up)
+    if len(poses) > 2 and singular[1] > ALIKE * math.sqrt(len(poses)):
+        return across[2] * torch.where(across[2] @ up < 0, -1.0, 1.0)
+    return normalize(up - across[0] * (across[0] @ up), dim=0)  # a row of cameras leaves a plane of such directions
 
 
 def _turn_up(up: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:

@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 
 from arf.errors import UserError
 from arf.radiance.capture.cameras import Cameras
-from arf.radiance.capture.poses import focus_point, look_at, looks_forward, mean_pose
+from arf.radiance.capture.poses import focus_point, look_at, looks_forward, mean_pose, vertical
 from arf.radiance.capture.views import Views
 from arf.radiance.film.splines import nearest_neighbour_order, smooth_poses
 
@@ -96,7 +96,7 @@ def orbit(
     distances = offsets.norm(dim=1)
     if ((-poses[:, :, 2] * offsets).sum(1) >= -0.5 * distances).float().mean() > 0.5 or distances.median() < 1e-6:
         raise UserError("the cameras look at no common point to circle; choose the path spiral or interpolate")
-    up = _vertical(poses)
+    up = vertical(poses)
     level = offsets - (offsets @ up)[:, None] * up  # [n, 3]
     east = normalize(level[level.norm(dim=1).argmax()], dim=0)
     north = torch.linalg.cross(up, east)
@@ -148,18 +148,6 @@ def _sweep(azimuths: Float[Tensor, " n"], frames: int) -> Float[Tensor, " frames
     arc = 2 * math.pi - gaps.max()
     begin = sorted_[(gaps.argmax() + 1) % len(sorted_)]  # the covered arc starts where the widest gap ends
     return begin + arc / 2 * (1 + phase.sin())
-
-
-def _vertical(poses: Float[Tensor, "n 3 4"]) -> Float[Tensor, " 3"]:
-    """The direction to which the cameras' x axes are most orthogonal, on the side of their mean y axis: people hold
-    cameras level far more often than they look straight ahead."""
-    up = normalize(poses[:, :, 1].mean(0), dim=0)
-    _, sizes, axes = torch.linalg.svd(poses[:, :, 0].double(), full_matrices=False)  # [n, 3]
-    if len(poses) < 3 or sizes[1] <= 0.17 * math.sqrt(len(poses)):  # all look the same way: only one x axis is known
-        aside = axes[0].to(up)
-        return normalize(up - (up @ aside) * aside, dim=0)
-    vertical = axes[2].to(up)
-    return vertical if vertical @ up >= 0 else -vertical
 
 
 def _pinholes(views: Views, poses: Float[Tensor, "frames 3 4"], width: int | None, height: int | None) -> Cameras:
