@@ -16,7 +16,7 @@ from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 
 from arf.nerfstudio.models.places import metadata_of
-from arf.radiance.capture.cameras import Camera, Cameras
+from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.capture import CaptureConfig, load_capture
 from arf.radiance.capture.views import Capture, Views
 
@@ -114,10 +114,3 @@ def to_nerfstudio(cameras: Cameras) -> NerfstudioCameras:
         camera_to_worlds=cameras.poses, fx=cameras.fx, fy=cameras.fy, cx=cameras.cx, cy=cameras.cy,
         width=cameras.width, height=cameras.height,
     )  # fmt: skip
-
-
-def from_nerfstudio(camera: NerfstudioCameras) -> Camera:
-    """One of nerfstudio's perspective cameras as ours."""
-    inner = (float(part.flatten()[0]) for part in (camera.fx, camera.fy, camera.cx, camera.cy))
-    size = (int(part.flatten()[0]) for part in (camera.width, camera.height))
-    return Camera(camera.camera_to_worlds.view(3, 4), *inner, *size)

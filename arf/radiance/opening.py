@@ -40,7 +40,7 @@ def open_run(path: str | Path, kind: str | None = None) -> Run:
         return Run.open(path, kind)
     if room := nerfstudio("runs.reading"):
         return room.foreign_fit(max(found, key=lambda p: p.name))
-    raise UserError(f"{found[0]} is a run of ns-train; to open it, install it: pip install nerfstudio")
+    raise UserError(f"{found[0]} is a run of ns-train, which nerfstudio opens: pip install nerfstudio")
 
 
 def _is_theirs(path: Path) -> bool:
@@ -62,7 +62,9 @@ def capture_of(run: Run, allow_outside: bool = False) -> Capture:
     if source.get("parser"):
         room = nerfstudio("runs.captures")
         if room is None:
-            raise UserError(f"{run.path} was made from a run of ns-train; to open it, install nerfstudio")
+            raise UserError(
+                f"{run.path} came from a run of ns-train, which nerfstudio opens: pip install nerfstudio"
+            )
         capture = room.load_foreign(source["parser"], allow_outside)
     else:
         settings = settings_from(FitSettings, {**source["settings"], "allow_outside": allow_outside})

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from captures import load, ring, write_transforms
+from nerfstudio.cameras.cameras import Cameras
 from PIL import Image
 
 from arf.nerfstudio.config import manager
-from arf.nerfstudio.parser import CaptureDataParserConfig, from_nerfstudio
+from arf.nerfstudio.parser import CaptureDataParserConfig
+from arf.radiance.capture.cameras import Camera
 from arf.radiance.capture.capture import CaptureConfig
 
 
@@ -22,6 +24,13 @@ def datasets(data, **options):
     made.train_num_rays_per_batch = made.eval_num_rays_per_batch = 16
     built = made.setup(device="cpu")
     return built.train_dataset, built.eval_dataset
+
+
+def from_nerfstudio(camera: Cameras) -> Camera:
+    """One of nerfstudio's perspective cameras as ours."""
+    inner = (float(part.flatten()[0]) for part in (camera.fx, camera.fy, camera.cx, camera.cy))
+    size = (int(part.flatten()[0]) for part in (camera.width, camera.height))
+    return Camera(camera.camera_to_worlds.view(3, 4), *inner, *size)
 
 
 @pytest.mark.parametrize("lens", [{}, {"k1": 0.05, "k2": -0.02}])

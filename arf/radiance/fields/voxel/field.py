@@ -25,7 +25,7 @@ from arf.radiance.fields.voxel.march import march, step_length
 from arf.radiance.fields.voxel.regularize import distortion, laplacian, smoothness
 from arf.radiance.fields.voxel.table import VoxelTable, dilate, subdivide
 
-OLD = {"field.": "voxels."}  # names of tensors in runs of arf 0.1 before the splats
+OLD = {"field.": "voxels."}  # names of tensors in runs from before fields had a protocol
 
 
 @dataclass
