@@ -62,9 +62,7 @@ def capture_of(run: Run, allow_outside: bool = False) -> Capture:
     if source.get("parser"):
         room = nerfstudio("runs.captures")
         if room is None:
-            raise UserError(
-                f"{run.path} came from a run of ns-train, which nerfstudio opens: pip install nerfstudio"
-            )
+            raise UserError(f"{run.path} came from a run of ns-train, which nerfstudio opens: pip install nerfstudio")
         capture = room.load_foreign(source["parser"], allow_outside)
     else:
         settings = settings_from(FitSettings, {**source["settings"], "allow_outside": allow_outside})
