@@ -74,6 +74,7 @@ def _preset(arguments: list[str]) -> dict[str, Any]:
     known = {f.name: f for f in fields(kind)}
     if "config" not in known:
         return {}
-    values = apply_preset(known["settings"].default_factory(), Path(path), arguments[0])
+    sections = [name for name, (kind, _) in COMMANDS.items() if "config" in {f.name for f in fields(kind)}]
+    values = apply_preset(known["settings"].default_factory(), Path(path), arguments[0], sections)
     needed = {f.name: tyro.MISSING for f in known.values() if f.default is f.default_factory is MISSING}
     return {"default": kind(settings=values, **needed)}

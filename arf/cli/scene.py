@@ -138,14 +138,16 @@ def _demo(command: Demo) -> dict[str, Any]:
 
 
 def _fit(command: Fit) -> dict[str, Any]:
-    from arf.jobs.runs import Run, settings_from
+    from arf.jobs.door import settings_from
+    from arf.jobs.runs import Run
     from arf.radiance.fit.loop import fit
 
     data, settings, unfinished = command.data, command.settings, None
     if command.resume:
         unfinished = Run.open(command.resume, "fit", finished=False)
         _refuse_finished(unfinished)
-        data, settings = Path(unfinished.info["data"]), settings_from(FitSettings, unfinished.info["settings"])
+        data = Path(unfinished.info["data"])
+        settings = settings_from(FitSettings, unfinished.info["settings"], unfinished.path)
     if data is None:
         raise UserError("fit what? Name the folder of a capture: arf fit DATA (or --resume RUN)")
     with progress(command.common) as bars:
@@ -159,8 +161,9 @@ def _fit(command: Fit) -> dict[str, Any]:
 
 
 def _stylize(command: Stylize) -> dict[str, Any]:
+    from arf.jobs.door import settings_from
     from arf.jobs.presets import unless_preset
-    from arf.jobs.runs import Run, settings_from
+    from arf.jobs.runs import Run
     from arf.radiance.opening import open_run
     from arf.radiance.paint.stylize import stylize
 
@@ -168,7 +171,7 @@ def _stylize(command: Stylize) -> dict[str, Any]:
     if command.resume:
         unfinished = Run.open(command.resume, "stylize", finished=False)
         _refuse_finished(unfinished)
-        settings = settings_from(StylizeSettings, unfinished.info["settings"])
+        settings = settings_from(StylizeSettings, unfinished.info["settings"], unfinished.path)
         styles = [Path(p) for p in unfinished.info["styles"]]
         fitted = open_run(unfinished.info["fit"]["run"], "fit")
     elif command.run is None:

@@ -53,8 +53,9 @@ class Onnx:
 
 
 def _train(command: Train) -> dict[str, Any]:
+    from arf.jobs.door import settings_from
     from arf.jobs.presets import unless_preset
-    from arf.jobs.runs import Run, settings_from
+    from arf.jobs.runs import Run
     from arf.training.settings import SHAPE, unused
     from arf.training.train import train
 
@@ -62,7 +63,7 @@ def _train(command: Train) -> dict[str, Any]:
         run = Run.open(command.resume, "training", finished=False)
         if run.info["finished"]:
             raise UserError(f"{run.path} has finished; begin a new run, or train it further with --init {run.path}")
-        asked, settings = run.info["asked"], settings_from(TrainSettings, run.info["settings"])
+        asked, settings = run.info["asked"], settings_from(TrainSettings, run.info["settings"], run.path)
         method, content, init = asked["method"], Path(asked["content"]), asked["init"] and Path(asked["init"])
         style = tuple(Path(path) for path in asked["style"])
     else:

@@ -11,6 +11,7 @@ Reading a run executes nothing. Every file is written whole or not at all.
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from torch import Tensor
 
 import arf
 from arf.errors import UserError
+from arf.jobs.door import admit
 from arf.jobs.files import atomic_path, plain, read_json, write_json
 from arf.jobs.tensors import load_tensors, save_tensors
 
@@ -115,7 +117,7 @@ class Run:
             UserError: missing, cut short or corrupt.
         """
         path = self.path / f"{name}.safetensors"
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f"{self.path} has no {path.name}; make the run again")
         return load_tensors(path, "make the run again")
 
@@ -127,24 +129,25 @@ class Run:
 
 def _read_info(path: Path) -> dict[str, Any]:
     info = read_json(path)
-    if not isinstance(info, dict) or not {"format", "kind", "finished"} <= info.keys():
-        raise UserError(f"{path} is not a description of a run; make the run again")
-    if info["format"] != FORMAT:
+    head = admit(_Head, info, path, "make the run again")
+    if head.format != FORMAT:
         raise UserError(
-            f"{path.parent} was written by arf {info.get('arf', '?')} (run format {info['format']}), this is arf "
+            f"{path.parent} was written by arf {head.arf} (run format {head.format}), this is arf "
             f"{arf.__version__} (format {FORMAT}); open it with that version, or make the run again"
         )
     return info
 
 
-def settings_from(kind: type, values: dict[str, Any]) -> Any:
-    """A settings dataclass from what arf.json says; lists become tuples again, unknown fields are refused."""
-    known = kind.__dataclass_fields__
-    unknown = sorted(values.keys() - known.keys())
-    if unknown:
-        raise UserError(f"unknown setting {', '.join(unknown)}; known are {', '.join(known)}")
-    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return kind(**{k: Path(v) if "Path" in str(known[k].type) and v is not None else v for k, v in plain.items()})
+@dataclass
+class _Head:
+    """What arf.json says of every kind of run."""
+
+    format: int
+    kind: str
+    finished: bool
+    arf: str = "?"
+    method: str = "?"
+    scene: str = "?"
 
 
 class Curves:

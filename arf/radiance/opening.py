@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from arf.errors import UserError
-from arf.jobs.runs import Run, settings_from
+from arf.jobs.door import settings_from
+from arf.jobs.runs import Run
 from arf.radiance.asked import capture_config
 from arf.radiance.capture.capture import load_capture
 from arf.radiance.capture.views import Capture
@@ -65,7 +66,7 @@ def capture_of(run: Run, allow_outside: bool = False) -> Capture:
             raise UserError(f"{run.path} came from a run of ns-train, which nerfstudio opens: pip install nerfstudio")
         capture = room.load_foreign(source["parser"], allow_outside)
     else:
-        settings = settings_from(FitSettings, {**source["settings"], "allow_outside": allow_outside})
+        settings = settings_from(FitSettings, {**source["settings"], "allow_outside": allow_outside}, run.path)
         capture = load_capture(capture_config(Path(source["data"]), settings))
     if source.get("capture") not in (None, capture.fingerprint):
         raise UserError(

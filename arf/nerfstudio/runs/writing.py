@@ -48,13 +48,13 @@ def write_painting(run: Run, capture: Capture, painted: Painted) -> None:
 
 def parser_of(run: Run) -> DataParserConfig:
     """The dataparser of the capture that a run was made of."""
-    from arf.jobs.runs import settings_from
+    from arf.jobs.door import settings_from
 
     source = run.info["fit"] if run.info["kind"] == "stylize" else run.info
     if source.get("parser"):
         return parser_config(source["parser"])
     settings = source["settings"]
-    settings = settings if isinstance(settings, FitSettings) else settings_from(FitSettings, settings)
+    settings = settings if isinstance(settings, FitSettings) else settings_from(FitSettings, settings, run.path)
     return CaptureDataParserConfig.of(capture_config(Path(source["data"]), settings))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from arf.errors import UserError
-from arf.jobs.runs import settings_from
+from arf.jobs.door import settings_from
 from arf.radiance.fields.rays.space import Space
 from arf.radiance.fields.voxel.field import VoxelConfig, VoxelField
 
@@ -44,4 +44,4 @@ def build(values: dict[str, Any], place: Place, device: torch.device) -> VoxelFi
         UserError: a setting that this version does not know.
     """
     known = {name: value for name, value in values.items() if name not in UNUSED}
-    return VoxelField(settings_from(VoxelConfig, known), Space(place.kind, place.space_box)).to(device)
+    return VoxelField(settings_from(VoxelConfig, known, "the field"), Space(place.kind, place.space_box)).to(device)
