@@ -17,6 +17,7 @@ import tyro
 import arf
 from arf.cli import film, networks, pictures, scene, training
 from arf.cli.common import report
+from arf.cli.lines import OneLine, one_line
 from arf.errors import UserError
 from arf.jobs.allocator import keep_freed_memory
 from arf.jobs.files import cannot_write
@@ -35,7 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments == ["--version"]:
         print(f"arf {arf.__version__}")
         return 0
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(OneLine())
+    logging.basicConfig(level=logging.WARNING, handlers=[terminal])
     warnings.filterwarnings("ignore", category=FutureWarning)
     for message in ("Sparse CSR tensor support", "Using a non-tuple sequence"):  # of torch, about what we do on purpose
         warnings.filterwarnings("ignore", message=message)
@@ -47,17 +50,20 @@ def main(arguments: list[str] | None = None) -> int:
         )  # fmt: skip
         result = HANDLERS[type(command)](command)
     except UserError as error:
-        print(f"arf: {error}", file=sys.stderr)
-        return 2
+        return _refuse(error)
     except KeyboardInterrupt as stop:
-        print(f"arf: stopped{str(stop) or scene.AFTER_A_STOP.get(arguments[0], '')}", file=sys.stderr)
+        print(one_line(f"arf: stopped{str(stop) or scene.AFTER_A_STOP.get(arguments[0], '')}"), file=sys.stderr)
         return 130
     except OSError as error:  # a full disk in some library's hands
-        print(f"arf: {cannot_write(error.filename or 'a file of the run', error)}", file=sys.stderr)
-        return 2
+        return _refuse(cannot_write(error.filename or "a file of the run", error))
     if result:
         report(result, as_json=getattr(command, "common", command).json)
     return 0
+
+
+def _refuse(error: UserError) -> int:
+    print(one_line(f"arf: {error}"), file=sys.stderr)
+    return 2
 
 
 def _preset(arguments: list[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
 from arf.cli.common import GO_ON, Talk, progress
+from arf.cli.lines import one_line
 from arf.errors import UserError
 from arf.radiance.settings import DemoSettings, ExportSettings, FitSettings, RenderSettings, StylizeSettings
 
@@ -233,7 +234,7 @@ def _view(command: View) -> None:
     run = open_run(command.run)
 
     def ready(url: str) -> None:
-        print(f"{url}  {run.path}", flush=True)
+        print(one_line(f"{url}  {run.path}"), flush=True)
 
     try:
         view_run(run, command.host, command.port, command.device, ready, command.allow_outside)
