@@ -43,14 +43,6 @@ class Space(nn.Module):
         self.kind = kind
         self.register_buffer("box", box.float().clone())
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        """The capture says where the space is; a file may only repeat it, but for rounding."""
-        box = state_dict.get(prefix + "box")
-        if box is not None and box.shape == self.box.shape:
-            if not torch.allclose(box.float().cpu(), self.box.cpu(), rtol=1e-2, atol=1e-3):
-                args[-1].append("the box is another scene's")  # torch's list of errors
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
     @property
     def extent(self) -> Float[Tensor, " 3"]:
         """Edge lengths of the mapped region; only their ratios matter, they give the voxel counts per axis."""

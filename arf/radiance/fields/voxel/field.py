@@ -232,5 +232,8 @@ class VoxelField(RayField, nn.Module):
         if cells is not None:
             self.seen = torch.zeros(cells.shape, device=self.device)
         args[-1].extend(faults(self, state_dict, prefix))  # torch's list of errors
+        box, own = state_dict.get(prefix + "voxels.space.box"), self.voxels.space.box
+        if box is not None and box.shape == own.shape and not torch.allclose(box.to(own), own, rtol=1e-2, atol=1e-3):
+            args[-1].append("its box is another scene's")
         self._graph = None
         super()._load_from_state_dict(state_dict, prefix, *args)
