@@ -21,6 +21,7 @@ from arf.cli.lines import OneLine, one_line
 from arf.errors import UserError
 from arf.jobs.allocator import keep_freed_memory
 from arf.jobs.files import cannot_write
+from arf.jobs.interrupts import ended_as_by_ctrl_c, exit_code
 from arf.jobs.presets import apply_preset
 
 COMMANDS = {
@@ -31,7 +32,7 @@ HANDLERS = dict(COMMANDS.values())
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return the exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    """Run a command and return the exit code: 0, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--version"]:
         print(f"arf {arf.__version__}")
@@ -43,6 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
     for message in ("Sparse CSR tensor support", "Using a non-tuple sequence"):  # of torch, about what we do on purpose
         warnings.filterwarnings("ignore", message=message)
     keep_freed_memory()
+    with ended_as_by_ctrl_c():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         command = tyro.cli(
             Command, prog="arf", description=f"{__doc__.splitlines()[0]} --version says which arf this is.",
@@ -52,8 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         return _refuse(error)
     except KeyboardInterrupt as stop:
-        print(one_line(f"arf: stopped{str(stop) or scene.AFTER_A_STOP.get(arguments[0], '')}"), file=sys.stderr)
-        return 130
+        print(one_line(f"arf: stopped{stop}"), file=sys.stderr)
+        return exit_code(stop)
     except OSError as error:  # a full disk in some library's hands
         return _refuse(cannot_write(error.filename or "a file of the run", error))
     if result:
