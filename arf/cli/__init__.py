@@ -8,26 +8,21 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from dataclasses import MISSING, fields
-from pathlib import Path
-from typing import Annotated, Any, Union
-
-import tyro
 
 import arf
 from arf.cli import film, networks, pictures, scene, training
 from arf.cli.common import report
 from arf.cli.lines import OneLine, one_line
+from arf.cli.parsing import parse
 from arf.errors import UserError
 from arf.jobs.allocator import keep_freed_memory
 from arf.jobs.files import cannot_write
 from arf.jobs.interrupts import ended_as_by_ctrl_c, exit_code
-from arf.jobs.presets import apply_preset
 
 COMMANDS = {
     name: command for group in (scene, pictures, networks, film, training) for name, command in group.COMMANDS.items()
 }
-Command = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, (kind, _) in COMMANDS.items())]  # noqa: UP007
+KINDS = {name: kind for name, (kind, _) in COMMANDS.items()}
 HANDLERS = dict(COMMANDS.values())
 
 
@@ -50,10 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     try:
-        command = tyro.cli(
-            Command, prog="arf", description=f"{__doc__.splitlines()[0]} --version says which arf this is.",
-            args=arguments, **_preset(arguments),
-        )  # fmt: skip
+        command = parse(KINDS, arguments, f"{__doc__.splitlines()[0]} --version says which arf this is.")
         result = HANDLERS[type(command)](command)
     except UserError as error:
         return _refuse(error)
@@ -70,23 +62,3 @@ def _run(arguments: list[str]) -> int:
 def _refuse(error: UserError) -> int:
     print(one_line(f"arf: {error}"), file=sys.stderr)
     return 2
-
-
-def _preset(arguments: list[str]) -> dict[str, Any]:
-    """Read --config before the other flags, so that it changes their defaults."""
-    path = None
-    for i, word in enumerate(arguments):
-        if word == "--config" and i + 1 < len(arguments):
-            path = arguments[i + 1]
-        elif word.startswith("--config="):
-            path = word.split("=", 1)[1]
-    if path is None or arguments[0] not in COMMANDS:
-        return {}
-    kind, _ = COMMANDS[arguments[0]]
-    known = {f.name: f for f in fields(kind)}
-    if "config" not in known:
-        return {}
-    sections = [name for name, (kind, _) in COMMANDS.items() if "config" in {f.name for f in fields(kind)}]
-    values = apply_preset(known["settings"].default_factory(), Path(path), arguments[0], sections)
-    needed = {f.name: tyro.MISSING for f in known.values() if f.default is f.default_factory is MISSING}
-    return {"default": kind(settings=values, **needed)}
