@@ -11,29 +11,23 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import MISSING, fields
-from pathlib import Path
-from typing import Annotated, Any, Union
-
-import tyro
+from typing import Any
 
 import arf
 from arf.cli import film, networks, pictures, scene, training
 from arf.cli.common import report
 from arf.cli.lines import OneLine, one_line
+from arf.cli.parsing import parse
 from arf.errors import UserError
 from arf.jobs.files import cannot_write
 from arf.jobs.interrupts import ended_as_by_ctrl_c, exit_code
 from arf.jobs.machine import OutOfMemory, keep_freed_memory, starved, yield_cores
-from arf.jobs.presets import apply_preset
 
 COMMANDS = {
     name: command for group in (scene, pictures, networks, film, training) for name, command in group.COMMANDS.items()
 }
-Command = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, (kind, _) in COMMANDS.items())]  # noqa: UP007
+KINDS = {name: kind for name, (kind, _) in COMMANDS.items()}
 HANDLERS = dict(COMMANDS.values())
-
-
 LESS = {  # what takes less memory
     "fit": "a larger --downscale takes less, and fewer --rays",
     "stylize": "a smaller --long-side takes less, --cache-memory 1, and --no-cache",
@@ -73,13 +67,12 @@ def _run(arguments: list[str]) -> int:
     said, as_json = {"say": f"arf {arf.__version__}"}, False
     try:
         if arguments != ["--version"]:
-            command = tyro.cli(
-                Command, prog="arf", description=f"{__doc__.splitlines()[0]} --version says which arf this is.",
-                args=arguments, **_preset(arguments),
-            )  # fmt: skip
+            command = parse(KINDS, arguments, f"{__doc__.splitlines()[0]} --version says which arf this is.")
             said, as_json = HANDLERS[type(command)](command), getattr(command, "common", command).json
-    except SystemExit as end:  # tyro's, after --help
-        return _written(lambda: None) or end.code
+    except SystemExit:  # tyro's, after --help
+        if unread := _written(lambda: None):
+            return unread
+        raise
     except BrokenPipeError:
         return _written(lambda: None) or 128 + SIGPIPE
     except Exception as error:
@@ -112,23 +105,3 @@ def _written(tell: Callable[[], None], what: dict[str, Any] | None = None) -> in
 def _say(line: str) -> None:
     with suppress(OSError):  # there may be nobody to read it
         print(one_line(line), file=sys.stderr, flush=True)
-
-
-def _preset(arguments: list[str]) -> dict[str, Any]:
-    """Read --config before the other flags, so that it changes their defaults."""
-    path = None
-    for i, word in enumerate(arguments):
-        if word == "--config" and i + 1 < len(arguments):
-            path = arguments[i + 1]
-        elif word.startswith("--config="):
-            path = word.split("=", 1)[1]
-    if path is None or arguments[0] not in COMMANDS:
-        return {}
-    kind, _ = COMMANDS[arguments[0]]
-    known = {f.name: f for f in fields(kind)}
-    if "config" not in known:
-        return {}
-    sections = [name for name, (kind, _) in COMMANDS.items() if "config" in {f.name for f in fields(kind)}]
-    values = apply_preset(known["settings"].default_factory(), Path(path), arguments[0], sections)
-    needed = {f.name: tyro.MISSING for f in known.values() if f.default is f.default_factory is MISSING}
-    return {"default": kind(settings=values, **needed)}

@@ -29,3 +29,10 @@ def free_memory(device: torch.device) -> int:
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
     return free_ram()
+
+
+def check_room(needed: float, device: torch.device, what: str, remedy: str) -> None:
+    """Raises UserError where `what` takes more bytes than are free on a device: before they are asked for."""
+    free = free_memory(device)
+    if needed > free:
+        raise UserError(f"{what} takes {needed / 2**30:.3g} GiB, and {free / 2**30:.3g} are free on {device}; {remedy}")

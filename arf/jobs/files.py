@@ -71,6 +71,18 @@ def check_writable(path: str | Path) -> None:
             probe.unlink(missing_ok=True)
 
 
+def below(folder: Path, *names: str) -> Path:
+    """A place for output in a folder that may be a stranger's: what is written there stays there.
+
+    Raises:
+        UserError: a link leads from there out of the folder.
+    """
+    path = folder.joinpath(*names)
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise UserError(f"{path} is a link, or behind one, that leads out of {folder} and is not followed; remove it")
+    return path
+
+
 def _beside(path: str | Path) -> Path:
     """A temporary name for what is to become `path`."""
     path = Path(path)

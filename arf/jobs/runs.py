@@ -24,7 +24,7 @@ from torch import Tensor
 import arf
 from arf.errors import UserError
 from arf.jobs.door import admit
-from arf.jobs.files import atomic_path, cannot_write, plain, read_json, write_json
+from arf.jobs.files import atomic_path, cannot_read, cannot_write, plain, read_json, write_json
 from arf.jobs.locks import owned
 from arf.jobs.machine import starved
 from arf.jobs.tensors import load_tensors, save_tensors
@@ -79,14 +79,14 @@ class Run:
         if not path.exists():
             raise UserError(f"no run at {path}: there is no such folder")
         runs = cls.below(path)
-        wanted = [r for r in runs if kind in (None, r.info["kind"]) and (r.info["finished"] or not finished)]
+        wanted = [r for r in runs if kind in (None, r.kind) and (r.info["finished"] or not finished)]
         if wanted:
             return wanted[-1]
         if not runs:
             raise UserError(f"{path} is no run and holds none: it has no {INFO}; give the folder of a run")
-        if any(kind in (None, r.info["kind"]) for r in runs):
+        if any(kind in (None, r.kind) for r in runs):
             raise UserError(f"{runs[-1].path} has not finished; continue it with --resume {runs[-1].path}")
-        raise UserError(f"{path} holds a {runs[-1].info['kind']} run, but a {kind} run is needed")
+        raise UserError(f"{path} holds a {runs[-1].kind} run, but a {kind} run is needed")
 
     @classmethod
     def below(cls, path: Path) -> list[Run]:
@@ -101,6 +101,11 @@ class Run:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def kind(self) -> str:
+        """What the run made: "fit", "stylize", "training"."""
+        return self.info["kind"]
 
     def save_info(self) -> None:
         self.info = plain(self.info)  # as a reader of the file has it
@@ -159,9 +164,19 @@ class Run:
         return load_tensors(path, "make the run again")
 
     def curves(self) -> list[dict[str, float]]:
-        """The figures of a finished job, as `Curves` wrote them."""
-        with open(self.path / LOSSES, newline="") as file:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        """The figures of a finished job, as `Curves` wrote them.
+
+        Raises:
+            UserError: they are not there, or are no table of numbers.
+        """
+        path = self.path / LOSSES
+        if refusal := cannot_read(path, "table of losses"):
+            raise refusal
+        try:
+            with open(path, newline="") as file:
+                return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        except (ValueError, TypeError, csv.Error) as error:  # among them a row that is too short or too long
+            raise UserError(f"{path} is no table of numbers; make the run again") from error
 
 
 def _made(path: Path) -> Path | None:
