@@ -11,8 +11,6 @@ from typing import Any
 
 from arf.cli.lines import lines
 
-GO_ON = "; what was done is saved, go on with --resume RUN"  # after a job was stopped
-
 
 @dataclass
 class Talk:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import GO_ON, Talk, progress
+from arf.cli.common import Talk, progress
 from arf.cli.lines import one_line
 from arf.errors import UserError
 from arf.radiance.settings import DemoSettings, ExportSettings, FitSettings, RenderSettings, StylizeSettings
@@ -127,7 +127,10 @@ def _demo(command: Demo) -> dict[str, Any]:
     from arf.radiance.demo.demo import demo
 
     with progress(command.common) as bars:
-        made = demo(list(command.style), command.settings, command.output, bars)
+        try:
+            made = demo(list(command.style), command.settings, command.output, bars)
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt("; call it again to go on") from stop
     return {
         "report": made.report, "film": made.film, "sheet": made.sheet, "fit": made.fitted.path,
         "styles": [str(run.path) for run in made.painted],
@@ -260,7 +263,6 @@ def _refuse_finished(run) -> None:
         raise UserError(f"{run.path} has finished; there is nothing to resume")
 
 
-AFTER_A_STOP = {"demo": "; what was done is saved, call it again to go on", "fit": GO_ON, "stylize": GO_ON}
 COMMANDS = {
     "demo": (Demo, _demo),
     "fit": (Fit, _fit),

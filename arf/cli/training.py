@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import GO_ON, Talk, progress
+from arf.cli.common import Talk, progress
 from arf.cli.scene import Output
 from arf.errors import UserError
 from arf.networks.settings import ANY_STYLE, FastSettings
@@ -76,10 +76,7 @@ def _train(command: Train) -> dict[str, Any]:
         idle = [*unused(method), *(SHAPE if init else ())]
         settings = unless_preset(settings, command.config, "train", idle)
     with progress(command.common) as bars:
-        try:
-            run = train(method, content, style, settings, command.common.output, init, bars, run)
-        except KeyboardInterrupt as stop:
-            raise KeyboardInterrupt(GO_ON) from stop
+        run = train(method, content, style, settings, command.common.output, init, bars, run)
     if run is None:  # the first process has said it
         return {}
     metrics = run.info["metrics"]

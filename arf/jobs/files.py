@@ -83,14 +83,14 @@ def below(folder: Path, *names: str) -> Path:
 def _beside(path: str | Path) -> Path:
     """A name in the same folder that nobody else has, with the same suffix."""
     path = Path(path)
-    if refusal := _no_name(path, "name a file"):
+    if refusal := no_name(path, "name a file"):
         raise refusal
     if os.path.isdir(path):  # which, unlike Path.is_dir, never raises
         raise UserError(f"cannot write {path}: it is a folder; name a file")
     return path.with_name(f".{path.stem}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
 
 
-def _no_name(path: str | Path, remedy: str) -> UserError | None:
+def no_name(path: str | Path, remedy: str) -> UserError | None:
     """The one line for a name that no file can have: the system raises a ValueError for it, wherever it is given."""
     return UserError(f"{str(path)!r} is no file's name: it holds a NUL; {remedy}") if "\0" in str(path) else None
 
@@ -119,7 +119,7 @@ def cannot_read(path: str | Path, kind: str) -> UserError | None:
 
     Only regular files are opened: a named pipe would be waited for, a device may never end.
     """
-    if refusal := _no_name(path, f"name a {kind}"):
+    if refusal := no_name(path, f"name a {kind}"):
         return refusal
     try:
         found = os.stat(path)

@@ -54,13 +54,14 @@ def load_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, 
             notes = json.loads((file.metadata() or {}).get("notes", "{}"))
             if not isinstance(notes, dict) or not is_shallow(notes):
                 raise ValueError("its notes are no object")
-            _check_room(path, remedy)
+            check_room(path, remedy)
             return {key: file.get_tensor(key) for key in file.keys()}, notes  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is cut short or corrupt ({error}); {remedy}") from error
 
 
-def _check_room(path: Path, remedy: str) -> None:
+def check_room(path: Path, remedy: str) -> None:
+    """Raises UserError where a file of tensors is larger than the memory that is free."""
     size, free = path.stat().st_size, free_memory(torch.device("cpu"))
     if size > free:
         raise UserError(f"{path} holds {size / 1e9:.1f} GB and {free / 1e9:.1f} GB of memory are free; {remedy}")

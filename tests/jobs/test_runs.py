@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +50,55 @@ def test_create_lays_out_and_open_reads_back(tmp_path):
 def test_runs_of_one_second_do_not_share_a_directory(tmp_path):
     paths = {Run.create(tmp_path, "room", "arf", kind="fit").path for _ in range(4)}
     assert len(paths) == 4
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Tokyo"])
+def test_runs_are_named_by_one_clock(tmp_path, monkeypatch, zone):
+    """J41: in the autumn an hour comes twice, everywhere but in UTC."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        before = time.strftime("%Y-%m-%d_%H%M%S", time.gmtime())
+        name = Run.create(tmp_path, "room", "arf", kind="fit").name
+        assert before <= name <= time.strftime("%Y-%m-%d_%H%M%S", time.gmtime())
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_clock_that_is_set_back_makes_no_run_the_older(tmp_path):
+    """J41: whatever stands below the output comes before what is made now, and the tenth after the ninth."""
+    finished(tmp_path, "fit", "2999-01-01_000000", scene="attic")
+    made = [finished(tmp_path, "fit") for _ in range(11)]
+    assert [run.name for run in made] == [f"2999-01-01_000000-{i:02d}" for i in range(2, 13)]
+    assert Run.open(tmp_path).path == made[-1].path
+    for name in ("2999-01-01_000000-2", "renamed"):  # as an earlier arf numbered, and as a person does
+        finished(tmp_path, "fit", name, scene="loft")
+        assert Run.open(tmp_path).path == made[-1].path
+
+
+def test_jobs_that_begin_at_once_make_runs_of_their_own(tmp_path):
+    """J5"""
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: Run.create(tmp_path, "room", "arf", kind="fit").path, range(16)))
+    assert len(set(made)) == 16
+
+
+def work(run: Run) -> None:
+    with run.at_work():
+        pass
+
+
+def test_a_run_has_one_job(tmp_path):
+    run = Run.create(tmp_path, "room", "arf", kind="fit")
+    late = Run.open(run.path, finished=False)
+    with run.at_work():
+        with pytest.raises(UserError, match=rf"{run.path} is being written by another arf .*; wait for it$"):
+            work(late)
+        run.finish()
+    with pytest.raises(UserError, match="has finished meanwhile"):
+        work(late)
+    assert [p.name for p in run.path.iterdir()] == ["arf.json"]
 
 
 def test_open_takes_the_newest_of_the_kind_below_a_folder(tmp_path):
