@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-GO_ON = "; what was done is saved, go on with --resume RUN"  # after a job was stopped
+from arf.cli.lines import lines
 
 
 @dataclass
@@ -54,4 +54,4 @@ def progress(common: Talk) -> Iterator[Any]:
 
 def report(result: dict[str, Any], as_json: bool) -> None:
     said = result.pop("say")
-    print(json.dumps({k: str(v) if isinstance(v, Path) else v for k, v in result.items()}) if as_json else said)
+    print(json.dumps({k: str(v) if isinstance(v, Path) else v for k, v in result.items()}) if as_json else lines(said))

@@ -32,7 +32,8 @@ def parse(commands: Mapping[str, type], arguments: Sequence[str], description: s
     """
     name = arguments[0] if arguments else ""
     if kind := commands.get(name):  # alone: all parsers together take tyro fifteen times as long
-        preset = _preset(name, kind, arguments[1:])
+        sections = [section for section, kind in commands.items() if "config" in _names(kind)]
+        preset = _preset(name, kind, arguments[1:], sections)
         return _tyro(kind, f"arf {name}", arguments[1:], _flags(kind), **preset)
     if name.startswith("-"):
         every = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in commands.items())]  # noqa: UP007
@@ -79,7 +80,7 @@ def _names(kind: type) -> Iterator[str]:
             yield field.name
 
 
-def _preset(name: str, kind: type, arguments: Sequence[str]) -> dict[str, Any]:
+def _preset(name: str, kind: type, arguments: Sequence[str], sections: Sequence[str]) -> dict[str, Any]:
     """Read --config before the other flags, so that it changes their defaults."""
     path = None
     for i, word in enumerate(arguments):
@@ -90,6 +91,6 @@ def _preset(name: str, kind: type, arguments: Sequence[str]) -> dict[str, Any]:
     known = {f.name: f for f in fields(kind)}
     if path is None or "config" not in known:
         return {}
-    values = apply_preset(known["settings"].default_factory(), Path(path), name)
+    values = apply_preset(known["settings"].default_factory(), Path(path), name, sections)
     needed = {f.name: tyro.MISSING for f in known.values() if f.default is f.default_factory is MISSING}
     return {"default": kind(settings=values, **needed)}

@@ -204,6 +204,15 @@ def _output(common: Painting, source: Path, what: str) -> Path:
 
 def _paint(command: Any, output: Path, paint: Callable[..., Any], label: str = "") -> dict[str, Any]:
     """Make a picture with progress, previews, a trace and a state to go on from, which with a label outlives it."""
+    from arf.jobs.locks import owned
+    from arf.media import image
+
+    image.check_name(output)
+    with owned(output, output.with_name(f".{output.stem}.lock")):  # as its state and previews are named
+        return _optimise(command, output, paint, label)
+
+
+def _optimise(command: Any, output: Path, paint: Callable[..., Any], label: str) -> dict[str, Any]:
     from arf.transfer.engine.job import Job
     from arf.transfer.engine.optimize import Interrupted, Moment
 

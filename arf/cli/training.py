@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import GO_ON, Talk, progress
+from arf.cli.common import Talk, progress
 from arf.cli.scene import Output
 from arf.errors import UserError
 from arf.networks.settings import ANY_STYLE, FastSettings
@@ -53,8 +53,9 @@ class Onnx:
 
 
 def _train(command: Train) -> dict[str, Any]:
+    from arf.jobs.door import settings_from
     from arf.jobs.presets import unless_preset
-    from arf.jobs.runs import Run, settings_from
+    from arf.jobs.runs import Run
     from arf.training.settings import SHAPE, unused
     from arf.training.train import train
 
@@ -62,7 +63,7 @@ def _train(command: Train) -> dict[str, Any]:
         run = Run.open(command.resume, "training", finished=False)
         if run.info["finished"]:
             raise UserError(f"{run.path} has finished; begin a new run, or train it further with --init {run.path}")
-        asked, settings = run.info["asked"], settings_from(TrainSettings, run.info["settings"])
+        asked, settings = run.info["asked"], settings_from(TrainSettings, run.info["settings"], run.path)
         method, content, init = asked["method"], Path(asked["content"]), asked["init"] and Path(asked["init"])
         style = tuple(Path(path) for path in asked["style"])
     else:
@@ -75,10 +76,7 @@ def _train(command: Train) -> dict[str, Any]:
         idle = [*unused(method), *(SHAPE if init else ())]
         settings = unless_preset(settings, command.config, "train", idle)
     with progress(command.common) as bars:
-        try:
-            run = train(method, content, style, settings, command.common.output, init, bars, run)
-        except KeyboardInterrupt as stop:
-            raise KeyboardInterrupt(GO_ON) from stop
+        run = train(method, content, style, settings, command.common.output, init, bars, run)
     if run is None:  # the first process has said it
         return {}
     metrics = run.info["metrics"]

@@ -28,3 +28,10 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available
+
+
+def check_room(needed: float, device: torch.device, what: str, remedy: str) -> None:
+    """Raises UserError where `what` takes more bytes than are free on a device: before they are asked for."""
+    free = free_memory(device)
+    if needed > free:
+        raise UserError(f"{what} takes {needed / 2**30:.3g} GiB, and {free / 2**30:.3g} are free on {device}; {remedy}")

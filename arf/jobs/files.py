@@ -18,6 +18,8 @@ from typing import Any
 
 from arf.errors import UserError
 
+LARGEST_JSON = 256_000_000  # bytes; a transforms.json of 100,000 frames has 100 MB
+DEEPEST = 32  # levels of JSON
 REMEDIES = {
     errno.ENOSPC: "free some space or write to another disk",
     errno.EDQUOT: "free some space or write to another disk",
@@ -66,17 +68,29 @@ def check_writable(path: str | Path) -> None:
             probe.unlink(missing_ok=True)
 
 
+def below(folder: Path, *names: str) -> Path:
+    """A place for output in a folder that may be a stranger's: what is written there stays there.
+
+    Raises:
+        UserError: a link leads from there out of the folder.
+    """
+    path = folder.joinpath(*names)
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise UserError(f"{path} is a link, or behind one, that leads out of {folder} and is not followed; remove it")
+    return path
+
+
 def _beside(path: str | Path) -> Path:
     """A name in the same folder that nobody else has, with the same suffix."""
     path = Path(path)
-    if refusal := _no_name(path, "name a file"):
+    if refusal := no_name(path, "name a file"):
         raise refusal
     if os.path.isdir(path):  # which, unlike Path.is_dir, never raises
         raise UserError(f"cannot write {path}: it is a folder; name a file")
     return path.with_name(f".{path.stem}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
 
 
-def _no_name(path: str | Path, remedy: str) -> UserError | None:
+def no_name(path: str | Path, remedy: str) -> UserError | None:
     """The one line for a name that no file can have: the system raises a ValueError for it, wherever it is given."""
     return UserError(f"{str(path)!r} is no file's name: it holds a NUL; {remedy}") if "\0" in str(path) else None
 
@@ -105,7 +119,7 @@ def cannot_read(path: str | Path, kind: str) -> UserError | None:
 
     Only regular files are opened: a named pipe would be waited for, a device may never end.
     """
-    if refusal := _no_name(path, f"name a {kind}"):
+    if refusal := no_name(path, f"name a {kind}"):
         return refusal
     try:
         found = os.stat(path)
@@ -148,15 +162,47 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: there is no such file, or it is not JSON.
+        UserError: there is no such file, it is not JSON, or it is larger or nested deeper than any that arf reads.
     """
-    if refusal := cannot_read(path, "JSON file"):
-        raise refusal
+    text = read_text(path, "JSON file", LARGEST_JSON)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(text)
+        if not is_shallow(value):
+            raise RecursionError("nested too deep")
+        return value
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is not valid JSON ({reason}); restore or regenerate it") from error
+
+
+def read_text(path: str | Path, kind: str, most: int) -> str:
+    """The text of a `kind` ("preset") of at most so many bytes, in UTF-8.
+
+    Raises:
+        UserError: as `cannot_read`; it is larger, or no UTF-8.
+    """
+    if refusal := cannot_read(path, kind):
+        raise refusal
+    with open(path, "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise UserError(f"{path} is no {kind}: it is larger than {most / 1e6:g} MB; restore or regenerate it")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no {kind}: it is not UTF-8 ({error.reason}); restore or regenerate it") from error
+
+
+def is_shallow(value: Any) -> bool:
+    """Whether lists and objects lie in one another no deeper than in anything that arf writes or reads, so that what
+    walks through them by recursion comes to an end."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        level = [item for item in level if isinstance(item, (dict, list))]
+        if not level:
+            return True
+        level = [item for held in level for item in (held.values() if isinstance(held, dict) else held)]
+    return False
 
 
 def plain(value: Any) -> Any:

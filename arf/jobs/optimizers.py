@@ -16,6 +16,17 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str
     return found
 
 
+def tensors_like(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """What `optimizer_tensors` will give after a step: names and shapes, without memory (for `check_tensors`)."""
+    twins = [torch.empty_like(parameter, device="meta") for parameter in _parameters(optimizer)]
+    for twin in twins:
+        twin.grad = torch.empty_like(twin)
+    plain = {name: value for name, value in optimizer.defaults.items() if name not in ("fused", "capturable")}
+    imagined = type(optimizer)(twins, **plain)
+    imagined.step()
+    return optimizer_tensors(imagined, prefix)
+
+
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], prefix: str) -> None:
     """Give an optimiser what `optimizer_tensors` took from one over the same parameters."""
     everything = optimizer.param_groups[0].get("fused") or optimizer.param_groups[0].get("capturable")

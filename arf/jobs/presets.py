@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 import yaml
 
 from arf import bundled
 from arf.errors import UserError
+from arf.jobs.door import settings_from
+from arf.jobs.files import read_text
+
+LARGEST = 1_000_000  # bytes of a preset
 
 Settings = TypeVar("Settings")
 
 
-def apply_preset(settings: Settings, path: Path, section: str) -> Settings:
+def apply_preset(settings: Settings, path: Path, section: str, known: Collection[str] = ()) -> Settings:
     """The settings with the values that a preset's section names.
 
+    Args:
+        known: the sections that a preset may have; any where it is empty.
+
     Raises:
-        UserError: no such file, not a preset, or a field that does not exist.
+        UserError: no such file, not a preset, no such section, or a setting that does not exist or makes no sense.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read preset {path}: {error.strerror}; presets are in {bundled.presets()}/") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())[:120]}") from error
-    if not isinstance(content, dict) or not all(isinstance(values or {}, dict) for values in content.values()):
-        raise UserError(f"{path} is no preset: it needs sections such as fit: and stylize:")
-    assert is_dataclass(settings)
-    known = {f.name: getattr(settings, f.name) for f in fields(settings)}
-    hints = get_type_hints(type(settings))
-    for name, value in (content.get(section) or {}).items():
-        if name not in known:
-            raise UserError(f"{path}: {section} has no setting {name!r}; known are {', '.join(known)}")
-        if get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
-            raise UserError(f"{path}: {section}.{name} is {value!r}; it is one of {', '.join(get_args(hints[name]))}")
-        default = known[name]
-        if default is None:  # left out: its type says what may stand there
-            default = next((kind() for kind in get_args(hints[name]) if kind in (int, float, Path)), None)
-        known[name] = _as(value, default, f"{path}: {section}.{name}")
-    return type(settings)(**known)
+    content = _read(path)
+    if unknown := [name for name in content if known and name not in known]:
+        raise UserError(f"{path}: there is no section {unknown[0]!r}; known are {', '.join(known)}")
+    if section not in content:
+        held = ", ".join(map(str, content)) or "nothing"
+        raise UserError(f"{path} has no section {section}, only {held}; leave --config out, or add one")
+    values = content[section] or {}
+    given = settings_from(type(settings), values, f"{path}: {section}", "correct the preset")
+    return replace(settings, **{name: getattr(given, name) for name in values})
 
 
 def unless_preset(settings: Settings, path: Path | None, section: str, names: Iterable[str]) -> Settings:
@@ -57,14 +52,22 @@ def unless_preset(settings: Settings, path: Path | None, section: str, names: It
     return replace(settings, **{name: getattr(plain, name) for name in said})
 
 
-def _as(value: Any, default: Any, where: str) -> Any:
-    """The value in the type of the default; whole numbers do as floats, lists as tuples."""
-    if isinstance(default, tuple) and isinstance(value, list):
-        return tuple(value)
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(default, Path) and isinstance(value, str):
-        return Path(value)
-    if default is not None and not isinstance(value, type(default)):
-        raise UserError(f"{where} is {value!r}; expected {type(default).__name__}")
-    return value
+def _read(path: Path) -> dict[str, Any]:
+    """The sections of a preset.
+
+    Raises:
+        UserError: no regular file, no YAML, or no sections.
+    """
+    try:
+        text = read_text(path, "preset", LARGEST)
+    except UserError as error:
+        raise UserError(f"{error}; presets are in {bundled.presets()}/") from error
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise UserError(f"{path}: *aliases have no use in a preset; write the values out")  # some never end
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an integer of thousands of digits
+        raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())[:120]}") from error
+    if not isinstance(content, dict) or not all(isinstance(values or {}, dict) for values in content.values()):
+        raise UserError(f"{path} is no preset: it needs sections such as fit: and stylize:")
+    return content

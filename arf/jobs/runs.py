@@ -1,6 +1,6 @@
 """Run directories: what was asked, what came out, and what a killed job needs to go on.
 
-A run is `outputs/<scene>/<method>/<timestamp>/`, nerfstudio's layout, with two kinds of files of our own:
+A run is `outputs/<scene>/<method>/<time>/`, nerfstudio's layout but in UTC, with two kinds of files of our own:
 
 * `arf.json`: kind of run, settings, versions, metrics, and whether the job has finished;
 * `*.safetensors`: tensors. `model.safetensors` is the result, `resume.safetensors` the state of an unfinished job.
@@ -11,7 +11,11 @@ Reading a run executes nothing. Every file is written whole or not at all.
 from __future__ import annotations
 
 import csv
-from datetime import datetime
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,9 @@ from torch import Tensor
 
 import arf
 from arf.errors import UserError
-from arf.jobs.files import atomic_path, plain, read_json, write_json
+from arf.jobs.door import admit
+from arf.jobs.files import atomic_path, cannot_read, cannot_write, plain, read_json, write_json
+from arf.jobs.locks import owned
 from arf.jobs.tensors import load_tensors, save_tensors
 
 FORMAT = 1  # of arf.json and the tensors; raised when an older arf can no longer read what we write
@@ -40,13 +46,17 @@ class Run:
 
     @classmethod
     def create(cls, output: Path, scene: str, method: str, **info: Any) -> Run:
-        """Make a new directory below `output`, named by the time. `info` goes into arf.json."""
-        base = Path(output) / scene / method
-        stamp = datetime.now().strftime("%Y-%m-%d_%H%M%S")
-        path, extra = base / stamp, 1
-        while path.exists():
-            extra += 1
-            path = base / f"{stamp}-{extra}"
+        """Make a new directory below `output`, named by the time. `info` goes into arf.json.
+
+        The name comes after those of all runs there, also where the clock was set back, or another's is ahead.
+        """
+        base, path = Path(output) / scene / method, None
+        while path is None:
+            stamp, number = datetime.now(timezone.utc).strftime("%Y-%m-%d_%H%M%S"), 1
+            latest, among, _ = max(map(_order, Path(output).glob("*/*/*")), default=("", 0, ""))
+            if latest >= stamp:
+                stamp, number = latest, among + 1
+            path = _made(base / (f"{stamp}-{number:02d}" if number > 1 else stamp))
         run = cls.at(path, scene, method, **info)
         run.save_info()
         return run
@@ -68,20 +78,20 @@ class Run:
         if not path.exists():
             raise UserError(f"no run at {path}: there is no such folder")
         runs = cls.below(path)
-        wanted = [r for r in runs if kind in (None, r.info["kind"]) and (r.info["finished"] or not finished)]
+        wanted = [r for r in runs if kind in (None, r.kind) and (r.info["finished"] or not finished)]
         if wanted:
             return wanted[-1]
         if not runs:
             raise UserError(f"{path} is no run and holds none: it has no {INFO}; give the folder of a run")
-        if any(kind in (None, r.info["kind"]) for r in runs):
+        if any(kind in (None, r.kind) for r in runs):
             raise UserError(f"{runs[-1].path} has not finished; continue it with --resume {runs[-1].path}")
-        raise UserError(f"{path} holds a {runs[-1].info['kind']} run, but a {kind} run is needed")
+        raise UserError(f"{path} holds a {runs[-1].kind} run, but a {kind} run is needed")
 
     @classmethod
     def below(cls, path: Path) -> list[Run]:
         """The run at `path`, or all runs anywhere below it, oldest first."""
         found = [path / INFO] if (path / INFO).is_file() else path.glob(f"**/{INFO}")
-        return [cls(file.parent, _read_info(file)) for file in sorted(found, key=lambda p: p.parent.name)]
+        return [cls(file.parent, _read_info(file)) for file in sorted(found, key=lambda p: _order(p.parent))]
 
     def is_of(self, **info: Any) -> bool:
         """Whether these are the run's own values (settings, paths, ...)."""
@@ -91,9 +101,37 @@ class Run:
     def name(self) -> str:
         return self.path.name
 
+    @property
+    def kind(self) -> str:
+        """What the run made: "fit", "stylize", "training"."""
+        return self.info["kind"]
+
     def save_info(self) -> None:
         self.info = plain(self.info)  # as a reader of the file has it
         write_json(self.path / INFO, self.info)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Within the block the run belongs to this job alone.
+
+        Raises:
+            UserError: another process is at work on it, or has finished it.
+            KeyboardInterrupt: one of the block, with what there is to go on with.
+        """
+        with owned(self.path, self.path / ".lock", "wait for it"):
+            if (self.path / INFO).exists() and _read_info(self.path / INFO)["finished"]:
+                raise UserError(f"{self.path} has finished meanwhile; there is nothing to resume")
+            try:
+                yield
+            except KeyboardInterrupt as stop:
+                raise KeyboardInterrupt(self._to_go_on()) from stop
+
+    def _to_go_on(self) -> str:
+        if self.info["finished"]:
+            return f"; {self.path} has finished"
+        if self.has("resume"):
+            return f"; what was done is saved, go on with --resume {self.path}"
+        return f"; nothing is saved yet, begin it again with --resume {self.path}"
 
     def finish(self, **info: Any) -> None:
         """Mark the job as done and drop what only a resumption needed."""
@@ -115,36 +153,65 @@ class Run:
             UserError: missing, cut short or corrupt.
         """
         path = self.path / f"{name}.safetensors"
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f"{self.path} has no {path.name}; make the run again")
         return load_tensors(path, "make the run again")
 
     def curves(self) -> list[dict[str, float]]:
-        """The figures of a finished job, as `Curves` wrote them."""
-        with open(self.path / LOSSES, newline="") as file:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        """The figures of a finished job, as `Curves` wrote them.
+
+        Raises:
+            UserError: they are not there, or are no table of numbers.
+        """
+        path = self.path / LOSSES
+        if refusal := cannot_read(path, "table of losses"):
+            raise refusal
+        try:
+            with open(path, newline="") as file:
+                return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        except (ValueError, TypeError, csv.Error) as error:  # among them a row that is too short or too long
+            raise UserError(f"{path} is no table of numbers; make the run again") from error
+
+
+def _made(path: Path) -> Path | None:
+    """A directory that is new, None where there is one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except OSError as error:
+        if isinstance(error, FileExistsError) and path.is_dir():  # another job was quicker
+            return None
+        raise cannot_write(path, error) from error
+    return path
+
+
+def _order(path: Path) -> tuple[str, int, str]:
+    """What runs are sorted by: the time in the name and the number of those that share it. Other names come first."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d{1,9}))?", path.name)
+    return (found[1], int(found[2] or 1), "") if found else ("", 0, path.name)
 
 
 def _read_info(path: Path) -> dict[str, Any]:
     info = read_json(path)
-    if not isinstance(info, dict) or not {"format", "kind", "finished"} <= info.keys():
-        raise UserError(f"{path} is not a description of a run; make the run again")
-    if info["format"] != FORMAT:
+    head = admit(_Head, info, path, "make the run again")
+    if head.format != FORMAT:
         raise UserError(
-            f"{path.parent} was written by arf {info.get('arf', '?')} (run format {info['format']}), this is arf "
+            f"{path.parent} was written by arf {head.arf} (run format {head.format}), this is arf "
             f"{arf.__version__} (format {FORMAT}); open it with that version, or make the run again"
         )
     return info
 
 
-def settings_from(kind: type, values: dict[str, Any]) -> Any:
-    """A settings dataclass from what arf.json says; lists become tuples again, unknown fields are refused."""
-    known = kind.__dataclass_fields__
-    unknown = sorted(values.keys() - known.keys())
-    if unknown:
-        raise UserError(f"unknown setting {', '.join(unknown)}; known are {', '.join(known)}")
-    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return kind(**{k: Path(v) if "Path" in str(known[k].type) and v is not None else v for k, v in plain.items()})
+@dataclass
+class _Head:
+    """What arf.json says of every kind of run."""
+
+    format: int
+    kind: str
+    finished: bool
+    arf: str = "?"
+    method: str = "?"
+    scene: str = "?"
 
 
 class Curves:

@@ -6,15 +6,18 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from arf.errors import UserError
-from arf.jobs.files import atomic_path, plain
+from arf.jobs.device import free_memory
+from arf.jobs.files import atomic_path, cannot_read, is_shallow, plain
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], **notes: Any) -> None:
@@ -42,11 +45,58 @@ def load_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, 
     """Tensors and notes of a file of `save_tensors`; `remedy` says what to do when it is broken.
 
     Raises:
-        UserError: it cannot be read, is cut short or corrupt.
+        UserError: it cannot be read, is cut short or corrupt, or is larger than the memory that is free.
     """
+    if refusal := cannot_read(path, "safetensors file"):
+        raise UserError(f"{refusal}; {remedy}")
     try:
         with safe_open(path, framework="pt") as file:
             notes = json.loads((file.metadata() or {}).get("notes", "{}"))
+            if not isinstance(notes, dict) or not is_shallow(notes):
+                raise ValueError("its notes are no object")
+            check_room(path, remedy)
             return {key: file.get_tensor(key) for key in file.keys()}, notes  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is cut short or corrupt ({error}); {remedy}") from error
+
+
+def check_room(path: Path, remedy: str) -> None:
+    """Raises UserError where a file of tensors is larger than the memory that is free."""
+    size, free = path.stat().st_size, free_memory(torch.device("cpu"))
+    if size > free:
+        raise UserError(f"{path} holds {size / 1e9:.1f} GB and {free / 1e9:.1f} GB of memory are free; {remedy}")
+
+
+def check_tensors(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor], where: object, remedy: str) -> None:
+    """Check tensors of a file before they are used.
+
+    Args:
+        like: tensors of the names and shapes that are needed; of floating-point numbers where those of the file are
+            to be so.
+        where: what holds them, for messages.
+
+    Raises:
+        UserError: names that are missing or unknown, other shapes, other kinds of numbers, or values not finite.
+    """
+    if odd := sorted(tensors.keys() ^ like.keys()):
+        what = "lacks" if odd[0] in like else "has an unknown"
+        raise UserError(f"{where} {what} tensor {odd[0]!r}; {remedy}")
+    for name, wanted in like.items():
+        tensor = tensors[name]
+        if tensor.shape != wanted.shape:
+            raise UserError(f"{where}: {name} has shape {list(tensor.shape)}, not {list(wanted.shape)}; {remedy}")
+        kinds = [(t.is_floating_point(), t.is_complex(), t.dtype == torch.bool) for t in (tensor, wanted)]
+        if kinds[0] != kinds[1]:
+            raise UserError(f"{where}: {name} holds {_kind(tensor)}, not {_kind(wanted)}; {remedy}")
+    check_finite(tensors, where, remedy)
+
+
+def check_finite(tensors: Mapping[str, Tensor], where: object, remedy: str) -> None:
+    """Raises UserError where a tensor holds NaN or infinity."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and prod(tensor.shape) and not torch.isfinite(tensor).all():
+            raise UserError(f"{where}: {name} holds numbers that are not finite; {remedy}")
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

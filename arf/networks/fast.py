@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from arf.jobs.checks import within
 from arf.networks.layers import BatchNorm, Convolution, InstanceNorm, Padding, Pictures, at_any_size, double
 
 Norm = Literal["instance", "batch"]
@@ -45,6 +46,13 @@ class Architecture:
     upsampling: Literal["nearest", "transposed"] = "nearest"
     output: Literal["sigmoid", "linear", "tanh"] = "sigmoid"
     eps: float = 1e-5
+
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        within(self, 1, 1024, "width")
+        within(self, 0, 64, "residuals")
+        within(self, 1, 10_000 if self.norm == "instance" else 1, "styles")
+        within(self, 1e-12, 1, "eps")
 
     def normalisation(self, channels: int) -> nn.Module:
         if self.norm == "batch":

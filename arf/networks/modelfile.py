@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from arf.errors import UserError
+from arf.jobs.door import admit, settings_from
 from arf.jobs.files import cannot_read
 from arf.jobs.tensors import load_tensors, save_tensors
 from arf.networks import published
-from arf.networks.adain import AdainNetwork, Decoder
+from arf.networks.adain import TAP, AdainNetwork, Decoder
 from arf.networks.cast import CastNetwork
 from arf.networks.fast import Architecture, FastNetwork
+from arf.networks.filling import filled
 from arf.style import encoder as encoders
 from arf.style.encoder import Encoder
 
 KINDS = {"adain": "arf train adain", "fast": "arf train fast", "many": "arf train many", "cast": "arf train cast"}
-
+REMEDY = "train it again, get it again, or get a newer arf"
+LONGEST_NAME = 255  # characters of a style's name, as of a file's
 
 BUNDLED = Path(__file__).with_name("models")  # trained by us (scripts/train_models.sh)
 MODEL = "model.safetensors"  # of a run of `arf train`
+Notes = TypeVar("Notes")
+
+
+@dataclass
+class FastNotes:
+    """What the file of a fast network says of it."""
+
+    architecture: dict[str, Any]
+    names: list[str]
+
+
+@dataclass
+class DecoderNotes:
+    """What the file of a decoder says of it: the encoder that it belongs to, and the channels of its taps."""
+
+    encoder: Literal["compact", "vgg19", "vgg16"]
+    fingerprint: str
+    widths: dict[str, int]
 
 
 def find(model: str | Path, kind: str) -> Path:
@@ -71,8 +89,9 @@ def open_adain(model: str | Path, weights: Path | None = None) -> AdainNetwork:
         if weights is None:
             raise UserError(f"{path} is a published decoder; give its normalised VGG-19 with --encoder-weights FILE")
         return published.adain_network(path, weights)
-    with _reading(path, "adain") as (tensors, notes):
-        return AdainNetwork(_encoder(notes, weights, path), _fill(Decoder(notes["widths"]), tensors))
+    tensors, notes = _read(path, DecoderNotes, "adain")
+    encoder = _encoder(notes, weights, path)
+    return AdainNetwork(encoder, filled(lambda: Decoder(notes.widths), tensors, path, REMEDY))
 
 
 def save_cast(path: Path, network: CastNetwork) -> None:
@@ -93,10 +112,12 @@ def open_cast(model: str | Path, weights: Path | None = None) -> CastNetwork:
     path = find(model, "cast-")
     if path.suffix != ".safetensors":
         raise UserError(f"{path} is no model of arf; of CAST there are only those, as .safetensors")
-    with _reading(path, "cast") as (tensors, notes):
-        network = CastNetwork(_encoder(notes, weights, path), Decoder(notes["widths"]))
-        _fill(network.decoders, tensors)
-        return network
+    tensors, notes = _read(path, DecoderNotes, "cast")
+    encoder = _encoder(notes, weights, path)
+    decoders = filled(lambda: CastNetwork(encoder, Decoder(notes.widths)).decoders, tensors, path, REMEDY)
+    network = CastNetwork(encoder, decoders["painting"])
+    network.decoders = decoders
+    return network
 
 
 def save_fast(path: Path, network: FastNetwork) -> None:
@@ -117,8 +138,14 @@ def open_fast(model: str | Path) -> FastNetwork:
     path = find(model, "fast-")
     if path.suffix != ".safetensors":
         return published.fast_network(path)
-    with _reading(path, "fast", "many") as (tensors, notes):
-        return _fill(FastNetwork(Architecture(**notes["architecture"]), notes["names"]), tensors)
+    tensors, notes = _read(path, FastNotes, "fast", "many")
+    shape = settings_from(Architecture, notes.architecture, f"{path}: architecture", REMEDY)
+    try:
+        shape.check()
+        _check_names(notes.names, shape.styles)
+    except UserError as error:
+        raise UserError(f"{path}: {error}; {REMEDY}") from error
+    return filled(lambda: FastNetwork(shape, notes.names), tensors, path, REMEDY)
 
 
 def _save(path: Path, network: nn.Module, kind: str, **notes: Any) -> None:
@@ -135,34 +162,32 @@ def _belongings(encoder: Encoder, decoder: Decoder) -> dict[str, Any]:
     return {"encoder": encoder.name, "fingerprint": encoder.fingerprint, "widths": decoder.widths}
 
 
-def _encoder(notes: dict[str, Any], weights: Path | None, path: Path) -> Encoder:
+def _encoder(notes: DecoderNotes, weights: Path | None, path: Path) -> Encoder:
     """The encoder that a decoder belongs to."""
-    encoder = encoders.load(notes["encoder"], weights, padding="reflect")
-    if encoder.fingerprint != notes["fingerprint"]:
+    encoder = encoders.load(notes.encoder, weights, padding="reflect")
+    if encoder.fingerprint != notes.fingerprint:
         raise UserError(
-            f"{path} was trained on other weights of {encoder.name} ({notes['fingerprint']}, these are "
+            f"{path} was trained on other weights of {encoder.name} ({notes.fingerprint}, these are "
             f"{encoder.fingerprint}); give --encoder-weights FILE with its own"
         )
+    if list(notes.widths.items()) != [(tap, encoder.width(tap)) for tap in encoder.taps[: encoder.taps.index(TAP) + 1]]:
+        raise UserError(f"{path} is no decoder of {encoder.name}: its layers have other widths; {REMEDY}")
     return encoder
 
 
-@contextmanager
-def _reading(path: Path, *kinds: str) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
-    """Tensors and notes of a file of ours, to make a network of them."""
+def _read(path: Path, kind: type[Notes], *kinds: str) -> tuple[dict[str, Tensor], Notes]:
+    """Tensors and notes of a file of ours, of which networks of these kinds can be made."""
     tensors, notes = load_tensors(path, "train it again, or get it again")
-    kind = notes.get("arf_network")
-    if kind not in kinds:
-        what = f"is a model of {KINDS[kind]}" if kind in KINDS else "is no model that arf wrote"
+    found = notes.get("arf_network")
+    if found not in kinds:
+        known = isinstance(found, str) and found in KINDS
+        what = f"is a model of {KINDS[found]}" if known else "is no model that arf wrote"
         raise UserError(f"{path} {what}; one of {' or '.join(KINDS[k] for k in kinds)} is needed")
-    try:
-        yield tensors, notes
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"{path} does not hold what this version of arf expects; train it again, get it again, or get a newer arf"
-        ) from error
+    return tensors, admit(kind, notes, path, REMEDY)
 
 
-def _fill(network: nn.Module, tensors: dict[str, Tensor]) -> Any:
-    """The network with the tensors of its file, for inference."""
-    network.load_state_dict({name: t.float() if t.dtype == torch.half else t for name, t in tensors.items()})
-    return network.eval().requires_grad_(False)
+def _check_names(names: list[str], styles: int) -> None:
+    if len(names) != styles or len(set(names)) < styles:
+        raise UserError(f"{len(set(names))} names are not those of {styles} styles")
+    if not all(0 < len(name) <= LONGEST_NAME for name in names):
+        raise UserError(f"the name of a style has 1 to {LONGEST_NAME} characters")

@@ -12,6 +12,7 @@ from torch import Tensor
 from arf.errors import UserError
 from arf.networks.adain import TAP, AdainNetwork, Decoder
 from arf.networks.fast import Architecture, FastNetwork
+from arf.networks.filling import filled
 from arf.style.encoder import Encoder
 from arf.style.pretrained import LAYOUTS, Stack, fingerprint, read
 
@@ -25,6 +26,8 @@ LAYERS = {  # ours: convolution and norm in PyTorch's example (fast_neural_style
     "up.1": ("deconv2", "in5", "up2"),
 }
 
+NEITHER = "fast networks have the layers of PyTorch's example, or of a port from TensorFlow"
+
 
 def fast_network(path: Path) -> FastNetwork:
     """A published fast network of one style: that of PyTorch's example, or one ported from TensorFlow.
@@ -37,15 +40,10 @@ def fast_network(path: Path) -> FastNetwork:
     state = {name: tensor.float() for name, tensor in read(path).items()}
     try:
         ours, shape = _from_example(state) if "conv1.conv2d.weight" in state else _from_tensorflow(state)
-        ours["down.0.convolution.conv.weight"] *= 255
-        network = FastNetwork(shape, [path.stem])
-        network.load_state_dict(ours)
-    except (KeyError, RuntimeError) as error:
-        raise UserError(
-            f"{path} is no fast network that arf knows: its layers are neither those of PyTorch's example nor of a "
-            "port from TensorFlow"
-        ) from error
-    return network.eval().requires_grad_(False)
+    except (KeyError, TypeError, IndexError) as error:  # a layer is missing, or has no dimensions
+        raise UserError(f"{path} is no fast network that arf knows: {NEITHER}") from error
+    ours["down.0.convolution.conv.weight"] = 255 * ours["down.0.convolution.conv.weight"]
+    return filled(lambda: FastNetwork(shape, [path.stem]), ours, path, NEITHER)
 
 
 def _from_example(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Architecture]:
@@ -95,28 +93,27 @@ def adain_network(decoder: Path, encoder: Path) -> AdainNetwork:
     widths = [width for block in LAYOUTS["vgg19"] for width in block]
     taps = [f"relu{b}_{n}" for b, block in enumerate(LAYOUTS["vgg19"], 1) for n in range(1, len(block) + 1)]
     taps = taps[: taps.index(TAP) + 1]
-    if len(layers) <= len(taps) or layers[0][0].shape != (3, 3, 1, 1):
+    if len(layers) <= len(taps) or layers[0][0].shape != (3, 3, 1, 1) or layers[0][1].shape != (3,):
         raise UserError(f"{encoder} is no normalised VGG-19 of AdaIN: it begins with a 1×1 convolution")
     (mixing, offset), *layers = layers
     convolutions, inputs = {}, 3
     for tap, (weight, bias), width in zip(taps, layers, widths, strict=False):
-        if weight.shape != (width, inputs, 3, 3):
+        if weight.shape != (width, inputs, 3, 3) or bias.shape != (width,):
             raise UserError(f"{encoder} is no normalised VGG-19 of AdaIN: {tap} has the shape {list(weight.shape)}")
         convolutions[tap], inputs = (weight, bias), width
     weight, bias = convolutions["relu1_1"]
     folded = torch.einsum("oikl,ic->ockl", weight, mixing[:, :, 0, 0])
     convolutions["relu1_1"] = folded, bias + torch.einsum("oikl,i->o", weight, offset)
     stack = Stack("vgg19", convolutions, (0.0, 0.0, 0.0), "torchvision", fingerprint(convolutions))
-    network = Decoder(dict(zip(taps, widths, strict=False)))
+    widths_of = dict(zip(taps, widths, strict=False))
+    names = [f"convolutions.{tap}.conv" for tap in reversed(taps)]
     found = _sequence(decoder)
-    wanted = list(reversed(network.convolutions.values()))
-    shapes = [tuple(weight.shape) for weight, _ in found]
-    if shapes != [tuple(layer.conv.weight.shape) for layer in wanted]:
-        raise UserError(f"{decoder} is no decoder of AdaIN for VGG-19's {TAP}: it has layers {shapes}")
-    with torch.no_grad():
-        for layer, (weight, bias) in zip(wanted, found, strict=True):
-            layer.conv.weight.copy_(weight)
-            layer.conv.bias.copy_(bias)
+    remedy = f"{decoder.name} is to be AdaIN's decoder for VGG-19's {TAP}"
+    if len(found) != len(names):
+        raise UserError(f"{decoder} has {len(found)} layers, not {len(names)}; {remedy}")
+    state = {f"{name}.weight": weight for name, (weight, _) in zip(names, found, strict=True)}
+    state |= {f"{name}.bias": bias for name, (_, bias) in zip(names, found, strict=True)}
+    network = filled(lambda: Decoder(widths_of), state, decoder, remedy)
     return AdainNetwork(Encoder(stack, padding="reflect"), network, scaled=False).eval().requires_grad_(False)
 
 

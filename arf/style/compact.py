@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -32,24 +33,31 @@ def stack(file: str | Path | None = None) -> Stack:
     """The compact network, from `file` or as it comes with arf.
 
     Raises:
-        UserError: the file cannot be read, or is not what `save` writes.
+        UserError: the file cannot be read, is not finite, or is not what `save` writes.
     """
     path = Path(file or FILE)
     state = {name: tensor.float() for name, tensor in read(path).items()}
     refusal = UserError(f"{path} is no compact encoder; for VGG's weights give --encoder vgg19 or vgg16")
     taps = sorted(name.removesuffix(".weight") for name in state if re.fullmatch(r"relu\d_\d\.weight", name))
+    if taps[:1] != ["relu1_1"] or not all(after in _followers(tap) for tap, after in pairwise(taps)):
+        raise refusal
     shapes, inputs = {"mean": (3,)}, 3
     for tap in taps:
-        width = len(state[f"{tap}.weight"])
+        width = state[f"{tap}.weight"].shape[:1].numel()
         shapes |= {f"{tap}.weight": (width, inputs, 3, 3), f"{tap}.bias": (width,), f"{tap}.readout": (width, width)}
         inputs = width
-    for name, shape in shapes.items():
-        if not taps or name not in state or tuple(state[name].shape) != shape or not state[name].isfinite().all():
-            raise refusal
+    if any(name not in state or tuple(state[name].shape) != shape or 0 in shape for name, shape in shapes.items()):
+        raise refusal
     convolutions = {tap: (state[f"{tap}.weight"], state[f"{tap}.bias"]) for tap in taps}
     readouts = {tap: state[f"{tap}.readout"] for tap in taps}
     pairs = {tap: (*convolutions[tap], readouts[tap]) for tap in taps}
     return Stack("compact", convolutions, tuple(state["mean"].tolist()), "arf", fingerprint(pairs), readouts)
+
+
+def _followers(tap: str) -> tuple[str, str]:
+    """The taps that may come after one: of its own block, or the first of the next."""
+    block, number = map(int, tap.removeprefix("relu").split("_"))
+    return f"relu{block}_{number + 1}", f"relu{block + 1}_1"
 
 
 @torch.no_grad()

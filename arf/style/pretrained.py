@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch.nn import functional
 
 from arf.errors import UserError
 from arf.jobs.files import cannot_read
+from arf.jobs.tensors import check_finite, check_room
 from arf.style import natural
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ LAYOUTS: dict[str, tuple[tuple[int, ...], ...]] = {
     "vgg19": ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4),
 }
 SUFFIXES = (".safetensors", ".pth", ".pt")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")  # where a training's checkpoint has them
+PARALLEL = "module."  # what DataParallel puts before every name
 
 Convention = Literal["torchvision", "caffe-rgb", "caffe-bgr", "arf"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -69,11 +73,17 @@ def find(name: str, file: str | Path | None = None, progress: bool = False) -> S
 def read(path: Path) -> dict[str, Tensor]:
     """Read a file of tensors; nothing in it is executed.
 
+    They may lie in an entry of their own, beside what else was saved of a training, and have the prefix that
+    DataParallel gives them.
+
     Raises:
-        UserError: no such file, damaged, or more than plain tensors.
+        UserError: no such file, damaged, more than plain tensors, or not finite.
     """
     if refusal := cannot_read(path, "weights file"):
         raise refusal
+    check_room(path, "give another weights file")
+    if zipfile.is_zipfile(path) and any(part.compress_type for part in zipfile.ZipFile(path).infolist()):
+        raise UserError(f"{path} is compressed, as torch writes none; save a model's state_dict()")  # it may be endless
     try:
         with warnings.catch_warnings():  # about pickle protocols, of what is refused anyway
             warnings.simplefilter("ignore")
@@ -84,7 +94,19 @@ def read(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(state, Mapping):
         raise UserError(f"{path} holds a {type(state).__name__}, not named tensors; save a model's state_dict()")
-    return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+    state = next((state[name] for name in WRAPPERS if isinstance(state.get(name), Mapping)), state)
+    tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+    if odd := next((name for name, value in tensors.items() if not _is_plain(value)), None):
+        raise UserError(f"{path}: {odd} is no plain tensor of numbers; save a model's state_dict()")
+    check_finite(tensors, path, "download it again")
+    parallel = tensors and all(name.startswith(PARALLEL) for name in tensors)
+    return {name.removeprefix(PARALLEL): t for name, t in tensors.items()} if parallel else tensors
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    tiny = tensor.is_floating_point() and tensor.itemsize < 2  # kinds of eight bits, of which torch can do little
+    real = not (tensor.is_complex() or tensor.is_quantized or tiny)
+    return real and tensor.layout == torch.strided and tensor.device.type == "cpu"
 
 
 def to_stack(name: str, state: Mapping[str, Tensor], origin: str, convention: Convention | None = None) -> Stack:
@@ -97,7 +119,7 @@ def to_stack(name: str, state: Mapping[str, Tensor], origin: str, convention: Co
         convention: the input that the weights expect; detected if None.
 
     Raises:
-        UserError: the state is not of this architecture, or not finite.
+        UserError: the state is not of this architecture.
     """
     convolutions = {}
     inputs = 3
@@ -108,8 +130,6 @@ def to_stack(name: str, state: Mapping[str, Tensor], origin: str, convention: Co
             if tensor is None or tuple(tensor.shape) != shape:
                 found = "is missing" if tensor is None else f"is {list(tensor.shape)}, not {list(shape)}"
                 raise UserError(f"{origin} is not {name}: features.{index}.{part} {found}; give {name} weights")
-            if not torch.isfinite(tensor).all():
-                raise UserError(f"{origin} holds NaN or infinity in features.{index}.{part}; download it again")
             pair.append(tensor.detach().float())
         convolutions[tap] = tuple(pair)
         inputs = width

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from arf.errors import UserError
+from arf.jobs.interrupts import ENDINGS
 from arf.media import image
 
 TRIES = 32  # files that may be broken in a row
@@ -139,8 +140,9 @@ def _why(broken: str) -> str:
 
 
 def _leave_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; what to make of it is the main one's."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A signal to end may reach every process of a job; what to make of it is the main one's, which workers follow."""
+    for ending in ENDINGS:
+        signal.signal(ending, signal.SIG_IGN)
 
 
 def _stack(samples: list[Batch]) -> Batch:

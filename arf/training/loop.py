@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from arf.errors import UserError
-from arf.jobs.interrupts import held_interrupts
+from arf.jobs.interrupts import AtOnce, held_interrupts
 from arf.jobs.optimizers import optimizer_tensors, restore_optimizer
 from arf.jobs.runs import Curves, Run
 from arf.media import image
@@ -67,6 +67,8 @@ class Loop:
                     self._update(batch, curves, progress)
                     if team.any(stopped()):  # a whole step, and the same one in all processes
                         raise KeyboardInterrupt
+            except AtOnce:
+                raise
             except KeyboardInterrupt:
                 self.save()
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,10 @@ def train(
             run = Run.create(output, scene, method, kind="training", asked=asked, drawn=drawn, settings=settings)
         else:
             run = Run.at(output, scene, method)
-        loop = Loop(trainee, settings, run, processes)
-        loop.train(progress)
-        return finish(loop)
+        with run.at_work() if processes.leads else nullcontext():
+            loop = Loop(trainee, settings, run, processes)
+            loop.train(progress)
+            return finish(loop)
 
 
 def _trainee(

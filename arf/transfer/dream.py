@@ -6,6 +6,9 @@ ones have added. The picture is shifted at random before each step, so that noth
 
 from __future__ import annotations
 
+from itertools import count
+
+import numpy as np
 import torch
 
 from arf.errors import UserError
@@ -53,7 +56,7 @@ def dream(
     tile = tile_side(encoder, settings.layer, size, settings)
     terms = [ActivationTerm(layer, settings.channel, name=layer) for layer in settings.layer]
     objective = Objective(encoder, terms, tile=tile)
-    draws = torch.Generator().manual_seed(settings.seed)
+    evaluations = count(go_on.scale * settings.steps + go_on.step if go_on else 0)
 
     def start(size_now: Size, coarser: Planes | None) -> Planes:
         base = resize(planes, size_now)
@@ -63,9 +66,10 @@ def dream(
         return base + 2 * resize((added + 1) / 2, size_now) - 1
 
     def jittered(picture: Planes) -> Evaluation:
-        shift = torch.randint(-settings.jitter, settings.jitter + 1, (2,), generator=draws).tolist()
-        found = objective(picture.roll(shift, (2, 3)))
-        gradient = found.gradient.roll([-s for s in shift], (2, 3))
+        draws = np.random.default_rng([settings.seed, next(evaluations)])  # by number, for jobs that go on
+        by = draws.integers(-settings.jitter, settings.jitter + 1, 2).tolist()
+        found = objective(picture.roll(by, (2, 3)))
+        gradient = found.gradient.roll([-s for s in by], (2, 3))
         return Evaluation(found.total, found.parts, gradient / gradient.abs().mean().clamp_min(1e-12))
 
     return coarse_to_fine(

@@ -60,7 +60,7 @@ class OptimizeSettings(LoopSettings):
     learning_rate: float = 0.02
     """adam: its learning rate (in units of RGB)."""
     averaging: float = 0.99
-    """adam: decay of the mean over steps, which is the result; 0 takes the best step instead."""
+    """adam: decay of the mean over steps, which is the result; 0 takes the last step itself."""
 
     @property
     def remembered(self) -> int:

@@ -120,10 +120,10 @@ def test_json_keeps_unicode_and_refuses_nan(tmp_path):
     assert read_json(tmp_path / "a.json") == value
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b"[" * 100000])
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b"[" * 100000, b"[" * 50 + b"]" * 50, b"1" * 5000])
 def test_broken_json_is_a_user_error(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(UserError, match=r"a\.json is not valid JSON") as caught:
+    with pytest.raises(UserError, match=r"a\.json is (not valid JSON|no JSON file)") as caught:
         read_json(tmp_path / "a.json")
     assert "\n" not in str(caught.value)
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 import pytest
 
-from arf.jobs.interrupts import held_interrupts
+from arf.jobs.interrupts import ENDINGS, AtOnce, Ended, ended_as_by_ctrl_c, exit_code, held_interrupts
 
 
 def interrupt() -> None:
@@ -61,3 +62,55 @@ def test_other_threads_hold_nothing():
     thread.start()
     thread.join()
     assert seen == [False]
+
+
+def signals(*numbers: int) -> None:
+    """A block to which these come."""
+    with held_interrupts() as come:
+        for number in numbers:
+            signal.raise_signal(number)
+            assert come()
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_whatever_ends_a_job_is_held_as_ctrl_c_is(number):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        signals(number)
+    assert exit_code(caught.value) == 128 + number
+    assert signal.getsignal(number) is before
+
+
+def test_the_second_raises_at_once(monkeypatch):
+    """J7: a step that hangs is left, but one signal that comes twice, as a launcher passes it on, is one."""
+    now = iter((10.0, 10.4, 11.0))
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    with pytest.raises(AtOnce) as caught:
+        signals(signal.SIGINT, signal.SIGTERM, signal.SIGTERM, signal.SIGTERM)
+    assert exit_code(caught.value) == 143
+    assert next(now, None) is None
+
+
+def answered() -> None:
+    """A signal that is answered, and passed on with a word."""
+    try:
+        with held_interrupts() as come:
+            signal.raise_signal(signal.SIGTERM)
+            if come():
+                raise KeyboardInterrupt
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt("what was done") from stop
+
+
+def test_the_exit_code_is_that_of_the_signal_whoever_passes_it_on():
+    with pytest.raises(KeyboardInterrupt, match="what was done") as caught:
+        answered()
+    assert exit_code(caught.value) == 143
+    assert exit_code(KeyboardInterrupt()) == 130
+
+
+def test_without_a_hold_sigterm_is_as_ctrl_c():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Ended), ended_as_by_ctrl_c():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from arf.jobs.optimizers import optimizer_tensors, restore_optimizer
+from arf.jobs.optimizers import optimizer_tensors, restore_optimizer, tensors_like
 
 
 def problem() -> tuple[list[torch.nn.Parameter], torch.optim.Adam]:
@@ -30,6 +30,19 @@ def test_an_optimiser_goes_on_as_if_it_had_not_stopped():
     step(parameters, optimizer)
     step(others, fresh)
     assert all(torch.equal(p, q) for p, q in zip(parameters, others, strict=True))
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD])
+def test_what_there_will_be_after_a_step_is_known_before(kind):
+    parameters, _ = problem()
+    optimizer = kind(parameters, 0.1)
+    expected = tensors_like(optimizer, "a")
+    assert not optimizer.state
+    assert parameters[0].grad is None
+    step(parameters, optimizer)
+    found = optimizer_tensors(optimizer, "a")
+    assert {name: t.shape for name, t in expected.items()} == {name: t.shape for name, t in found.items()}
+    assert {name: t.dtype for name, t in expected.items()} == {name: t.dtype for name, t in found.items()}
 
 
 @pytest.mark.cuda

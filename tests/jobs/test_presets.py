@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from arf.errors import UserError
 from arf.jobs.presets import apply_preset, unless_preset
 from arf.radiance.settings import FitSettings, RenderSettings, StylizeSettings
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9))
 SECTIONS = {"fit": FitSettings, "stylize": StylizeSettings, "render": RenderSettings}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_shipped_preset_applies(path, section):
-    assert type(apply_preset(SECTIONS[section](), path, section)) is SECTIONS[section]
+    if section in yaml.safe_load(path.read_text()):
+        assert type(apply_preset(SECTIONS[section](), path, section)) is SECTIONS[section]
+    else:
+        with pytest.raises(UserError, match=f"has no section {section}, only train"):
+            apply_preset(SECTIONS[section](), path, section)
 
 
 def test_values_replace_defaults_and_keep_their_type(tmp_path):
@@ -27,7 +34,7 @@ def test_values_replace_defaults_and_keep_their_type(tmp_path):
     settings = apply_preset(FitSettings(seed=3), path, "fit")
     assert (settings.steps, settings.downscale, settings.resolutions, settings.seed) == (7, 2.0, (8, 16), 3)
     assert isinstance(settings.downscale, float)
-    assert apply_preset(RenderSettings(), path, "render") == RenderSettings()
+    assert apply_preset(StylizeSettings(), path, "stylize") == StylizeSettings(steps=9)
     path.write_text("fit:\n  learning_rate: 1\nstylize:\n  encoder_weights: vgg.pth\n")
     assert isinstance(apply_preset(FitSettings(), path, "fit").learning_rate, float)
     assert apply_preset(StylizeSettings(), path, "stylize").encoder_weights == Path("vgg.pth")
@@ -36,12 +43,20 @@ def test_values_replace_defaults_and_keep_their_type(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("fit:\n  stepz: 7", "no setting 'stepz'"),
-        ("fit:\n  steps: many", "fit.steps is 'many'; expected int"),
-        ("fit:\n  distortion: [1]", "expected float"),
-        ("fit:\n  backbone: mesh", "fit.backbone is 'mesh'; it is one of auto, voxel, nerfacto"),
+        ("fit:\n  stepz: 7", "there is no setting 'stepz'; known are format, "),
+        ("fit:\n  steps: many", "p.yaml: fit: steps: expected int, got str; correct the preset"),
+        ("fit:\n  distortion: [1]", "distortion: expected float, got array"),
+        ("fit:\n  backbone: mesh", "fit: backbone: invalid enum value 'mesh'; it is one of auto, voxel, nerfacto"),
         ("fit: 7", "no preset"),
         ("fit: [", "not readable YAML"),
+        ("fitt:\n  steps: 7", "there is no section 'fitt'; known are fit, render"),
+        ("render:\n  frames: 7", "has no section fit, only render; leave --config out"),
+        ("fit: 5\n" + "x" * 1_000_001, "larger than 1 MB"),
+        ("fit: {steps: 1" + "0" * 5000 + "}", "not readable YAML"),
+        ("fit: {step: 1" + "0" * 400 + "}", "step: number out of range"),
+        ("[" * 5000, "not readable YAML"),
+        (LAUGHS, "aliases have no use"),
+        ("fit: &a {steps: *a}", "aliases have no use"),
         ("fit: !!python/object/apply:os.getcwd []", "not readable YAML"),
     ],
 )
@@ -49,7 +64,13 @@ def test_a_bad_preset_is_refused(tmp_path, text, said):
     path = tmp_path / "p.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=said):
-        apply_preset(FitSettings(), path, "fit")
+        apply_preset(FitSettings(), path, "fit", known=("fit", "render"))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "p.yaml")
+    with pytest.raises(UserError, match="is a pipe"):
+        apply_preset(FitSettings(), tmp_path / "p.yaml", "fit")
 
 
 def test_a_missing_preset_says_where_they_are(tmp_path):

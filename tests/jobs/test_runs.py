@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import pytest
 import torch
 
 from arf.errors import UserError
-from arf.jobs.runs import Curves, Run, settings_from
+from arf.jobs.door import settings_from
+from arf.jobs.runs import Curves, Run
 from arf.media import image
 
 
@@ -41,12 +44,61 @@ def test_create_lays_out_and_open_reads_back(tmp_path):
     assert again.info["data"] == "/some/where"
     assert again.info["metrics"] == {"psnr": 20.5}
     assert again.info["finished"] is True
-    assert settings_from(Settings, again.info["settings"]) == Settings(7, ("a", "b"))
+    assert settings_from(Settings, again.info["settings"], "run") == Settings(7, ("a", "b"))
 
 
 def test_runs_of_one_second_do_not_share_a_directory(tmp_path):
     paths = {Run.create(tmp_path, "room", "arf", kind="fit").path for _ in range(4)}
     assert len(paths) == 4
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Tokyo"])
+def test_runs_are_named_by_one_clock(tmp_path, monkeypatch, zone):
+    """J41: in the autumn an hour comes twice, everywhere but in UTC."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        before = time.strftime("%Y-%m-%d_%H%M%S", time.gmtime())
+        name = Run.create(tmp_path, "room", "arf", kind="fit").name
+        assert before <= name <= time.strftime("%Y-%m-%d_%H%M%S", time.gmtime())
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_clock_that_is_set_back_makes_no_run_the_older(tmp_path):
+    """J41: whatever stands below the output comes before what is made now, and the tenth after the ninth."""
+    finished(tmp_path, "fit", "2999-01-01_000000", scene="attic")
+    made = [finished(tmp_path, "fit") for _ in range(11)]
+    assert [run.name for run in made] == [f"2999-01-01_000000-{i:02d}" for i in range(2, 13)]
+    assert Run.open(tmp_path).path == made[-1].path
+    for name in ("2999-01-01_000000-2", "renamed"):  # as an earlier arf numbered, and as a person does
+        finished(tmp_path, "fit", name, scene="loft")
+        assert Run.open(tmp_path).path == made[-1].path
+
+
+def test_jobs_that_begin_at_once_make_runs_of_their_own(tmp_path):
+    """J5"""
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: Run.create(tmp_path, "room", "arf", kind="fit").path, range(16)))
+    assert len(set(made)) == 16
+
+
+def work(run: Run) -> None:
+    with run.at_work():
+        pass
+
+
+def test_a_run_has_one_job(tmp_path):
+    run = Run.create(tmp_path, "room", "arf", kind="fit")
+    late = Run.open(run.path, finished=False)
+    with run.at_work():
+        with pytest.raises(UserError, match=rf"{run.path} is being written by another arf .*; wait for it$"):
+            work(late)
+        run.finish()
+    with pytest.raises(UserError, match="has finished meanwhile"):
+        work(late)
+    assert [p.name for p in run.path.iterdir()] == ["arf.json"]
 
 
 def test_open_takes_the_newest_of_the_kind_below_a_folder(tmp_path):
@@ -82,7 +134,14 @@ def test_what_is_no_run_is_said_in_one_line(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "not valid JSON"), ("[1]", "not a description of a run"), ('{"kind": "fit"}', "not a description of a run")],
+    [
+        ("{", "not valid JSON"),
+        ("[1]", r"arf\.json: expected object, got array; make the run again"),
+        ('{"kind": "fit"}', "object missing required field format"),
+        ('{"format": "1", "kind": "fit", "finished": true}', "format: expected int, got str"),
+        ('{"format": 1, "kind": 5, "finished": true}', "kind: expected str, got int"),
+        ('{"format": 1, "kind": "fit", "finished": "no"}', "finished: expected bool, got str"),
+    ],
 )
 def test_a_damaged_description_is_refused(tmp_path, text, message):
     run = finished(tmp_path, "fit")
@@ -122,7 +181,7 @@ def test_a_checkpoint_cut_short_is_refused_and_named(tmp_path, share):
     run.save("model", {"table": torch.rand(1000, 4)}, step=1)
     file = run.path / "model.safetensors"
     os.truncate(file, int(share * file.stat().st_size))
-    with pytest.raises(UserError, match=rf"{file} is cut short or corrupt") as caught:
+    with pytest.raises(UserError, match=rf"{file} is (empty|cut short or corrupt)") as caught:
         run.load("model")
     assert "\n" not in str(caught.value)
 
@@ -169,8 +228,8 @@ def test_finishing_drops_what_only_a_resumption_needs(tmp_path):
 
 
 def test_unknown_settings_are_refused():
-    with pytest.raises(UserError, match="unknown setting colour, size; known are steps, layers"):
-        settings_from(Settings, {"steps": 1, "size": 2, "colour": 3})
+    with pytest.raises(UserError, match="run: there is no setting 'colour'; known are steps, layers"):
+        settings_from(Settings, {"steps": 1, "size": 2, "colour": 3}, "run")
 
 
 def test_curves_are_a_table_a_picture_and_tensorboard_events(tmp_path):

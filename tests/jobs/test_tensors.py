@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import pickle
+import struct
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from arf.errors import UserError
-from arf.jobs.tensors import load_tensors, save_tensors
+from arf.jobs.tensors import check_tensors, load_tensors, save_tensors
 
 
 def test_tensors_come_back_as_they_were(tmp_path):
@@ -63,7 +66,7 @@ def test_files_cut_short_are_refused_with_the_remedy(tmp_path, share):
     save_tensors(tmp_path / "a", {"t": torch.rand(1000)}, step=1)
     whole = (tmp_path / "a").read_bytes()
     (tmp_path / "a").write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(UserError, match=r"a is cut short or corrupt .*; make it again$") as refusal:
+    with pytest.raises(UserError, match=r"a is (empty|cut short or corrupt).*; make it again$") as refusal:
         load_tensors(tmp_path / "a", "make it again")
     assert "\n" not in str(refusal.value)
 
@@ -76,7 +79,7 @@ def test_what_is_no_safetensors_file_is_refused_and_not_run(tmp_path):
     (tmp_path / "pickle").write_bytes(pickle.dumps(Trap()))
     (tmp_path / "text").write_text("no tensors, but longer than a header's length")
     for name in ("pickle", "text", "none", "."):
-        with pytest.raises(UserError, match="cut short or corrupt"):
+        with pytest.raises(UserError, match=r"cut short or corrupt|no safetensors file|is a folder"):
             load_tensors(tmp_path / name, "make it again")
     assert not (tmp_path / "sprung").exists()
 
@@ -112,3 +115,45 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "file" / "a"):
         with pytest.raises(UserError, match=f"cannot write {path}"):
             save_tensors(path, {"t": torch.ones(1)})
+
+
+def test_a_file_larger_than_memory_is_refused_before_it_is_read(tmp_path):
+    size = 2**50  # sparse: it takes no room on the disk
+    header = json.dumps({"a": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}).encode()
+    with open(tmp_path / "a", "wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        try:
+            file.truncate(8 + len(header) + size)
+        except OSError:
+            pytest.skip("this disk has no files of that size")
+    with pytest.raises(UserError, match=r"a (holds [\d.]+ GB and|is cut short or corrupt).*; make it again"):
+        load_tensors(tmp_path / "a", "make it again")
+
+
+@pytest.mark.parametrize("notes", ["[]", "5", "{", "[" * 100_000, '{"a": ' + "[" * 50 + "]" * 50 + "}"])
+def test_notes_that_are_no_shallow_object_are_refused(tmp_path, notes):
+    save_file({"a": torch.ones(1)}, tmp_path / "a", metadata={"notes": notes})
+    with pytest.raises(UserError, match="cut short or corrupt"):
+        load_tensors(tmp_path / "a", "make it again")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        ({"a": torch.ones(2, 3)}, "lacks tensor 'b'"),
+        ({"a": torch.ones(2, 3), "b": torch.ones(1, dtype=torch.long), "c": torch.ones(1)}, "has an unknown tensor"),
+        ({"a": torch.ones(3), "b": torch.ones(1, dtype=torch.long)}, r"a has shape \[3\], not \[2, 3\]"),
+        ({"a": torch.ones(2, 3, dtype=torch.int), "b": torch.ones(1, dtype=torch.long)}, "a holds int32, not float32"),
+        ({"a": torch.ones(2, 3), "b": torch.ones(1)}, "b holds float32, not int64"),
+        ({"a": torch.full((2, 3), torch.nan), "b": torch.ones(1, dtype=torch.long)}, "a holds numbers that are not"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(tensors, said):
+    like = {"a": torch.zeros(2, 3), "b": torch.zeros(1, dtype=torch.long)}
+    with pytest.raises(UserError, match=f"here:? {said}.*; mend it"):
+        check_tensors(tensors, like, "here", "mend it")
+
+
+def test_tensors_that_fit_pass():
+    like = {"a": torch.zeros(2, 3), "none": torch.zeros(0, 3)}
+    check_tensors({"a": torch.ones(2, 3).half(), "none": torch.zeros(0, 3)}, like, "here", "mend it")

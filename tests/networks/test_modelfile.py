@@ -4,7 +4,7 @@ import os
 
 import pytest
 import torch
-from trained import adain_file, fast_file
+from trained import adain_file, cast_file, fast_file
 
 from arf.errors import UserError
 from arf.jobs.tensors import load_tensors, save_tensors
@@ -55,17 +55,71 @@ def test_files_that_do_not_hold_what_they_say_are_refused(tmp_path):
     tensors, notes = load_tensors(path, "")
     del tensors["last.conv.bias"]
     save_tensors(path, tensors, **notes)
-    with pytest.raises(UserError, match="does not hold what this version of arf expects"):
+    with pytest.raises(UserError, match=r"lacks tensor 'last.conv.bias'; train it again"):
         modelfile.open_fast(path)
-    for other in ({"architecture": {**notes["architecture"], "depth": 3}}, {"architecture": None}, {"names": ["one"]}):
-        save_tensors(path, tensors, **{**notes, **other})
-        with pytest.raises(UserError, match="get a newer arf"):
-            modelfile.open_fast(path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="cut short or corrupt"):
         modelfile.open_fast(path)
     path.write_bytes(b"")
     with pytest.raises(UserError, match="is empty"):
+        modelfile.open_fast(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"architecture": None}, "architecture: expected object"),
+        ({"architecture": {"width": 10**12}}, r"width is 1e\+12; it must be between 1 and 1024"),
+        ({"architecture": {"width": 1024}}, r"has shape \[4, 3, 9, 9\], not \[1024, 3, 9, 9\]"),
+        ({"architecture": {"residuals": 10**9}}, r"residuals is 1e\+09"),
+        ({"architecture": {"styles": 10**9}}, r"styles is 1e\+09"),
+        ({"architecture": {"norm": "batch"}}, "styles is 3; it must be between 1 and 1"),
+        ({"architecture": {"norm": "layer"}}, "norm: invalid enum value 'layer'; it is one of instance, batch"),
+        ({"architecture": {"width": "4"}}, "width: expected int, got str"),
+        ({"architecture": {"depth": 3}}, "no setting 'depth'"),
+        ({"names": 5}, "names: expected array"),
+        ({"names": [1, 2, 3]}, r"names\[0\]: expected str"),
+        ({"names": ["one"]}, "1 names are not those of 3 styles"),
+        ({"names": ["one", "two", "two"]}, "2 names are not those of 3 styles"),
+        ({"names": ["one", "two", "x" * 300]}, "has 1 to 255 characters"),
+        ({"arf_network": ["fast"]}, "is no model that arf wrote"),
+    ],
+)
+def test_what_a_file_says_of_its_network_is_checked_before_that_is_built(tmp_path, said, message):
+    path = fast_file(tmp_path)
+    tensors, notes = load_tensors(path, "")
+    if isinstance(said.get("architecture"), dict):
+        said = {"architecture": {**notes["architecture"], **said["architecture"], "styles": 3} | said["architecture"]}
+    save_tensors(path, tensors, **{**notes, **said})
+    with pytest.raises(UserError, match=message) as refusal:
+        modelfile.open_fast(path)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"widths": [10**6] * 9}, "widths: expected object"),
+        ({"widths": {"relu1_1": 10**6}}, "its layers have other widths"),
+        ({"encoder": "soup"}, "encoder: invalid enum value 'soup'"),
+        ({"fingerprint": 5}, "fingerprint: expected str"),
+    ],
+)
+def test_what_a_file_says_of_its_decoder_is_checked(tmp_path, said, message):
+    for path, opened in ((adain_file(tmp_path), modelfile.open_adain), (cast_file(tmp_path), modelfile.open_cast)):
+        tensors, notes = load_tensors(path, "")
+        save_tensors(path, tensors, **{**notes, **said})
+        with pytest.raises(UserError, match=message):
+            opened(path)
+
+
+@pytest.mark.parametrize("damage", ["nan", "integers"])
+def test_a_network_of_numbers_that_cannot_be_weights_is_refused(tmp_path, damage):
+    path = fast_file(tmp_path)
+    tensors, notes = load_tensors(path, "")
+    spoiled = {"nan": torch.full((3,), torch.nan), "integers": torch.zeros(3, dtype=torch.int64)}[damage]
+    save_tensors(path, {**tensors, "last.conv.bias": spoiled}, **notes)
+    with pytest.raises(UserError, match=r"last\.conv\.bias holds"):
         modelfile.open_fast(path)
 
 

@@ -166,7 +166,8 @@ def test_a_stopped_training_is_gone_on_with(tmp_path, photos, capsys, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_update", stop)
         code, _, err = run(capsys, *words)
-    assert (code, err) == (130, "arf: stopped; what was done is saved, go on with --resume RUN\n")
+    path = Run.open(tmp_path / "runs", finished=False).path
+    assert (code, err) == (130, f"arf: stopped; what was done is saved, go on with --resume {path}\n")
     code, out, _ = run(capsys, "train", "--resume", tmp_path / "runs", "--json")
     assert code == 0
     assert Run.open(json.loads(out)["run"], "training").info["steps"] == 2

@@ -64,6 +64,10 @@ def test_pytorchs_example_paints_the_same(tmp_path):
     torch.save({**example.state, **old}, tmp_path / "candy.pth")
     network = modelfile.open_fast(tmp_path / "candy.pth")
     assert network.names == ["candy"]
+    parallel = {f"module.{name}": tensor for name, tensor in example.state.items()}
+    torch.save({"epoch": 2, "state_dict": parallel}, tmp_path / "checkpoint.pth")
+    again = modelfile.open_fast(tmp_path / "checkpoint.pth")
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), network.parameters(), strict=True))
     x = torch.rand(1, 3, 24, 32)
     torch.testing.assert_close(network(x) * 255, example(x * 255), atol=1e-3, rtol=1e-4)
 
@@ -127,7 +131,7 @@ def test_the_published_adain_paints_the_same(tmp_path):
 def test_other_layouts_are_refused(tmp_path):
     path = tmp_path / "other.pth"
     torch.save({"conv1.conv2d.weight": torch.zeros(4, 3, 9, 9), "in1.weight": torch.zeros(4)}, path)
-    with pytest.raises(UserError, match="its layers are neither those of PyTorch"):
+    with pytest.raises(UserError, match="fast networks have the layers of PyTorch"):
         published.fast_network(path)
     torch.save({"layer.weight": torch.zeros(4)}, path)
     with pytest.raises(UserError, match="is no fast network that arf knows"):
@@ -142,3 +146,19 @@ def test_other_layouts_are_refused(tmp_path):
     path.write_bytes(b"no tensors")
     with pytest.raises(UserError, match=r"other\.pth"):
         modelfile.open_fast(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("in1.weight", torch.zeros(10**5), r"down\.0\.convolution\.conv\.weight has shape \[4, 3, 9, 9\]"),  # 1.4 PB
+        ("in1.weight", torch.zeros(()), "no fast network that arf knows"),
+        ("res3.conv1.conv2d.weight", torch.full((16, 16, 3, 3), torch.inf), "not finite"),
+        ("in2.bias", torch.zeros(1), r"down\.1\.norm\.shift has shape \[1, 1\], not \[1, 8\]"),
+    ],
+)
+def test_a_published_network_of_odd_shapes_is_refused(tmp_path, name, value, message):
+    torch.manual_seed(0)
+    torch.save({**Example(4).state, name: value}, tmp_path / "odd.pth")
+    with pytest.raises(UserError, match=message):
+        modelfile.open_fast(tmp_path / "odd.pth")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -102,11 +103,26 @@ def test_settings_that_make_no_sense_are_refused(room, tmp_path, capsys, flag):
     assert not list(tmp_path.iterdir())
 
 
-def test_ctrl_c_is_130(monkeypatch, room, capsys):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_what_is_said_after_a_signal_is_true(monkeypatch, room, capsys, tmp_path, number, code):
+    """J33: nothing is saved before there is a run; then its own name is in the line."""
 
-    monkeypatch.setattr("arf.radiance.fit.loop.fit", interrupted)
-    code, _, err = run(capsys, "fit", room)
-    assert code == 130
-    assert "--resume" in err
+    def interrupted(*_, **__):
+        signal.raise_signal(number)
+
+    words = "fit", room, *TINY, "--output", tmp_path
+    with monkeypatch.context() as patch:
+        patch.setattr("arf.radiance.fit.loop.load_capture", interrupted)
+        assert run(capsys, *words) == (code, "", "arf: stopped\n")
+        assert not list(tmp_path.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr("arf.radiance.fit.loop.FitState", interrupted)
+        stopped = run(capsys, *words)
+    path = Run.open(tmp_path, finished=False).path
+    assert stopped == (code, "", f"arf: stopped; nothing is saved yet, begin it again with --resume {path}\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("arf.radiance.fit.loop.evaluate", interrupted)
+        stopped = run(capsys, "fit", "--resume", path, "--json")
+    assert stopped == (code, "", f"arf: stopped; what was done is saved, go on with --resume {path}\n")
+    assert not (path / ".lock").exists()
+    assert run(capsys, "fit", "--resume", path, "--json")[0] == 0

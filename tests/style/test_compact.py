@@ -62,7 +62,7 @@ def test_the_trunk_does_not_pass_through_the_readouts(small):
     assert torch.equal(found["relu3_3"], encoder.load("compact", file)(pictures(), ["relu3_3"])["relu3_3"])
 
 
-@pytest.mark.parametrize("damage", ["no readout", "nan", "wide", "no mean", "torchvision"])
+@pytest.mark.parametrize("damage", ["no readout", "nan", "wide", "no mean", "no first tap", "no number", "torchvision"])
 def test_another_file_is_refused(small, damage, tmp_path):
     from safetensors.torch import load_file, save_file
 
@@ -73,12 +73,16 @@ def test_another_file_is_refused(small, damage, tmp_path):
         state["relu2_1.bias"][0] = torch.nan
     elif damage == "wide":
         state["relu2_1.weight"] = state["relu2_1.weight"][:, :-1].contiguous()
+    elif damage == "no first tap":
+        state = {name: tensor for name, tensor in state.items() if "relu1_1" not in name}
+    elif damage == "no number":
+        state["relu2_1.weight"] = torch.zeros(())
     elif damage == "no mean":
         del state["mean"]
     else:
         state = {"features.0.weight": torch.zeros(64, 3, 3, 3), "features.0.bias": torch.zeros(64)}
     save_file(state, tmp_path / "bad.safetensors")
-    with pytest.raises(UserError, match=r"bad\.safetensors is no compact encoder"):
+    with pytest.raises(UserError, match=r"bad\.safetensors(: .* not finite| is no compact encoder)"):
         encoder.load("compact", tmp_path / "bad.safetensors")
 
 

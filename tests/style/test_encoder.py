@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import urllib.error
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -200,7 +201,22 @@ def test_files_that_are_not_the_weights_are_refused_in_one_line(tiny, tmp_path):
     torch.save({**tiny, "features.5.weight": torch.rand(8, 3, 3, 3)}, tmp_path / "shape.pth")
     refuse("shape.pth", r"features\.5\.weight is \[8, 3, 3, 3\], not \[8, 6, 3, 3\]")
     torch.save({**tiny, "features.5.bias": torch.full((8,), float("nan"))}, tmp_path / "nan.pth")
-    refuse("nan.pth", r"NaN or infinity in features\.5\.bias")
+    refuse("nan.pth", r"features\.5\.bias holds numbers that are not finite")
+    with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("bomb/data.pkl", bytes(10**6))
+    refuse("bomb.pth", "is compressed")
+    for odd in (torch.rand(3).to_sparse(), torch.rand(3, dtype=torch.complex64), torch.rand(3).to(torch.float8_e5m2)):
+        torch.save({**tiny, "features.5.bias": odd}, tmp_path / "odd.pth")
+        refuse("odd.pth", r"features\.5\.bias is no plain tensor of numbers")
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model"])
+def test_weights_in_a_checkpoint_of_a_training_on_several_gpus(tiny, tmp_path, wrapper):
+    parallel = {f"module.{name}": tensor for name, tensor in tiny.items()}
+    torch.save({"epoch": 3, wrapper: parallel, "optimizer": {"state": {}}}, tmp_path / "checkpoint.pth")
+    torch.save(tiny, tmp_path / "plain.pth")
+    found, wanted = (encoder.load("tiny", tmp_path / f"{name}.pth") for name in ("checkpoint", "plain"))
+    assert found.fingerprint == wanted.fingerprint
 
 
 class Bomb:

@@ -12,7 +12,8 @@ import torch
 from folders import folders, small
 
 from arf.errors import UserError
-from arf.jobs.runs import Curves, Run, settings_from
+from arf.jobs.door import settings_from
+from arf.jobs.runs import Curves, Run
 from arf.jobs.tensors import load_tensors
 from arf.networks import modelfile
 from arf.training.loop import Loop
@@ -42,7 +43,7 @@ def begin(tmp_path, method="fast", progress=None, **options) -> Run:
 
 def again(tmp_path, stopped: Run) -> Run:
     """A run of `begin` gone on with."""
-    photos, settings = tmp_path / "photos", settings_from(TrainSettings, stopped.info["settings"])
+    photos, settings = tmp_path / "photos", settings_from(TrainSettings, stopped.info["settings"], "run")
     style = tuple(Path(path) for path in stopped.info["asked"]["style"])
     return train(stopped.info["method"], photos, style, settings, resume=stopped)
 

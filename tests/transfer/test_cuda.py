@@ -1,4 +1,4 @@
-"""The 2D methods on a GPU: the same pictures as on the CPU, tiles and resumed jobs among them."""
+"""The 2D methods on a GPU: the same pictures as on the CPU, tiles among them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from arf.style import natural
 from arf.transfer.dream import dream
-from arf.transfer.engine.optimize import Picture, State
+from arf.transfer.engine.optimize import Picture
 from arf.transfer.gatys import gatys
 from arf.transfer.invert import invert
 from arf.transfer.settings import DreamSettings, GatysSettings, InvertSettings, TextureSettings
@@ -48,13 +48,6 @@ def test_tiles_and_masks():
         gatys(photo, [style, photo], (), [left, 1 - left], GatysSettings(tile=tile, **settings)) for tile in (0, 64)
     ]
     assert near(whole, tiled)
-
-
-def test_a_stopped_job_goes_on_on_the_gpu():
-    photo, style = pictures()
-    state = State(scale=0, step=STEPS - 1, best=photo.permute(2, 0, 1)[None].contiguous())
-    made = gatys(photo, [style], settings=GatysSettings(scales=1, steps=STEPS, device="cuda"), go_on=state)
-    assert made.shape == photo.shape
 
 
 def test_2048_pixels_fit_through_vgg19s_layers_in_tiles():

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from arf.errors import UserError
 from arf.jobs.files import cannot_write, check_writable, plain
+from arf.jobs.locks import owned
 from arf.jobs.tensors import load_tensors, save_tensors
 from arf.media import video
 from arf.media.footage import Frame, probe
@@ -90,20 +91,21 @@ def film(
         raise UserError(f"{output} is the video that is read; choose another --output")
     check_writable(output)
     wish = {**(asked or {}), **asdict(settings), "source": source.name, "bytes": source.stat().st_size}
-    reel = Reel(output, plain(wish), settings, resume)
     height, width = footage.fitted(settings.size)
-    with reel, closing(footage.read((height, width))) as frames:
-        reel.skip(frames)
-        for first in frames:
-            with reel.part(footage.fps) as writer:
-                for batch in _batches(chain([first], frames), settings):
-                    for frame, painted in zip(batch, _paint(batch, stylize, device), strict=True):
-                        writer.write(reel.smoothed(frame, painted))
-                    done = reel.frames + writer.frames
-                    progress("paint", done, max(done, footage.frames), reel.smoother.figures)
-            reel.keep(writer.frames)
-    sound = video.join(reel.parts, output, footage.fps, source if footage.sound else None, footage.sound)
-    reel.forget()
+    with owned(output):
+        reel = Reel(output, plain(wish), settings, resume)
+        with reel, closing(footage.read((height, width))) as frames:
+            reel.skip(frames)
+            for first in frames:
+                with reel.part(footage.fps) as writer:
+                    for batch in _batches(chain([first], frames), settings):
+                        for frame, painted in zip(batch, _paint(batch, stylize, device), strict=True):
+                            writer.write(reel.smoothed(frame, painted))
+                        done = reel.frames + writer.frames
+                        progress("paint", done, max(done, footage.frames), reel.smoother.figures)
+                reel.keep(writer.frames)
+        sound = video.join(reel.parts, output, footage.fps, source if footage.sound else None, footage.sound)
+        reel.forget()
     return Report(reel.frames, footage.fps, width, height, sound, reel.smoother.figures)
 
 
@@ -174,7 +176,7 @@ class Reel:
         if not self.folder.is_dir():
             return
         self.state_path.unlink(missing_ok=True)  # first: without it there is nothing to go on with
-        for pattern in ("part-*.mp4", ".part-*.mp4", ".state-*.safetensors", ".parts-*.txt"):
+        for pattern in ("part-*.mp4", "parts.txt", ".part-*.mp4", ".state-*.safetensors", ".parts-*.txt"):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
         self._leave_no_empty_folder()

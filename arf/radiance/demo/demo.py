@@ -12,6 +12,7 @@ import torch
 import arf
 from arf import bundled
 from arf.jobs.device import pick_device
+from arf.jobs.locks import owned
 from arf.jobs.runs import Run
 from arf.media import image
 from arf.media.video import Writer
@@ -53,13 +54,18 @@ def demo(styles: list[Path], settings: DemoSettings, output: Path, progress: Pro
     Raises:
         UserError: bad input.
     """
+    settings.check()
     start = time.perf_counter()
     styles = [Path(path).resolve() for path in styles] or [bundled.style(name) for name in bundled.DEFAULT_STYLES]
     for path in styles:
         image.read_style(path)  # whatever is wrong is said before minutes of work
     pick_device(settings.device)
     encoders.load(settings.encoder)
-    output.mkdir(parents=True, exist_ok=True)
+    with owned(output, output / ".lock"):
+        return _made(styles, settings, output, progress, start)
+
+
+def _made(styles: list[Path], settings: DemoSettings, output: Path, progress: Progress, start: float) -> Demo:
     fitted = _fitted(settings, output, progress)
     painted = [_painted(fitted, path, settings, output, progress) for path in styles]
     film, sheet = output / "film.mp4", output / "sheet.png"

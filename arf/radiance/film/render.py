@@ -9,6 +9,7 @@ import torch
 
 from arf.errors import UserError
 from arf.jobs.device import pick_device
+from arf.jobs.locks import owned
 from arf.jobs.runs import Run
 from arf.media import image
 from arf.media.video import Writer
@@ -34,7 +35,7 @@ def render(
         UserError: `compare` or a strength on a run that has no style, an unknown path, a file that cannot be written.
     """
     settings.check()
-    if settings.compare and run.info["kind"] != "stylize":
+    if settings.compare and run.kind != "stylize":
         raise UserError(f"{run.path} is photoreal, there is nothing to compare; give --compare a stylized run")
     check_painted(run, settings.strength, settings.preserve_color)
     field, painted, capture = open_model(run, pick_device(settings.device), settings.allow_outside)
@@ -43,7 +44,7 @@ def render(
     if settings.save_path is not None:
         path_files.to_json(path, settings.save_path)
     video = output.with_name(output.name + ".mp4")
-    with Writer(video, path.fps, settings.quality) as writer:
+    with owned(video), Writer(video, path.fps, settings.quality) as writer:
         for k, camera in enumerate(path.cameras):
             shown = picture(field, look, camera, settings.strength, settings.preserve_color).split(3, dim=2)
             frame = torch.cat(shown if settings.compare else shown[-1:], dim=1)

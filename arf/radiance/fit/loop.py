@@ -13,7 +13,7 @@ from torch import Tensor
 
 from arf.errors import UserError
 from arf.jobs.device import pick_device
-from arf.jobs.interrupts import held_interrupts
+from arf.jobs.interrupts import AtOnce, held_interrupts
 from arf.jobs.optimizers import optimizer_tensors, restore_optimizer
 from arf.jobs.runs import Curves, Run
 from arf.radiance.asked import capture_config
@@ -57,23 +57,26 @@ def fit(
     if resume and resume.info.get("capture") not in (None, capture.fingerprint):
         raise UserError(f"the capture {data} is another than {resume.path} was begun with; restore it, or fit anew")
     run = resume or Run.create(output, capture.name, f"arf-{settings.backbone}", **description)
-    state = FitState(field, settings)
-    if resume and resume.has("resume"):
-        state.load(*resume.load("resume"))
-    try:
-        with held_interrupts() as stopped, Curves(run.path, state.curves) as curves:
-            _optimise(state, bank, run, curves, stopped, progress)
-    except KeyboardInterrupt:
-        state.save(run)
-        raise
-    state.save(run)  # before anything that may fail, such as a held-out photograph
-    metrics = {**evaluate(field, capture.held_out), "train_seconds": state.seconds}
-    metrics |= {"size": capture.train.size(0), "views": len(capture.train)}
-    run.save("model", field.state_dict(), step=state.step)
-    if room := nerfstudio("runs.writing"):
-        room.write_fit(run, capture, capture_config(data, settings), field)
-    curves.draw()
-    run.finish(metrics=metrics, steps=state.step, model={"backbone": field.name, **field.values()})
+    with run.at_work():
+        state = FitState(field, settings)
+        if resume and resume.has("resume"):
+            state.load(*resume.load("resume"))
+        try:
+            with held_interrupts() as stopped, Curves(run.path, state.curves) as curves:
+                _optimise(state, bank, run, curves, stopped, progress)
+        except AtOnce:
+            raise
+        except KeyboardInterrupt:
+            state.save(run)
+            raise
+        state.save(run)  # before anything that may fail, such as a held-out photograph
+        metrics = {**evaluate(field, capture.held_out), "train_seconds": state.seconds}
+        metrics |= {"size": capture.train.size(0), "views": len(capture.train)}
+        run.save("model", field.state_dict(), step=state.step)
+        if room := nerfstudio("runs.writing"):
+            room.write_fit(run, capture, capture_config(data, settings), field)
+        curves.draw()
+        run.finish(metrics=metrics, steps=state.step, model={"backbone": field.name, **field.values()})
     return run
 
 

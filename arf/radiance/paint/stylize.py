@@ -5,6 +5,7 @@ recolour the photographs → re-fit the colours to them → style loop → recol
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from arf.errors import UserError
 from arf.jobs.device import free_memory, pick_device
-from arf.jobs.interrupts import held_interrupts
+from arf.jobs.interrupts import AtOnce, held_interrupts
 from arf.jobs.runs import Curves, Run
 from arf.media import image
 from arf.radiance.capture.views import Capture
@@ -58,21 +59,20 @@ def stylize(
     encoder = encoders.load(settings.encoder, settings.encoder_weights, settings.pooling).to(device)
     painter = Painter(field, capture.train, pictures, encoder, settings)  # checks layers, weights before it writes
     run = resume or Run.create(output, capture.name, "arf", **description(fitted, styles, settings, field))
-    painter.cache = open_cache(settings, run.path, device)
-    try:
+    with run.at_work(), closing(open_cache(settings, run.path, device)) as painter.cache:
         painter.prepare(progress)
         if resume and resume.has("resume"):
             painter.load(*resume.load("resume"))
         try:
             with held_interrupts() as stopped, Curves(run.path, painter.curves) as curves:
                 painter.paint(run, curves, stopped, progress)
+        except AtOnce:
+            raise
         except KeyboardInterrupt:
             painter.save(run)
             raise
         _write(run, capture, painter, painter.finish(), pictures)
         curves.draw()
-    finally:
-        painter.cache.close()
     return run
 
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import csv
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from arf.errors import UserError
+from arf.jobs.door import admit
 from arf.jobs.files import atomic_path, check_writable, plain
 from arf.jobs.tensors import load_tensors, save_tensors
 from arf.media import image
 from arf.transfer.engine.optimize import Interrupted, Moment, Picture, State
+from arf.transfer.engine.search import Memory
+
+REMEDY = "begin again with --restart"
+SEARCH = "search."  # begins the names of what the optimiser remembers
+SELDOM = 20  # times what it took to write a large state pass until the next is written
 
 
 def state_path(output: Path) -> Path:
@@ -59,25 +66,25 @@ class Job:
         self.seconds = 0.0
         self.go_on = self._read_state() if resume else None
         self._began = time.monotonic() - self.seconds
+        self._saved = self._saving = 0.0
 
     def watch(self, moment: Moment) -> None:
         """Take note of a step."""
-        self.moment = moment
-        self.seconds = time.monotonic() - self._began
+        self._note(moment)
         height, width = moment.size
-        figures = {"total": sum(moment.parts.values()), **moment.parts}
-        self.rows.append({"width": width, "height": height, "step": moment.step, "seconds": self.seconds, **figures})
         if self.save_every and moment.step % self.save_every == 0:
             name = f"{self.output.stem}-{width}x{height}-{moment.step:04d}.png"
             image.write(self.output.with_name(name), moment.picture())
         if self.preview_every and moment.step % self.preview_every == 0:
             image.write(self.preview_path, moment.picture())
-            self._save(moment)
+            if time.monotonic() - self._saved >= SELDOM * self._saving:
+                self._save(moment)
 
     def stop(self, stopped: Interrupted) -> str:
         """Ctrl-C: write the best picture so far, and return what to tell the user."""
         if stopped.moment is None:
             return ""
+        self._note(stopped.moment)
         image.write(self.output, stopped.moment.picture())
         self._save(stopped.moment)
         self.preview_path.unlink(missing_ok=True)
@@ -92,26 +99,54 @@ class Job:
     def keep(self) -> None:
         """Keep a state of the finished picture, so that to go on is to make it again in no time."""
         if self.moment:
-            self._save(self.moment)
+            self._save(self.moment, finished=True)
 
     def forget(self) -> None:
         """Drop the state to go on from."""
         self.state_path.unlink(missing_ok=True)
 
-    def _save(self, moment: Moment) -> None:
+    def _note(self, moment: Moment) -> None:
+        """Write a step's row, once: Ctrl-C may have come before or after it was written."""
+        self.moment = moment
+        height, width = moment.size
+        place = {"width": width, "height": height, "step": moment.step}
+        if self.rows and place.items() <= self.rows[-1].items():
+            return
+        self.seconds = time.monotonic() - self._began
+        figures = {"total": sum(moment.parts.values()), **moment.parts}
+        self.rows.append({**place, "seconds": self.seconds, **figures})
+
+    def _save(self, moment: Moment, finished: bool = False) -> None:
+        """Write the state; that of a finished picture is without what the optimiser remembers."""
+        began = time.monotonic()
         self._write_trace()
-        notes = {"scale": moment.scale, "step": moment.step, "seconds": self.seconds, "rows": self.rows}
-        save_tensors(self.state_path, {"best": moment.best}, asked=self.asked, **notes)
+        tensors = {"best": moment.best}
+        if not finished:
+            tensors |= {f"{SEARCH}{name}": tensor for name, tensor in moment.memory.tensors.items()}
+        notes = _Notes(
+            self.asked, moment.scale, moment.step, self.seconds, self.rows, None if finished else moment.memory.numbers
+        )
+        save_tensors(self.state_path, tensors, **vars(notes))
+        self._saved = time.monotonic()
+        took = self._saved - began
+        self._saving = took if took > 1 else 0.0
 
     def _read_state(self) -> State:
-        if not self.state_path.is_file():
+        if not self.state_path.exists():
             raise UserError(f"nothing to go on from: there is no {self.state_path}; leave out --resume")
-        tensors, notes = load_tensors(self.state_path, "leave out --resume")
-        was = notes.get("asked", {})
+        tensors, held = load_tensors(self.state_path, REMEDY)
+        notes = admit(_Notes, held, self.state_path, REMEDY)
+        was = notes.asked
         if differing := sorted(k for k in {*was, *self.asked} if was.get(k) != self.asked.get(k)):
-            raise UserError(f"{self.state_path} was made with another {', '.join(differing)}; leave out --resume")
-        self.rows, self.seconds = notes["rows"], notes["seconds"]
-        return State(notes["scale"], notes["step"], tensors["best"])
+            raise UserError(f"{self.state_path} was made with another {', '.join(differing)}; {REMEDY}")
+        if "best" not in tensors or not all({"width", "height", "step", "total"} <= row.keys() for row in notes.rows):
+            raise UserError(f"{self.state_path} lacks the best picture, or figures of its steps; {REMEDY}")
+        self.rows, self.seconds = notes.rows, notes.seconds
+        best = tensors.pop("best")
+        memory = None
+        if notes.search is not None:
+            memory = Memory({name.removeprefix(SEARCH): t for name, t in tensors.items()}, notes.search)
+        return State(notes.scale, notes.step, best, memory, str(self.state_path), REMEDY)
 
     def _write_trace(self) -> None:
         if not self.trace or not self.rows:
@@ -121,3 +156,19 @@ class Job:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+@dataclass
+class _Notes:
+    """What a state says beside its tensors.
+
+    Attributes:
+        search: numbers of the optimiser; None where the picture is finished.
+    """
+
+    asked: dict[str, Any]
+    scale: int
+    step: int
+    seconds: float
+    rows: list[dict[str, int | float]]
+    search: dict[str, Any] | None

@@ -7,10 +7,17 @@ bookkeeping per evaluation at 512×512 (two CPU cores), more than the compact en
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
+from math import isfinite
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from arf.errors import UserError
+from arf.jobs.door import admit
+from arf.jobs.tensors import check_tensors
+from arf.transfer.engine.search import Memory
 
 SUFFICIENT = 1e-4  # share of the promised decrease that a step must bring (Armijo)
 SHORTEST, LONGEST = 0.1, 0.5  # bounds of the next try, in proportion to a step that failed
@@ -71,6 +78,31 @@ class LBFGS:
         self._length *= min(max(shorter, SHORTEST), LONGEST)
         self._try()
 
+    def memory(self) -> Memory:
+        """Gradient, pairs, and where along its direction the search is. The direction follows from them."""
+        tensors = {"gradient": self._gradient}
+        for i, (step, change, _) in enumerate(self._pairs):
+            tensors |= {f"step.{i}": step, f"change.{i}": change}
+        numbers = {"value": self.value, "length": self._length, "tries": self._tries, "done": self.done}
+        return Memory(tensors, {**numbers, "products": [product for *_, product in self._pairs]})
+
+    def restore(self, best: Float[Tensor, "..."], memory: Memory, where: str, remedy: str) -> None:
+        numbers = admit(_Numbers, memory.numbers, where, remedy)
+        pairs = len(numbers.products)
+        positive = [numbers.length, *numbers.products]
+        if pairs > self._pairs.maxlen or not isfinite(sum(positive) + numbers.value) or min(positive) <= 0:
+            raise UserError(f"{where} holds numbers that are not those of an L-BFGS with this history; {remedy}")
+        names = ["gradient", *(f"{kind}.{i}" for i in range(pairs) for kind in ("step", "change"))]
+        check_tensors(memory.tensors, dict.fromkeys(names, self.point), where, remedy)
+        # copies: what is read may lie askew in memory, and sums would be rounded otherwise
+        held = {name: memory.tensors[name].to(self.point).clone() for name in names}
+        self.best, self.value, self._gradient = best.to(self.point).clone(), numbers.value, held["gradient"]
+        self._pairs.clear()
+        self._pairs.extend((held[f"step.{i}"], held[f"change.{i}"], p) for i, p in enumerate(numbers.products))
+        self._choose_direction()
+        self._length, self._tries, self.done = numbers.length, numbers.tries, numbers.done
+        self._try()
+
     def _accept(self, value: float, gradient: Tensor) -> None:
         self.best, self.value, self._gradient = self.point, value, gradient
         self._choose_direction()
@@ -107,6 +139,17 @@ class LBFGS:
         for (step, change, product), share in zip(self._pairs, reversed(shares), strict=True):
             result.add_(step, alpha=share - _dot(change, result) / product)
         return result
+
+
+@dataclass
+class _Numbers:
+    """What a search remembers beside its tensors."""
+
+    value: float
+    length: float
+    tries: int
+    done: bool
+    products: list[float]
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

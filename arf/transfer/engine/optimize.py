@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from arf.errors import UserError
+from arf.jobs.tensors import check_tensors
 from arf.media import image
 from arf.transfer.engine.lbfgs import LBFGS
 from arf.transfer.engine.objective import Evaluation, Planes
+from arf.transfer.engine.search import FirstOrder, Memory, Search
 from arf.transfer.settings import OptimizeSettings
 
 Picture = Float[Tensor, "h w 3"]
@@ -32,6 +33,7 @@ class Moment:
         parts: the terms of the loss.
         best: the best picture so far, at this scale.
         finish: makes of it what the user gets.
+        memory: what the optimiser goes on from.
     """
 
     scale: int
@@ -41,6 +43,7 @@ class Moment:
     parts: dict[str, float]
     best: Planes
     finish: Callable[[Planes], Picture]
+    memory: Memory
 
     def picture(self) -> Picture:
         return self.finish(self.best)
@@ -51,11 +54,20 @@ Watch = Callable[[Moment], None]
 
 @dataclass(frozen=True)
 class State:
-    """From where a stopped optimisation can go on. What the optimiser remembers is not kept; it is soon made anew."""
+    """From where a stopped optimisation goes on, as if it had not been stopped.
+
+    Attributes:
+        scale, step, best: see `Moment`.
+        memory: None where all is done, and `best` is the result.
+        where, remedy: what holds it and what to do where it makes no sense, for messages.
+    """
 
     scale: int
     step: int
     best: Planes
+    memory: Memory | None
+    where: str = "the state"
+    remedy: str = "begin again"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -64,48 +76,6 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, moment: Moment | None) -> None:
         super().__init__()
         self.moment = moment
-
-
-class Search(Protocol):
-    """An optimiser that is asked and told (see `LBFGS`)."""
-
-    point: Planes
-    best: Planes
-    done: bool
-
-    def tell(self, value: float, gradient: Planes) -> None: ...
-
-
-class FirstOrder:
-    """One of torch's optimisers as a `Search`, clamped to bounds after every step.
-
-    With `decay`, `best` is the exponential mean of the points, free of bias towards the start, which is smoother than
-    any of them; else the point with the smallest loss.
-    """
-
-    def __init__(
-        self,
-        start: Planes,
-        bounds: tuple[Tensor | float, Tensor | float],
-        optimizer: Callable[[list[Tensor]], torch.optim.Optimizer],
-        decay: float = 0.0,
-    ) -> None:
-        self.point, self.bounds, self.decay = start.clamp(*bounds), bounds, decay
-        self.optimizer = optimizer([self.point])
-        self.best, self.value, self.done = self.point.clone(), math.inf, False
-        self._mean, self._left = torch.zeros_like(self.point), 1.0  # the share that the mean still lacks
-
-    @torch.no_grad()
-    def tell(self, value: float, gradient: Planes) -> None:
-        if not self.decay and value < self.value:
-            self.best, self.value = self.point.clone(), value
-        self.point.grad = gradient
-        self.optimizer.step()
-        self.point.clamp_(*self.bounds)
-        if self.decay:
-            self._mean.lerp_(self.point, 1 - self.decay)
-            self._left *= self.decay
-            self.best = self._mean / (1 - self._left)
 
 
 def searcher(settings: OptimizeSettings, start: Planes, bounds: tuple[Tensor | float, Tensor | float]) -> Search:
@@ -141,29 +111,48 @@ def coarse_to_fine(
 
     Raises:
         Interrupted: Ctrl-C.
-        UserError: the loss is not finite.
+        UserError: the loss is not finite, or the state to go on from is not one of this optimisation.
     """
     moment = best = None
+    if go_on:
+        _check(go_on, sizes, steps)
+        if go_on.memory is None:
+            return finish(search(go_on.best).best)  # on the device where it was made
     try:
         for scale in range(go_on.scale if go_on else 0, len(sizes)):
             resumed = go_on is not None and scale == go_on.scale
             done = go_on.step if resumed else 0
             evaluate = problem(sizes[scale])
             searching = search(go_on.best if resumed else start(sizes[scale], best))
+            if resumed:
+                searching.restore(go_on.best, go_on.memory, go_on.where, go_on.remedy)
             for step in range(done + 1, steps + 1):
+                if searching.done:
+                    break
                 found = evaluate(searching.point)
                 if not math.isfinite(found.total):
                     raise UserError(f"the loss is {found.total} at step {step}; lower --learning-rate or the weights")
                 searching.tell(found.total, found.gradient)
-                moment = Moment(scale, sizes[scale], step, steps, found.parts, searching.best, finish)
+                moment = Moment(
+                    scale, sizes[scale], step, steps, found.parts, searching.best, finish, searching.memory()
+                )
                 if watch:
                     watch(moment)
-                if searching.done:
-                    break
             best = searching.best
     except KeyboardInterrupt as stop:
         raise Interrupted(moment) from stop
     return finish(best)
+
+
+def _check(state: State, sizes: Sequence[Size], steps: int) -> None:
+    """Raises UserError where a state is not one of an optimisation of these sizes and steps."""
+    last = len(sizes) - 1
+    if not (0 <= state.scale <= last and 0 <= state.step <= steps) or (state.memory is None and state.scale < last):
+        raise UserError(
+            f"{state.where} is at step {state.step} of size {state.scale}, of which there is none; {state.remedy}"
+        )
+    like = {"best": torch.empty(1, 3, *sizes[state.scale], device="meta")}
+    check_tensors({"best": state.best}, like, state.where, state.remedy)
 
 
 def resize(planes: Planes, size: Size) -> Planes:

@@ -13,7 +13,8 @@ import torch
 from tiny import FIT
 
 from arf.errors import UserError
-from arf.jobs.runs import Run, settings_from
+from arf.jobs.door import settings_from
+from arf.jobs.runs import Run
 from arf.radiance.asked import parse_color
 from arf.radiance.capture.capture import CaptureConfig, load_capture
 from arf.radiance.evaluate.fidelity import evaluate
@@ -46,7 +47,7 @@ def test_the_run_has_all_its_files_and_says_what_was_asked(fitted, room):
     assert info["finished"] is True
     assert info["steps"] == 120
     assert info["data"] == str(room.resolve())
-    assert settings_from(FitSettings, info["settings"]) == FIT
+    assert settings_from(FitSettings, info["settings"], "run") == FIT
     steps = [int(line.split(",")[0]) for line in (fitted.path / "losses.csv").read_text().splitlines()[1:]]
     assert steps == [10, 20, 25, 30, 40, 50, 60, 70, 75, 80, 90, 100, 110, 120]  # every tenth, and before a checkpoint
 

@@ -14,7 +14,8 @@ from encoders import tiny_encoder
 from tiny import STYLIZE
 
 from arf.errors import UserError
-from arf.jobs.runs import Run, settings_from
+from arf.jobs.door import settings_from
+from arf.jobs.runs import Run
 from arf.media import image
 from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.paint.painter import Painter
@@ -50,7 +51,7 @@ def test_the_run_has_all_its_files_and_says_what_was_asked(stylized, fitted, pai
     assert info["steps"] == 30
     assert info["styles"] == [str(paintings[0])]
     assert info["fit"]["run"] == str(fitted.path)
-    assert settings_from(StylizeSettings, info["settings"]) == STYLIZE
+    assert settings_from(StylizeSettings, info["settings"], "run") == STYLIZE
     metrics = info["metrics"]
     assert metrics["operator_bytes"] == pytest.approx(metrics["operator_bytes_per_pixel"] * 18 * 28 * 28)
     assert metrics["cache_bytes_in_memory"] > metrics["operator_bytes"]

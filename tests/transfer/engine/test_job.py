@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from arf.errors import UserError
 from arf.jobs.tensors import load_tensors, save_tensors
 from arf.media import image
 from arf.transfer.dream import dream
+from arf.transfer.engine import job as job_module
 from arf.transfer.engine.job import Job, state_path
 from arf.transfer.engine.optimize import Interrupted, Moment, State
+from arf.transfer.engine.search import Memory
 from arf.transfer.gatys import gatys
 from arf.transfer.invert import invert
 from arf.transfer.settings import DreamSettings, GatysSettings, InvertSettings, TextureSettings
@@ -27,7 +30,9 @@ ASKED = {"photo": Path("a.png"), "steps": 6, "layers": ("relu1_1", "relu2_1"), "
 def moment(step: int, value: float = 0.5, scale: int = 0, **parts: float) -> Moment:
     """A step of a picture [4, 6, 3] that is `value` everywhere."""
     best = torch.full((1, 3, 4, 6), value)
-    return Moment(scale, (4, 6), step, 6, parts or {"style": 2.0, "tv": 0.5}, best, lambda b: b[0].permute(1, 2, 0))
+    memory = Memory({"gradient": -best}, {"length": 0.25})
+    figures = parts or {"style": 2.0, "tv": 0.5}
+    return Moment(scale, (4, 6), step, 6, figures, best, lambda b: b[0].permute(1, 2, 0), memory)
 
 
 def level(path: Path) -> float:
@@ -132,6 +137,8 @@ def test_a_job_goes_on_where_it_was(tmp_path):
     assert isinstance(second.go_on, State)
     assert (second.go_on.scale, second.go_on.step) == (1, 2)
     assert torch.equal(second.go_on.best, torch.full((1, 3, 4, 6), 0.2))
+    assert torch.equal(second.go_on.memory.tensors["gradient"], torch.full((1, 3, 4, 6), -0.2))
+    assert second.go_on.memory.numbers == {"length": 0.25}
     second.watch(moment(3, 0.4, scale=1))
     second.finish(torch.ones(4, 6, 3))
     found = rows(tmp_path / "trace.csv")
@@ -150,6 +157,8 @@ def test_a_kept_state_of_a_finished_picture(tmp_path):
     assert only(tmp_path) == {"made.png", "made.resume.safetensors"}
     again = Job(ASKED, tmp_path / "made.png", resume=True)
     assert again.go_on.step == 6
+    assert again.go_on.memory is None
+    assert again.state_path.stat().st_size < 2000  # without what the optimiser remembered
     assert again.rows == job.rows
 
 
@@ -162,7 +171,7 @@ def test_a_job_only_goes_on_with_what_was_asked(tmp_path):
         ({"size": 100}, "size"),
         ({"new": 1}, "new"),
     ):
-        with pytest.raises(UserError, match=rf"made\.resume\.safetensors was made with another {named}; leave out"):
+        with pytest.raises(UserError, match=rf"made\.resume\.safetensors was made with another {named}; begin again"):
             Job({**ASKED, **changed}, tmp_path / "made.png", resume=True)
     with pytest.raises(UserError, match="another size;"):
         Job({k: v for k, v in ASKED.items() if k != "size"} | {"size": 1}, tmp_path / "made.png", resume=True)
@@ -179,12 +188,52 @@ def test_a_broken_state_is_refused(tmp_path):
     whole = state.read_bytes()
     for content in (b"", b"nonsense", whole[:20], whole[:-10]):
         state.write_bytes(content)
-        with pytest.raises(UserError, match=r"cut short or corrupt .*leave out --resume") as refusal:
+        with pytest.raises(UserError, match=r"(cut short|is empty).*; begin again with --restart$") as refusal:
             Job(ASKED, tmp_path / "made.png", resume=True)
         assert "\n" not in str(refusal.value)
     save_tensors(state, {"other": torch.rand(2)})  # someone else's file
-    with pytest.raises(UserError, match="was made with another"):
+    with pytest.raises(UserError, match="missing required field asked; begin again"):
         Job(ASKED, tmp_path / "made.png", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("notes", "message"),
+    [
+        ({"asked": []}, "asked: expected object"),
+        ({"step": "2"}, "step: expected int"),
+        ({"scale": None}, "scale: expected int"),
+        ({"rows": [1]}, r"rows\[0\]: expected object"),
+        ({"rows": [{"step": 1}]}, "lacks the best picture, or figures of its steps"),
+        ({"search": 3}, "search: expected object"),
+        ({"seconds": "long"}, "seconds: expected float"),
+    ],
+)
+def test_a_state_of_other_types_is_refused(tmp_path, notes, message):
+    Job(ASKED, tmp_path / "made.png", preview_every=1).watch(moment(1))
+    tensors, held = load_tensors(state_path(tmp_path / "made.png"), "")
+    save_tensors(state_path(tmp_path / "made.png"), tensors, **{**held, **notes})
+    with pytest.raises(UserError, match=message):
+        Job(ASKED, tmp_path / "made.png", resume=True)
+
+
+def test_large_states_are_written_seldom(tmp_path, monkeypatch):
+    """Ten seconds for one: the next comes when 200 have passed, and with Ctrl-C."""
+    now = [0.0]
+    monkeypatch.setattr(job_module.time, "monotonic", lambda: now[0])
+
+    def slowly(*arguments, **notes) -> None:
+        now[0] += 10
+        save_tensors(*arguments, **notes)
+
+    monkeypatch.setattr(job_module, "save_tensors", slowly)
+    job, saved = Job(ASKED, tmp_path / "made.png", preview_every=1), []
+    for step in range(1, 7):
+        job.watch(moment(step))
+        saved.append(load_tensors(job.state_path, "")[1]["step"])
+        now[0] += 90
+    assert saved == [1, 1, 1, 4, 4, 4]
+    job.stop(Interrupted(moment(6)))
+    assert load_tensors(job.state_path, "")[1]["step"] == 6
 
 
 @pytest.mark.parametrize(
@@ -224,50 +273,87 @@ def test_numbers_of_steps_below_0_are_refused(tmp_path):
             Job(ASKED, tmp_path / "made.png", **given)
 
 
-def test_an_interrupted_inversion_goes_on_to_a_picture_as_good(tmp_path):
-    """The whole way with a real optimisation: stopped at step 8 of 20, gone on with from there."""
-    settings = InvertSettings(device="cpu", steps=20)
+FEW = {"encoder": "compact", "device": "cpu", "steps": 6}
+METHODS = {
+    "gatys": lambda **o: gatys(
+        photo(96, 128), [photo(40, 40)], settings=GatysSettings(**FEW, scales=2, history=3, start="noise"), **o
+    ),
+    "gatys by adam": lambda **o: gatys(
+        photo(96, 128), [photo(40, 40)], settings=GatysSettings(**FEW, scales=2, optimizer="adam"), **o
+    ),
+    "texture": lambda **o: texture(photo(96, 128), TextureSettings(**FEW, scales=2, layers=("relu2_1",)), **o),
+    "invert": lambda **o: invert(photo(), "relu2_1", InvertSettings(**{**FEW, "steps": 12}), **o),
+    "dream": lambda **o: dream(photo(96, 128), DreamSettings(**FEW, octaves=2), **o),
+}
 
-    def attempt(resume: bool, stop_at: int | None = None) -> Job:
-        job = Job(ASKED, tmp_path / "made.png", 0, trace=tmp_path / "trace.csv", resume=resume)
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("stop_at", [3, 6, 10])
+def test_a_stopped_job_goes_on_to_the_same_picture(tmp_path, method, stop_at):
+    """Byte for byte, the trace included: what the optimiser remembers is in the state, and on the disk in between."""
+
+    def attempt(name: str, stop_at: int | None = None, resume: bool = False) -> None:
+        job = Job(ASKED, tmp_path / f"{name}.png", 0, trace=tmp_path / f"{name}.csv", resume=resume)
 
         def watch(moment: Moment) -> None:
             job.watch(moment)
-            if moment.step == stop_at:
+            if len(job.rows) == stop_at:
                 raise KeyboardInterrupt
 
         try:
-            job.finish(invert(photo(), "relu2_1", settings, watch, job.go_on))
+            job.finish(METHODS[method](watch=watch, go_on=job.go_on))
         except Interrupted as stopped:
             job.stop(stopped)
-        return job
 
-    attempt(False, stop_at=8)
-    assert [r["step"] for r in rows(tmp_path / "trace.csv")] == [str(s) for s in range(1, 9)]
-    stopped = image.read(tmp_path / "made.png")
-    best = State(0, 8, load_tensors(state_path(tmp_path / "made.png"), "")[0]["best"])
-    torch.testing.assert_close(stopped, best.best[0].permute(1, 2, 0), atol=0.5 / 255 + 1e-6, rtol=0)
-    attempt(True)
-    totals = [float(r["total"]) for r in rows(tmp_path / "trace.csv")]
-    assert [r["step"] for r in rows(tmp_path / "trace.csv")] == [str(s) for s in range(1, 21)]
-    assert totals[8] == pytest.approx(min(totals[:8]), rel=1e-4)  # begins with the best picture so far
-    assert min(totals) < min(totals[:8]) / 2
+    attempt("whole")
+    attempt("parts", stop_at)
+    assert (len(rows(tmp_path / "whole.csv")), len(rows(tmp_path / "parts.csv"))) == (12, stop_at)
+    attempt("parts", stop_at + 1, resume=True)  # and once more
+    attempt("parts", resume=True)
+    assert (tmp_path / "parts.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
+    table, other = ([{**r, "seconds": ""} for r in rows(tmp_path / f"{name}.csv")] for name in ("whole", "parts"))
+    assert table == other
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_state_that_is_not_of_this_job_is_refused(method):
+    moments: list[Moment] = []
+    METHODS[method](watch=moments.append)
+    m = moments[2]
+    good = State(m.scale, m.step, m.best, m.memory, "here", "do this")
+    tensors, numbers = m.memory.tensors, m.memory.numbers
+    name = next(iter(tensors))
+    wrong = [
+        (replace(good, step=13), r"here is at step 13 of size 0, of which there is none; do this"),
+        (replace(good, step=-1), "at step -1"),
+        (replace(good, step=10**18), "of which there is none"),
+        (replace(good, scale=7), "of size 7"),
+        (replace(good, best=m.best[..., :-1]), "here: best has shape"),
+        (replace(good, best=m.best * torch.nan), "here: best holds numbers that are not finite"),
+        (replace(good, memory=Memory({}, numbers)), "here lacks tensor '.*'; do this"),
+        (replace(good, memory=Memory({**tensors, "x": m.best}, numbers)), "unknown tensor 'x'"),
+        (replace(good, memory=Memory({**tensors, name: torch.zeros(3)}, numbers)), rf"here: {name} has shape \[3\]"),
+        (replace(good, memory=Memory(tensors, {})), "missing required field"),
+        (replace(good, memory=Memory(tensors, dict.fromkeys(numbers, "x"))), "expected"),
+    ]
+    if "products" in numbers:
+        spoiled = {**numbers, "products": [-p for p in numbers["products"]]}
+        wrong.append((replace(good, memory=Memory(tensors, spoiled)), "not those of an L-BFGS"))
+    else:
+        wrong.append((replace(good, memory=Memory(tensors, {"left": 1.0})), "which is no share"))
+    for state, message in wrong:
+        with pytest.raises(UserError, match=message):
+            METHODS[method](go_on=state)
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
-def test_every_method_goes_on_from_a_state_as_it_was_read(device):
+def test_every_method_goes_on_from_a_state_as_it_was_read(device, monkeypatch):
     """States are read into the host's memory, wherever the job computes."""
-    best = torch.rand(1, 3, 64, 80)
-    asked = {"encoder": "compact", "device": device, "steps": 3}
-    one, deep = {**asked, "scales": 1}, ("relu2_1",)
-    steps = []
-    for method in (
-        lambda **o: invert(photo(), "relu2_1", InvertSettings(**asked), **o),
-        lambda **o: texture(photo(), TextureSettings(**one, layers=deep), **o),
-        lambda **o: gatys(photo(), [photo(40, 40)], settings=GatysSettings(**one, layers=deep), **o),
-        lambda **o: dream(photo(), DreamSettings(**asked, octaves=1, layer=deep), **o),
-    ):
-        found = method(watch=lambda m: steps.append(m.step), go_on=State(0, 1, best))
+    monkeypatch.setitem(FEW, "device", device)
+    for method in METHODS.values():
+        moments: list[Moment] = []
+        method(watch=moments.append)
+        m = moments[2]
+        memory = Memory({name: tensor.cpu() for name, tensor in m.memory.tensors.items()}, m.memory.numbers)
+        found = method(go_on=State(m.scale, m.step, m.best.cpu(), memory))
         assert found.device.type == device
-        assert found.shape == photo().shape
-    assert steps == [2, 3] * 4
