@@ -68,7 +68,8 @@ def _run(arguments: list[str]) -> int:
     try:
         if arguments != ["--version"]:
             command = parse(KINDS, arguments, f"{__doc__.splitlines()[0]} --version says which arf this is.")
-            said, as_json = HANDLERS[type(command)](command), getattr(command, "common", command).json
+            said = HANDLERS[type(command)](command)
+            as_json = getattr(getattr(command, "common", command), "json", False)  # arf view has no result
     except SystemExit:  # tyro's, after --help
         if unread := _written(lambda: None):
             return unread
