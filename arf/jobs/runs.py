@@ -27,6 +27,7 @@ from arf.errors import UserError
 from arf.jobs.door import admit
 from arf.jobs.files import atomic_path, cannot_read, cannot_write, plain, read_json, write_json
 from arf.jobs.locks import owned
+from arf.jobs.machine import starved
 from arf.jobs.tensors import load_tensors, save_tensors
 
 FORMAT = 1  # of arf.json and the tensors; raised when an older arf can no longer read what we write
@@ -117,7 +118,8 @@ class Run:
 
         Raises:
             UserError: another process is at work on it, or has finished it.
-            KeyboardInterrupt: one of the block, with what there is to go on with.
+            KeyboardInterrupt: one of the block, with what there is to go on with; so does a UserError where memory or
+                open files run out.
         """
         with owned(self.path, self.path / ".lock", "wait for it"):
             if (self.path / INFO).exists() and _read_info(self.path / INFO)["finished"]:
@@ -126,6 +128,10 @@ class Run:
                 yield
             except KeyboardInterrupt as stop:
                 raise KeyboardInterrupt(self._to_go_on()) from stop
+            except Exception as error:
+                if short := starved(error):
+                    raise type(short)(f"{short}{self._to_go_on()}") from error
+                raise
 
     def _to_go_on(self) -> str:
         if self.info["finished"]:

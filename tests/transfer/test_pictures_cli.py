@@ -169,7 +169,7 @@ def test_presets_change_defaults_and_flags_win(folder, capsys):
     result = made(capsys, "gatys photo.png --style spots.png --config p.yaml")
     assert result["step"] == 3
     assert made(capsys, "gatys photo.png --style spots.png --steps 2 --config p.yaml")["step"] == 2
-    (folder / "empty.yaml").write_text("dream:\n  steps: 3\n")
+    (folder / "empty.yaml").write_text("gatys:\n")
     assert made(capsys, "gatys photo.png --style spots.png --steps 2 --config=empty.yaml")["step"] == 2
 
 
@@ -302,7 +302,7 @@ def test_outputs_that_cannot_be_written(folder, capsys, command):
         ("gatys photo.png --style spots.png --tile -3", "tile is -3"),
         ("gatys photo.png --style spots.png --device tpu", "device is 'tpu'"),
         ("gatys photo.png --style spots.png --encoder-weights photo.png", "photo.png"),
-        ("gatys photo.png --style spots.png --config none.yaml", "cannot read preset none.yaml"),
+        ("gatys photo.png --style spots.png --config none.yaml", "no preset at none.yaml"),
         ("texture spots.png --size 3", "size is 3"),
         ("texture spots.png --size 0", "size is 0"),
         ("texture spots.png --size -7", "size is -7"),
@@ -331,8 +331,10 @@ def test_what_makes_no_sense_is_one_line(folder, capsys, line, message):
 
 def test_presets_that_make_no_sense(folder, capsys):
     for text, message in (
-        ("gatys:\n  style_weights: 3\n", "gatys has no setting 'style_weights'; known are encoder, "),
-        ("gatys:\n  steps: many\n", "gatys.steps is 'many'; expected int"),
+        ("gatys:\n  style_weights: 3\n", "gatys: there is no setting 'style_weights'; known are encoder, "),
+        ("gatys:\n  steps: many\n", "gatys: steps: expected int, got str"),
+        ("dream:\n  steps: 3\n", "has no section gatys, only dream"),
+        ("gatyss:\n  steps: 3\n", "there is no section 'gatyss'; known are fit, "),
         ("gatys: [1, 2]\n", "it needs sections"),
         ("{", "is not readable YAML"),
     ):
