@@ -142,16 +142,16 @@ def _demo(command: Demo) -> dict[str, Any]:
 
 
 def _fit(command: Fit) -> dict[str, Any]:
-    from arf.jobs.door import settings_from
     from arf.jobs.runs import Run
     from arf.radiance.fit.loop import fit
+    from arf.radiance.records import fit_record
 
     data, settings, unfinished = command.data, command.settings, None
     if command.resume:
         unfinished = Run.open(command.resume, "fit", finished=False)
         _refuse_finished(unfinished)
-        data = Path(unfinished.info["data"])
-        settings = settings_from(FitSettings, unfinished.info["settings"], unfinished.path)
+        record = fit_record(unfinished)
+        data, settings = record.data, record.settings
     if data is None:
         raise UserError("fit what? Name the folder of a capture: arf fit DATA (or --resume RUN)")
     with progress(command.common) as bars:
@@ -165,24 +165,23 @@ def _fit(command: Fit) -> dict[str, Any]:
 
 
 def _stylize(command: Stylize) -> dict[str, Any]:
-    from arf.jobs.door import settings_from
     from arf.jobs.presets import unless_preset
     from arf.jobs.runs import Run
     from arf.radiance.opening import open_run
     from arf.radiance.paint.stylize import stylize
+    from arf.radiance.records import fit_record, paint_record
 
     styles, settings, unfinished = list(command.style), command.settings, None
     if command.resume:
         unfinished = Run.open(command.resume, "stylize", finished=False)
         _refuse_finished(unfinished)
-        settings = settings_from(StylizeSettings, unfinished.info["settings"], unfinished.path)
-        styles = [Path(p) for p in unfinished.info["styles"]]
-        fitted = open_run(unfinished.info["fit"]["run"], "fit")
+        record = paint_record(unfinished)
+        styles, settings, fitted = [*record.styles], record.settings, open_run(record.fit.run, "fit")
     elif command.run is None:
         raise UserError("stylize what? Name a run: arf stylize RUN --style PICTURE (or --resume RUN)")
     else:
         fitted = open_run(command.run, "fit")
-        if fitted.info["model"].get("backbone", "voxel") == "voxel":  # repainted on its own vertices
+        if fit_record(fitted).model.get("backbone", "voxel") == "voxel":  # repainted on its own vertices
             settings = unless_preset(settings, command.config, "stylize", ("color_resolution",))
     with progress(command.common) as bars:
         run = stylize(fitted, styles, settings, command.common.output, bars, unfinished, command.allow_outside)
@@ -193,12 +192,16 @@ def _stylize(command: Stylize) -> dict[str, Any]:
 
 
 def _render(command: Render) -> dict[str, Any]:
+    from arf.jobs.files import below
     from arf.radiance.film.render import render
     from arf.radiance.opening import open_run
 
     run = open_run(command.run)
     settings = _of_run(command, "render", run, ("compare", "strength", "preserve_color"))
-    output = command.output or run.path / "renders" / f"{Path(settings.path).stem}.mp4"
+    name = Path(settings.path).stem
+    if command.output is None:
+        below(run.path, "renders", name)  # where the frames go
+    output = command.output or below(run.path, "renders", f"{name}.mp4")
     if output.suffix.lower() != ".mp4":
         raise UserError(f"cannot write {output}: the name of a video must end in .mp4")
     with progress(command.common) as bars:
@@ -207,12 +210,13 @@ def _render(command: Render) -> dict[str, Any]:
 
 
 def _export(command: Export) -> dict[str, Any]:
+    from arf.jobs.files import below
     from arf.radiance.opening import open_run
     from arf.radiance.share.pointcloud import export
 
     run = open_run(command.run)
     settings = _of_run(command, "export", run, ("strength", "preserve_color"))
-    output = command.output or run.path / "cloud.ply"
+    output = command.output or below(run.path, "cloud.ply")
     with progress(command.common) as bars:
         points = export(run, settings, output, lambda i, n: bars("export", i, n, {}))
     return {"cloud": output, "points": points, "say": f"{output} ({points:,} points)"}
@@ -249,7 +253,7 @@ def _of_run(command: Any, section: str, run: Any, paint: tuple[str, ...]) -> Any
     """A command's settings, less what only its preset says of the paint of a run that has none."""
     from arf.jobs.presets import unless_preset
 
-    if run.info["kind"] == "stylize":
+    if run.kind == "stylize":
         return command.settings
     return unless_preset(command.settings, command.config, section, paint)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields
-from math import inf, isfinite
+from math import inf
+from sys import float_info
 from typing import Any
 
 from arf.errors import UserError
@@ -15,9 +16,10 @@ def within(settings: Any, low: float, high: float, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         for number in value if isinstance(value, tuple) else [value]:
-            if number is not None and not (isfinite(number) and low <= number <= high):
+            if number is not None and not low <= number <= min(high, float_info.max):  # nor NaN, nor infinity
                 bound = f"between {low:g} and {high:g}" if high < inf else f"{low:g} or more"
-                raise UserError(f"{name} is {number:g}; it must be {bound}")
+                said = f"{number:g}" if isinstance(number, float) or abs(number) < 1e300 else f"{str(number)[:12]}…"
+                raise UserError(f"{name} is {said}; it must be {bound}")
 
 
 def check_unused(settings: Any, names: Iterable[str], where: str) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from torch import Tensor
 import arf
 from arf.errors import UserError
 from arf.jobs.door import admit
-from arf.jobs.files import atomic_path, cannot_write, plain, read_json, write_json
+from arf.jobs.files import atomic_path, cannot_read, cannot_write, plain, read_json, write_json
 from arf.jobs.locks import owned
+from arf.jobs.machine import starved
 from arf.jobs.tensors import load_tensors, save_tensors
 
 FORMAT = 1  # of arf.json and the tensors; raised when an older arf can no longer read what we write
@@ -78,14 +80,14 @@ class Run:
         if not path.exists():
             raise UserError(f"no run at {path}: there is no such folder")
         runs = cls.below(path)
-        wanted = [r for r in runs if kind in (None, r.info["kind"]) and (r.info["finished"] or not finished)]
+        wanted = [r for r in runs if kind in (None, r.kind) and (r.info["finished"] or not finished)]
         if wanted:
             return wanted[-1]
         if not runs:
             raise UserError(f"{path} is no run and holds none: it has no {INFO}; give the folder of a run")
-        if any(kind in (None, r.info["kind"]) for r in runs):
+        if any(kind in (None, r.kind) for r in runs):
             raise UserError(f"{runs[-1].path} has not finished; continue it with --resume {runs[-1].path}")
-        raise UserError(f"{path} holds a {runs[-1].info['kind']} run, but a {kind} run is needed")
+        raise UserError(f"{path} holds a {runs[-1].kind} run, but a {kind} run is needed")
 
     @classmethod
     def below(cls, path: Path) -> list[Run]:
@@ -101,6 +103,11 @@ class Run:
     def name(self) -> str:
         return self.path.name
 
+    @property
+    def kind(self) -> str:
+        """What the run made: "fit", "stylize", "training"."""
+        return self.info["kind"]
+
     def save_info(self) -> None:
         self.info = plain(self.info)  # as a reader of the file has it
         write_json(self.path / INFO, self.info)
@@ -111,7 +118,8 @@ class Run:
 
         Raises:
             UserError: another process is at work on it, or has finished it.
-            KeyboardInterrupt: one of the block, with what there is to go on with.
+            KeyboardInterrupt: one of the block, with what there is to go on with; so does a UserError where memory or
+                open files run out.
         """
         with owned(self.path, self.path / ".lock", "wait for it"):
             if (self.path / INFO).exists() and _read_info(self.path / INFO)["finished"]:
@@ -120,6 +128,10 @@ class Run:
                 yield
             except KeyboardInterrupt as stop:
                 raise KeyboardInterrupt(self._to_go_on()) from stop
+            except Exception as error:
+                if short := starved(error):
+                    raise type(short)(f"{short}{self._to_go_on()}") from error
+                raise
 
     def _to_go_on(self) -> str:
         if self.info["finished"]:
@@ -139,7 +151,7 @@ class Run:
         save_tensors(self.path / f"{name}.safetensors", tensors, **notes)
 
     def has(self, name: str) -> bool:
-        return (self.path / f"{name}.safetensors").is_file()
+        return (self.path / f"{name}.safetensors").exists()
 
     def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and notes of `<name>.safetensors`.
@@ -153,9 +165,19 @@ class Run:
         return load_tensors(path, "make the run again")
 
     def curves(self) -> list[dict[str, float]]:
-        """The figures of a finished job, as `Curves` wrote them."""
-        with open(self.path / LOSSES, newline="") as file:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        """The figures of a finished job, as `Curves` wrote them.
+
+        Raises:
+            UserError: they are not there, or are no table of numbers.
+        """
+        path = self.path / LOSSES
+        if refusal := cannot_read(path, "table of losses"):
+            raise refusal
+        try:
+            with open(path, newline="") as file:
+                return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        except (ValueError, TypeError, csv.Error) as error:  # among them a row that is too short or too long
+            raise UserError(f"{path} is no table of numbers; make the run again") from error
 
 
 def _made(path: Path) -> Path | None:
@@ -199,6 +221,14 @@ class _Head:
     scene: str = "?"
 
 
+def check_rows(rows: list[dict[str, int | float]], step: int, where: object, remedy: str) -> None:
+    """Raises UserError where the figures of an unfinished job, after so many steps, are no table for `Curves`."""
+    steps = [row.get("step", 0) for row in rows]
+    sound = all(row.keys() == rows[0].keys() and all(abs(x) < 1e300 for x in row.values()) for row in rows)
+    if not sound or not all(a < b for a, b in pairwise([0, *steps, step + 1])):
+        raise UserError(f"{where}: curves: they are no table of figures up to step {step}; {remedy}")
+
+
 class Curves:
     """Loss curves of a job: TensorBoard events while it runs, losses.csv and losses.png when it is drawn.
 
@@ -219,8 +249,16 @@ class Curves:
         self.events.close()
 
     def add(self, step: int, figures: dict[str, float]) -> None:
-        """Append one step's figures."""
-        self.rows.append({"step": step, **figures})
+        """Append one step's figures.
+
+        Raises:
+            UserError: the rows that were brought back have others.
+        """
+        row = {"step": step, **figures}
+        if self.rows and self.rows[0].keys() != row.keys():
+            before = ", ".join(self.rows[0])
+            raise UserError(f"{self.folder}: its figures so far are {before}, and now {', '.join(row)}; begin anew")
+        self.rows.append(row)
         for name, value in figures.items():
             self.events.add_scalar(name, value, step)
 

@@ -90,6 +90,7 @@ class ArfPipelineConfig(VanillaPipelineConfig):
             UserError: no run, no style, or settings that make no sense.
         """
         from arf.radiance.opening import open_run
+        from arf.radiance.records import fit_record
 
         if self.run is None:
             raise UserError("repaint what? Name a run of arf fit with --pipeline.run RUN")
@@ -101,7 +102,7 @@ class ArfPipelineConfig(VanillaPipelineConfig):
                 raise refusal
         self.paint.check()
         given = self.datamanager.data
-        if given is not None and Path(given).resolve() != Path(run.info["data"]).resolve():
+        if given is not None and Path(given).resolve() != fit_record(run).data.resolve():
             raise UserError(f"--data is {given}, but {run.path} brings its own capture: leave --data out")
         return run
 

@@ -56,8 +56,10 @@ class ArfTrainerConfig(TrainerConfig):
     def set_experiment_name(self) -> None:
         """The scene's name. nerfstudio asks first of all, so what is missing is said before anything is written."""
         if self.experiment_name is None:
+            from arf.radiance.records import fit_record
+
             with plain_errors():
-                self.experiment_name = self.pipeline.fitted().info["scene"]
+                self.experiment_name = fit_record(self.pipeline.fitted()).scene
 
     def setup(self, **kwargs: Any) -> Trainer:
         with plain_errors():

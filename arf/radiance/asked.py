@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from arf.errors import UserError
 from arf.radiance.capture.capture import CaptureConfig
-from arf.radiance.settings import FitSettings
+from arf.radiance.settings import FitSettings, parse_color
 
 
 def capture_config(data: Path, settings: FitSettings) -> CaptureConfig:
@@ -23,12 +22,3 @@ def capture_config(data: Path, settings: FitSettings) -> CaptureConfig:
         scene=settings.scene,
         allow_outside=settings.allow_outside,
     )
-
-
-def parse_color(text: str) -> tuple[float, float, float]:
-    """Three numbers in 0..1."""
-    try:
-        r, g, b = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(f"background is {text!r}; it is last, auto, or three numbers in 0..1 like 1,1,1") from None
-    return r, g, b

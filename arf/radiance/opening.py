@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from arf.errors import UserError
-from arf.jobs.door import settings_from
 from arf.jobs.runs import Run
+from arf.jobs.tensors import check_tensors
 from arf.radiance.asked import capture_config
 from arf.radiance.capture.capture import load_capture
 from arf.radiance.capture.views import Capture
@@ -17,10 +19,14 @@ from arf.radiance.extras import nerfstudio
 from arf.radiance.fields import kinds
 from arf.radiance.fields.field import Field
 from arf.radiance.fields.place import Place
+from arf.radiance.fields.stored import restore
 from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import FIELD, LOOK, Painted
-from arf.radiance.settings import FitSettings
+from arf.radiance.records import REMEDY, PaintRecord, fit_record, paint_record, source_of
 from arf.style.color import Affine
+
+MODEL = "model.safetensors"
+Tensors = dict[str, Tensor]
 
 
 def open_run(path: str | Path, kind: str | None = None) -> Run:
@@ -30,11 +36,17 @@ def open_run(path: str | Path, kind: str | None = None) -> Run:
         path: a run, its config.yml, or a folder that holds some (the newest is taken, one of ours if there is any).
 
     Raises:
-        UserError: as `Run.open`; or a run of ns-train that cannot be read here.
+        UserError: as `Run.open`; a run that is no scene's, or says what cannot be; or a run of ns-train that cannot be
+            read here.
     """
     path = Path(path)
-    path = path.parent if path.name == "config.yml" else path
-    if kind == "stylize" or not path.is_dir() or any(kind in (None, run.info["kind"]) for run in Run.below(path)):
+    run = _found(path.parent if path.name == "config.yml" else path, kind)
+    source_of(run)
+    return run
+
+
+def _found(path: Path, kind: str | None) -> Run:
+    if kind == "stylize" or not path.is_dir() or any(kind in (None, run.kind) for run in Run.below(path)):
         return Run.open(path, kind)
     found = [file.parent for file in path.glob("**/config.yml") if _is_theirs(file.parent)]
     if not found:
@@ -59,18 +71,18 @@ def capture_of(run: Run, allow_outside: bool = False) -> Capture:
     Raises:
         UserError: it has gone, or it is another than it was.
     """
-    source = run.info["fit"] if run.info["kind"] == "stylize" else run.info
-    if source.get("parser"):
+    source = source_of(run)
+    if source.parser is not None:
         room = nerfstudio("runs.captures")
         if room is None:
             raise UserError(f"{run.path} came from a run of ns-train, which nerfstudio opens: pip install nerfstudio")
-        capture = room.load_foreign(source["parser"], allow_outside)
+        capture = room.load_foreign(source.parser, allow_outside)
     else:
-        settings = settings_from(FitSettings, {**source["settings"], "allow_outside": allow_outside}, run.path)
-        capture = load_capture(capture_config(Path(source["data"]), settings))
-    if source.get("capture") not in (None, capture.fingerprint):
+        settings = replace(source.settings, allow_outside=allow_outside)
+        capture = load_capture(capture_config(source.data, settings))
+    if source.capture not in (None, capture.fingerprint):
         raise UserError(
-            f"the capture {source['data']} has changed since {run.path} was fitted: other photographs or other poses "
+            f"the capture {source.data} has changed since {run.path} was fitted: other photographs or other poses "
             "than it had; restore it, or fit again"
         )
     return capture
@@ -78,61 +90,65 @@ def capture_of(run: Run, allow_outside: bool = False) -> Capture:
 
 def open_photoreal(run: Run, device: torch.device, allow_outside: bool = False) -> tuple[Field, Capture]:
     """The field of a `fit` run, and its capture, with its training poses as the fit refined them."""
-    capture = capture_of(run, allow_outside)
-    tensors = nerfstudio("runs.reading").state_of(run) if run.info.get("parser") else run.load("model")[0]
-    field = _restored(run, tensors, capture, device)
+    record, capture = fit_record(run), capture_of(run, allow_outside)
+    tensors = nerfstudio("runs.reading").state_of(run) if record.parser is not None else run.load("model")[0]
+    field = _restored(run, tensors, record.model, capture, device)
     capture.train.cameras = field.refined(capture.train.cameras)
     return field, capture
 
 
 def open_painted(run: Run, device: torch.device, allow_outside: bool = False) -> tuple[Painted, Capture]:
     """The repainted scene of a `stylize` run, and its capture."""
-    capture = capture_of(run, allow_outside)
+    record, capture = paint_record(run), capture_of(run, allow_outside)
     tensors, _ = run.load("model")
-    drop = run.info["settings"]["drop_weight"]
     if "colors.keys" in tensors:
-        return _of_old(run, tensors, capture, device, drop), capture
-    field = _restored(run, _below(tensors, FIELD), capture, device)
+        return _of_old(run, tensors, record, capture, device), capture
+    field = _restored(run, _below(tensors, FIELD), record.model, capture, device)
+    like = _like_look(field.count)
+    rest = {name: value for name, value in tensors.items() if not name.startswith(FIELD)}
+    check_tensors(rest, {LOOK + name: tensor for name, tensor in like.items()}, run.path / MODEL, REMEDY)
     look = Look.of_tensors(_below(tensors, LOOK)).to(device)
-    if look.theta.shape != (field.count, 3):
-        shape = list(look.theta.shape)
-        raise UserError(f"{run.path}: colours of shape {shape}, of {field.count} columns; make the run again")
-    return Painted(field, look, drop), capture
+    return Painted(field, look, record.settings.drop_weight), capture
 
 
 def open_model(run: Run, device: torch.device, allow_outside: bool = False) -> tuple[Field, Painted | None, Capture]:
     """What a run of either kind shows: its field, and the painting if it is one."""
-    if run.info["kind"] == "stylize":
+    if run.kind == "stylize":
         painted, capture = open_painted(run, device, allow_outside)
         return painted.field, painted, capture
     field, capture = open_photoreal(run, device, allow_outside)
     return field, None, capture
 
 
-def _of_old(run: Run, tensors: dict[str, Tensor], capture: Capture, device: torch.device, drop: float) -> Painted:
+def _of_old(run: Run, tensors: Tensors, record: PaintRecord, capture: Capture, device: torch.device) -> Painted:
     """A painting of arf 0.1 before it had columns: colours of the vertices that some view saw, by their number in the
     grid. All others were photoreal ones, recoloured."""
     old = _below(tensors, "colors.")
-    field = _restored(run, _below(tensors, "backbone."), capture, device)
-    rows = field.adopt(tuple(old["shape"].tolist()), old["keys"].to(device))
-    recolor = Affine(old["matrix"].double(), old["bias"].double())
-    theta = recolor.apply(field.colors)
-    theta[rows] = old["theta"].to(device)
-    return Painted(field, Look(theta, old["background"].to(device), recolor), drop)
+    painted = old["keys"].flatten()
+    like = {"shape": torch.zeros(3).long(), "keys": painted.long(), **_like_look(len(painted))}
+    check_tensors(old, like, run.path / MODEL, REMEDY)
+    field = _restored(run, _below(tensors, "backbone."), record.model, capture, device)
+    rows = field.adopt(tuple(old["shape"].tolist()), old["keys"].long().to(device))
+    look = Look.of_tensors(old).to(device)
+    theta = look.recolor.apply(field.colors)
+    theta[rows] = look.theta
+    return Painted(field, replace(look, theta=theta), record.settings.drop_weight)
 
 
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _below(tensors: Tensors, prefix: str) -> Tensors:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _restored(run: Run, tensors: dict[str, Tensor], capture: Capture, device: torch.device) -> Field:
-    field = kinds.build(run.info["model"], Place.of(capture), device)
+def _like_look(columns: int) -> Tensors:
+    """The tensors of a look, as they must be."""
+    return Look(torch.zeros(columns, 3), torch.zeros(3), Affine.identity()).tensors()
+
+
+def _restored(run: Run, tensors: Tensors, model: dict[str, Any], capture: Capture, device: torch.device) -> Field:
     try:
-        field.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{run.path}: its weights do not fit its configuration ({reason}); make the run again"
-        ) from error
+        field = kinds.build(model, Place.of(capture), device)
+    except UserError as error:
+        raise UserError(f"{run.path}: {error}") from error
+    restore(field, tensors, run.path, REMEDY)
     field.eval()
     return field

@@ -7,7 +7,10 @@ from math import inf
 from pathlib import Path
 from typing import Literal
 
+from arf.errors import UserError
 from arf.jobs.checks import within
+
+MOST_STEPS, MOST_SEED = 10**9, 2**63 - 1
 
 
 @dataclass
@@ -71,14 +74,20 @@ class FitSettings:
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
-        within(self, 1, inf, "steps", "samples", "rays", "save_every", "downscale")
+        within(self, 1, MOST_STEPS, "steps", "save_every")
+        within(self, 1, 1e9, "samples")
+        within(self, 1, 2**20, "rays")
+        within(self, 1, 1000, "downscale")
         within(self, 0, inf, "model")
+        within(self, 0, MOST_SEED, "seed")
         within(self, 4, 24, "hash_size")
         within(self, 1e-9, inf, "learning_rate", "final_learning_rate")
         within(self, 0.1, 4, "step")
-        within(self, 0, inf, "distortion", "smoothness", "color_smoothness", "prune_below")
+        within(self, 0, 1e6, "distortion", "smoothness", "color_smoothness", "prune_below")
         within(self, 2, 1024, "resolutions")
         within(self, 0, 1, "stages")
+        if self.background not in ("auto", "last"):
+            parse_color(self.background)
 
     def for_kind(self, kind: str, nerfacto: bool = False) -> FitSettings:
         """These settings with what was left out filled in for a kind of scene; voxel's figures were found by trial.
@@ -99,6 +108,21 @@ BY_KIND = {
     "unbounded": {"resolutions": (64, 128, 256), "distortion": 0.008, "smoothness": 0.1, "color_smoothness": 0.01},
     "forward": {"resolutions": (64, 128, 256), "distortion": 0.01, "smoothness": 0.1, "color_smoothness": 0.01},
 }
+
+
+def parse_color(text: str) -> tuple[float, float, float]:
+    """Three numbers in 0..1.
+
+    Raises:
+        UserError: they are none.
+    """
+    try:
+        r, g, b = (float(part) for part in text.split(","))
+        if not all(0 <= c <= 1 for c in (r, g, b)):
+            raise ValueError(text)
+    except ValueError:
+        raise UserError(f"background is {text!r}; it is last, auto, or three numbers in 0..1 like 1,1,1") from None
+    return r, g, b
 
 
 @dataclass
@@ -159,10 +183,14 @@ class StylizeSettings:
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
-        within(self, 1, inf, "epochs", "steps", "save_every", "neighbours")
-        within(self, 16, inf, "long_side")
-        within(self, 1e-9, inf, "learning_rate", "style_scale")
-        within(self, 0, inf, "style_weight", "content_weight", "tv_weight", "cache_memory", "style_weights")
+        within(self, 1, MOST_STEPS, "steps", "save_every")
+        within(self, 1, 1e6, "epochs", "neighbours")
+        within(self, 16, 16384, "long_side")
+        within(self, 1e-9, inf, "learning_rate")
+        within(self, 1e-3, 100, "style_scale")
+        within(self, 0, 1e12, "style_weight", "content_weight", "tv_weight", "style_weights")
+        within(self, 0, 1e6, "cache_memory")
+        within(self, 0, MOST_SEED, "seed")
         within(self, 0, 0.5, "drop_weight")
         within(self, 8, 2048, "color_resolution")
 
@@ -243,6 +271,10 @@ class DemoSettings:
     """Same seed, same pictures."""
     device: str = "auto"
     """cpu, cuda, or auto."""
+
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        within(self, 0, MOST_SEED, "seed")
 
     def fit(self) -> FitSettings:
         """Of the still life."""

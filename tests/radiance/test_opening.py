@@ -73,7 +73,7 @@ def test_colours_of_other_columns_are_one_line(change, stylized, tmp_path):
     copy = shutil.copytree(stylized.path, tmp_path / "copy")
     tensors, _ = stylized.load("model")
     save_tensors(copy / "model.safetensors", {**tensors, "look.theta": change(tensors["look.theta"])})
-    with pytest.raises(UserError, match=r"colours of shape .*; make the run again"):
+    with pytest.raises(UserError, match=r"look.theta has shape .*; make the run again"):
         open_painted(Run.open(copy), CPU)
 
 

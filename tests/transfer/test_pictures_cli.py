@@ -392,7 +392,9 @@ def test_what_makes_no_sense_is_one_line(folder, capsys, line, message):
 def test_presets_that_make_no_sense(folder, capsys):
     for text, message in (
         ("gatys:\n  style_weights: 3\n", "gatys: there is no setting 'style_weights'; known are encoder, "),
-        ("gatys:\n  steps: many\n", "gatys: steps: expected int"),
+        ("gatys:\n  steps: many\n", "gatys: steps: expected int, got str"),
+        ("dream:\n  steps: 3\n", "has no section gatys, only dream"),
+        ("gatyss:\n  steps: 3\n", "there is no section 'gatyss'; known are fit, "),
         ("gatys: [1, 2]\n", "it needs sections"),
         ("{", "is not readable YAML"),
     ):

@@ -54,6 +54,7 @@ def demo(styles: list[Path], settings: DemoSettings, output: Path, progress: Pro
     Raises:
         UserError: bad input.
     """
+    settings.check()
     start = time.perf_counter()
     styles = [Path(path).resolve() for path in styles] or [bundled.style(name) for name in bundled.DEFAULT_STYLES]
     for path in styles:

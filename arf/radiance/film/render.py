@@ -35,7 +35,7 @@ def render(
         UserError: `compare` or a strength on a run that has no style, an unknown path, a file that cannot be written.
     """
     settings.check()
-    if settings.compare and run.info["kind"] != "stylize":
+    if settings.compare and run.kind != "stylize":
         raise UserError(f"{run.path} is photoreal, there is nothing to compare; give --compare a stylized run")
     check_painted(run, settings.strength, settings.preserve_color)
     field, painted, capture = open_model(run, pick_device(settings.device), settings.allow_outside)

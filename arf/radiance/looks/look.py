@@ -68,4 +68,4 @@ class Look:
     def of_tensors(cls, tensors: dict[str, Tensor]) -> Look:
         """Inverse of `tensors`."""
         recolor = Affine(tensors["matrix"].double(), tensors["bias"].double())
-        return cls(tensors["theta"], tensors["background"], recolor)
+        return cls(tensors["theta"].float(), tensors["background"].float(), recolor)

@@ -38,7 +38,7 @@ class Painted:
 
 def check_painted(run: Run, strength: float, preserve_color: bool) -> None:
     """Raises UserError where a run is photoreal and a setting says how much of a style to show."""
-    if run.info["kind"] != "stylize" and (strength != 1 or preserve_color):
+    if run.kind != "stylize" and (strength != 1 or preserve_color):
         raise UserError(
             f"{run.path} is photoreal, it has no style; give --strength and --preserve-color a stylized run"
         )

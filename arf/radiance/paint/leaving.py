@@ -14,12 +14,14 @@ from arf.media import image
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import Field
 from arf.radiance.looks.painted import Painted, picture
+from arf.radiance.records import fit_record
 from arf.radiance.settings import StylizeSettings
 
 
 def description(fitted: Run, styles: list[Path], settings: StylizeSettings, field: Field) -> dict[str, Any]:
     """What arf.json says of a painting: enough to open it without the fit, and to resume it with the fit."""
-    source = {key: fitted.info.get(key) for key in ("data", "settings", "parser", "capture")}
+    record = fit_record(fitted)
+    source = {key: getattr(record, key) for key in ("data", "settings", "parser", "capture")}
     return {
         "kind": "stylize", "styles": [path.resolve() for path in styles], "settings": settings,
         "fit": {**source, "run": fitted.path.resolve()}, "model": {"backbone": field.name, **field.values()},

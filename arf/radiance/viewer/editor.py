@@ -18,6 +18,7 @@ from arf.radiance.viewer.frustums import Nodes, add_frustum
 from arf.radiance.viewer.guide import Guide
 from arf.radiance.viewer.server import Server
 
+PATHS = "camera_paths"  # folder of a run
 NONE = "none"  # where a list is empty: viser's lists cannot be
 DRAWN = 100  # points of the curve
 ORANGE = (230, 110, 20)
@@ -33,11 +34,11 @@ class Editor:
     def __init__(self, server: Server, guide: Guide, run: Path, draft: Draft) -> None:
         """
         Args:
-            run: paths are kept in its folder camera_paths.
+            run: paths are kept in its folder `PATHS`.
             draft: to begin with.
         """
         self.server, self.guide, self.run, self.draft = server, guide, run, draft
-        self.folder = run / "camera_paths"
+        self.folder = run / PATHS
         self._lock = threading.RLock()
         self.nodes = Nodes(guide.world.size, shown=True)
         self._build()

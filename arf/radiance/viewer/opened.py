@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from arf.jobs.device import pick_device
+from arf.jobs.files import below
 from arf.jobs.runs import Run
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.capture.views import Views
@@ -16,6 +17,7 @@ from arf.radiance.fields.field import Field
 from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_model
+from arf.radiance.viewer.editor import PATHS
 from arf.radiance.viewer.guard import check_port
 from arf.radiance.viewer.viewer import view
 
@@ -26,10 +28,11 @@ def view_run(
     """`arf.radiance.viewer.viewer.view` of a run.
 
     Raises:
-        UserError: the port cannot be had, or the run cannot be opened.
+        UserError: the port cannot be had, the run cannot be opened, or its folder of camera paths lies elsewhere.
         KeyboardInterrupt: the way out.
     """
     check_port(host, port)  # before anything is opened
+    below(run.path, PATHS)
     field, painted, capture = open_model(run, pick_device(device), allow_outside)
     view(OpenedScene(field, painted.look if painted else None, capture.train), run.path, host, port, ready)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from arf.errors import UserError
+from arf.jobs.checks import within
 from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.rays.batch import RayBatch
@@ -20,10 +21,12 @@ from arf.radiance.fields.rays.field import RayField, Sampled
 from arf.radiance.fields.rays.samples import Samples
 from arf.radiance.fields.rays.space import Space
 from arf.radiance.fields.rays.volume import accumulate, render_weights
+from arf.radiance.fields.stored import faults
 from arf.radiance.fields.voxel.grid import grid_coords, linear_index, shape_at, trilinear_weights
 from arf.radiance.fields.voxel.march import march, step_length
 from arf.radiance.fields.voxel.regularize import distortion, laplacian, smoothness
 from arf.radiance.fields.voxel.table import VoxelTable, dilate, subdivide
+from arf.radiance.settings import parse_color
 
 OLD = {"field.": "voxels."}  # names of tensors in runs from before fields had a protocol
 
@@ -53,6 +56,18 @@ class VoxelConfig:
     background: str = "0.5,0.5,0.5"
     """What lies behind everything: "last" (the ray's last sample), or a colour "r,g,b" in 0..1."""
 
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        if not self.resolutions:
+            raise UserError("there are no resolutions; a voxel grid needs one or more")
+        within(self, 2, 1024, "resolutions")
+        within(self, 0, 1, "stages")
+        within(self, 1, 1e9, "total_steps", "prune_every")
+        within(self, 0.1, 4, "step")
+        within(self, 0, 1e6, "distortion", "smoothness", "color_smoothness", "prune_below")
+        if self.background != "last":
+            parse_color(self.background)
+
 
 class VoxelField(RayField, nn.Module):
     """Density and colour in a sparse voxel grid. Its columns are the rows of its own vertex table.
@@ -71,7 +86,7 @@ class VoxelField(RayField, nn.Module):
         self.config = config
         self.voxels = VoxelTable(space, shape_at(space, config.resolutions[0]), config.step)
         self.last_sample = config.background == "last"
-        color = [0.5, 0.5, 0.5] if self.last_sample else [float(c) for c in config.background.split(",")]
+        color = (0.5, 0.5, 0.5) if self.last_sample else parse_color(config.background)
         self.register_buffer("background", torch.tensor(color))
         self.register_buffer("seen", torch.zeros(len(self.voxels.grid.cells)))
         self._graph: Tensor | None = None
@@ -213,7 +228,12 @@ class VoxelField(RayField, nn.Module):
             for name in [name for name in state_dict if name.startswith(prefix + old)]:
                 state_dict[prefix + new + name[len(prefix + old) :]] = state_dict.pop(name)
         state_dict.pop(prefix + "device_indicator_param", None)  # nerfstudio's
-        if prefix + "seen" in state_dict:
-            self.seen = torch.zeros_like(state_dict[prefix + "seen"], device=self.device)
+        cells = state_dict.get(prefix + "voxels.grid.cells")
+        if cells is not None:
+            self.seen = torch.zeros(cells.shape, device=self.device)
+        args[-1].extend(faults(self, state_dict, prefix))  # torch's list of errors
+        box, own = state_dict.get(prefix + "voxels.space.box"), self.voxels.space.box
+        if box is not None and box.shape == own.shape and not torch.allclose(box.to(own), own, rtol=1e-2, atol=1e-3):
+            args[-1].append("its box is another scene's")
         self._graph = None
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from arf.errors import UserError
+from arf.jobs.device import check_room
 from arf.jobs.door import settings_from
 from arf.radiance.fields.rays.space import Space
 from arf.radiance.fields.voxel.field import VoxelConfig, VoxelField
+from arf.radiance.fields.voxel.grid import shape_at
 
 if TYPE_CHECKING:
     from arf.radiance.fields.place import Place
     from arf.radiance.settings import FitSettings
 
+DENSE, FINER = 500, 80  # bytes a cell: while a grid with every cell is made; while a finer one is laid over it
 UNUSED = ("prompt", "enable_collider", "collider_params", "loss_coefficients", "eval_num_rays_per_chunk")  # once kept
 
 
@@ -22,7 +26,7 @@ def plan(settings: FitSettings, place: Place) -> dict[str, Any]:
     """The configuration that a fit asks for.
 
     Raises:
-        UserError: settings that contradict each other.
+        UserError: settings that contradict each other, or ask for more memory than there is.
     """
     background = settings.background
     if background == "auto":
@@ -32,6 +36,8 @@ def plan(settings: FitSettings, place: Place) -> dict[str, Any]:
             f"{len(settings.resolutions)} resolutions need {len(settings.resolutions) - 1} ascending stages, "
             f"got {settings.stages}"
         )
+    space = Space(place.kind, place.space_box)
+    _check_room(space, max(settings.resolutions), FINER, "take smaller --resolutions")
     shared = ("resolutions", "stages", "step", "distortion", "smoothness", "color_smoothness", "prune_below")
     values = {name: getattr(settings, name) for name in shared}
     return {"background": background, "total_steps": settings.steps, **values}
@@ -41,7 +47,16 @@ def build(values: dict[str, Any], place: Place, device: torch.device) -> VoxelFi
     """A voxel grid with fresh values.
 
     Raises:
-        UserError: a setting that this version does not know.
+        UserError: a setting that this version does not know, that makes no sense, or that asks for more memory than
+            there is.
     """
     known = {name: value for name, value in values.items() if name not in UNUSED}
-    return VoxelField(settings_from(VoxelConfig, known, "the field"), Space(place.kind, place.space_box)).to(device)
+    config, space = settings_from(VoxelConfig, known, "the field"), Space(place.kind, place.space_box)
+    config.check()
+    _check_room(space, config.resolutions[0], DENSE, "begin with a coarser grid")
+    return VoxelField(config, space).to(device)
+
+
+def _check_room(space: Space, resolution: int, each: int, remedy: str) -> None:
+    cells = prod(shape_at(space, resolution))
+    check_room(each * cells, torch.device("cpu"), f"a voxel grid of resolution {resolution}", remedy)

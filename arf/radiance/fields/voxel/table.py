@@ -21,6 +21,7 @@ from arf.radiance.fields.voxel.march import step_length
 DENSITY_UNIT = 100.0  # thickness per edge length of the cube at softplus(raw) = 1: about 1 per voxel at 100^3
 RAW_PER_VALUE = 10.0  # density is stored in tenths, so that one learning rate suits it and the colours
 INITIAL = (-0.6, 0.5, 0.5, 0.5)  # nearly clear, so that nothing grows in front of the cameras; grey
+MOST = 1024  # cells along an axis
 EMPTY = (-1.0, 0.5, 0.5, 0.5)
 
 
@@ -101,12 +102,24 @@ class VoxelTable(nn.Module):
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         """A checkpoint says which cells it has: take its grid before its values."""
-        if prefix + "grid.cells" in state_dict:
-            shape = tuple(state_dict[prefix + "shape"].tolist())
+        cells, shape = (state_dict.get(prefix + name) for name in ("grid.cells", "shape"))
+        if cells is not None and shape is not None:
+            if not _is_grid(cells, shape):
+                args[-1].append("shape and cells are no grid's")  # torch's list of errors
+                return
             device = self.table.device
-            self.set_grid(SparseGrid(shape, state_dict[prefix + "grid.cells"].to(device)))
+            self.set_grid(SparseGrid(tuple(shape.tolist()), cells.to(device)))
             self.table.data = torch.empty(len(self.grid.vertices), 4, device=device)  # still what an optimizer has
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _is_grid(cells: Tensor, shape: Tensor) -> bool:
+    """Whether these are cells of a grid of that shape, ascending: files may say anything."""
+    if cells.dtype != torch.int64 or shape.dtype != torch.int64 or cells.dim() != 1 or shape.shape != (3,):
+        return False
+    if not len(cells) or int(shape.min()) < 1 or int(shape.max()) > MOST:
+        return False
+    return int(cells[0]) >= 0 and int(cells[-1]) < int(shape.prod()) and bool((cells.diff() > 0).all())
 
 
 def dilate(mask: Tensor, cells: int = 1) -> Tensor:

@@ -1,0 +1,129 @@
+"""What arf.json says of a fit or a painting, checked: whoever wants to know asks here.
+
+The file may be a stranger's, or an older arf's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arf.errors import UserError
+from arf.jobs.door import admit, settings_from
+from arf.jobs.runs import INFO, Run
+from arf.radiance.settings import FitSettings, StylizeSettings
+
+REMEDY = "make the run again"
+
+
+@dataclass
+class Source:
+    """A capture, and how a fit read it.
+
+    Attributes:
+        settings: of the fit; None where it was ns-train's.
+        parser: `name`, fields and recorded `frame` of the dataparser of a fit of ns-train's; None for ours.
+        capture: the capture's fingerprint; older runs have none.
+    """
+
+    data: Path
+    settings: FitSettings | None = None
+    parser: dict[str, Any] | None = None
+    capture: str | None = None
+
+
+@dataclass
+class FitRecord(Source):
+    """A fit.
+
+    Attributes:
+        scene: the capture's name; what is made of the fit goes into folders of that name.
+        model: what `arf.radiance.fields.kinds.build` makes its field of; None while it is being fitted.
+    """
+
+    scene: str = "scene"
+    model: dict[str, Any] | None = None
+
+
+@dataclass(kw_only=True)
+class Origin(Source):
+    """The fit that was painted, as the painting remembers it: the run may have gone."""
+
+    run: Path
+
+
+@dataclass
+class PaintRecord:
+    """A painting.
+
+    Attributes:
+        model: of the field under it.
+    """
+
+    styles: tuple[Path, ...]
+    settings: StylizeSettings
+    fit: Origin
+    model: dict[str, Any]
+
+
+def fit_record(run: Run) -> FitRecord:
+    """
+    Raises:
+        UserError: the run is no fit, or its arf.json is damaged.
+    """
+    _expect(run, "fit")
+    where = run.path / INFO
+    record = admit(FitRecord, run.info, where, REMEDY)
+    _check_source(record, run.info, where)
+    needed = "model" if run.info["finished"] else "settings"
+    if getattr(record, needed) is None:
+        raise UserError(f"{where}: {needed}: it is missing; {REMEDY}")
+    if record.scene == ".." or any(mark in record.scene for mark in "/\\\0"):
+        raise UserError(f"{where}: scene is {record.scene!r}, which is no folder's name; {REMEDY}")
+    return record
+
+
+def paint_record(run: Run) -> PaintRecord:
+    """
+    Raises:
+        UserError: the run is no painting, or its arf.json is damaged.
+    """
+    _expect(run, "stylize")
+    where = run.path / INFO
+    record = admit(PaintRecord, run.info, where, REMEDY)
+    record.settings = _settings(StylizeSettings, run.info["settings"], where)
+    if "drop_weight" not in run.info["settings"]:  # every arf has written it: another one would show another painting
+        raise UserError(f"{where}: settings: drop_weight: it is missing; {REMEDY}")
+    _check_source(record.fit, run.info["fit"], f"{where}: fit")
+    return record
+
+
+def source_of(run: Run) -> Source:
+    """The capture behind a run of either kind.
+
+    Raises:
+        UserError: as `fit_record` and `paint_record`.
+    """
+    return paint_record(run).fit if run.kind == "stylize" else fit_record(run)
+
+
+def _expect(run: Run, kind: str) -> None:
+    if run.kind != kind:
+        raise UserError(f"{run.path} is a {run.kind} run, but a {kind} run is needed")
+
+
+def _check_source(source: Source, values: dict[str, Any], where: object) -> None:
+    if source.settings is not None:
+        source.settings = _settings(FitSettings, values["settings"], where)
+    elif source.parser is None:
+        raise UserError(f"{where}: settings: they are missing; {REMEDY}")
+
+
+def _settings(kind: type, values: dict[str, Any], where: object) -> Any:
+    settings = settings_from(kind, values, f"{where}: settings", REMEDY)
+    try:
+        settings.check()
+    except UserError as error:
+        raise UserError(f"{where}: settings: {error}") from error
+    return settings

@@ -1,0 +1,66 @@
+"""Good inputs for every command, made once, and the shortest calls of every command with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from clips import clip, ffmpeg
+from samples import photo
+
+from arf.media import image
+from arf.networks.modelfile import BUNDLED
+
+CALLS = {
+    "fit": "fit {capture} --steps 2 --resolutions 12 --stages --samples 2000 --device cpu --output {out}/o",
+    "stylize": "stylize {fit} --style {style} --layers relu2_1 --steps 1 --output {out}/o",
+    "render": "render {fit} --frames 1 --output {out}/o.mp4",
+    "export": "export {fit} --points 100 --output {out}/o.ply",
+    "evaluate": "evaluate {fit}",
+    "view": "view {fit} --port 18765",
+    "demo": "demo --quick --style {style} --output {out}/o",
+    "gatys": "gatys {photo} --style {style} --size 48 --steps 1 --output {out}/o.png",
+    "texture": "texture {photo} --width 48 --height 48 --steps 1 --output {out}/o.png",
+    "invert": "invert {photo} --size 48 --steps 1 --output {out}/o.png",
+    "dream": "dream {photo} --size 48 --octaves 1 --steps 1 --output {out}/o.png",
+    "features": "features {photo} --other {style} --output {out}/o",
+    "adain": "adain {photo} --style {style} --output {out}/o.png",
+    "cast": "cast {photo} --style {style} --output {out}/o.png",
+    "fast": "fast {photo} --style mosaic --output {out}/o.png",
+    "video": "video {video} --style mosaic --output {out}/o.mp4",
+    "train": "train fast --content {folder} --style {style} --steps 1 --batch 1 --crop 32 --load 40 --workers 0"
+    " --output {out}/o",
+    "onnx": "onnx fast --model {fast} --output {out}/o.onnx",
+}
+
+
+@dataclass(frozen=True)
+class Good:
+    """Inputs that every command takes. Read only; copies are spoiled."""
+
+    root: Path
+    photo: Path
+    style: Path
+    folder: Path
+    capture: Path
+    fit: Path
+    painted: Path
+    video: Path
+    sound: Path
+    fast: Path
+    adain: Path
+    cast: Path
+
+
+def make(root: Path, capture: Path, fit: Path, painted: Path) -> Good:
+    """All of them, but for the capture and its runs, in a new folder."""
+    for i in range(3):
+        image.write(root / "photos" / f"{i}.png", photo(64, 64, i))
+    image.write(root / "style.png", photo(64, 64, 3))
+    clip(root / "video.mp4", rate="10", seconds=0.6)
+    ffmpeg("-f", "lavfi", "-i", "sine=duration=1", root / "sound.m4a")
+    return Good(
+        root, root / "photos" / "0.png", root / "style.png", root / "photos", capture, fit, painted,
+        root / "video.mp4", root / "sound.m4a",
+        *(BUNDLED / f"{name}.safetensors" for name in ("fast-strokes", "adain-compact", "cast-compact")),
+    )  # fmt: skip

@@ -1,0 +1,67 @@
+"""Settings that make no sense, and arguments that no command takes.
+
+A new command's settings go into `WRONG`: flags for the end of its shortest call, with bars between them.
+"""
+
+from __future__ import annotations
+
+import pytest
+from good import CALLS
+
+WRONG = {
+    "gatys": "--size -5 | --size 0 | --size 1 | --size 10000000 | --steps 0 | --steps -1 | --style-weight nan |"
+    "--style-weight -1 | --style-weight 0 | --content-weight nan | --content-weight inf | --tv-weight -1 |"
+    "--style-strength nan | --learning-rate nan | --scales 0 | --scales 1000 | --tile 1 | --seed -1 |"
+    "--seed 99999999999999999999 | --style-scale 0 | --style-scale 1e9 | --layers nowhere | --layers |"
+    "--layer-weights nan | --history -1 | --averaging nan | --preview-every -1 | --save-every -3 | --device cuda:99 |"
+    "--device tpu | --tv-beta nan | --encoder soup",
+    "texture": "--width 0 | --width -1 | --width 10000000 | --height 0 | --size 1 | --size 100000 | --seed -1",
+    "invert": "--layer x | --size 0 | --tv-weight nan | --tv-beta nan | --seed -1 | --steps 0",
+    "dream": "--octaves 0 | --octaves 1000 | --octave-scale 0 | --octave-scale nan | --layer x | --channel 99999 |"
+    "--seed -1 | --size 0 | --steps 0",
+    "features": "--channels 0 | --layers x | --size 0 | --channels -1",
+    "adain": "--alpha nan | --alpha 5 | --size 0 | --size -1 | --size 10000000 | --style-size 0 | --model x |"
+    "--style-weight inf | --device x",
+    "cast": "--alpha nan | --size 0 | --style-size 0 | --model x | --style-weight -1 | --device x",
+    "fast": "--style 99 | --style -1 | --style nowhere | --size 0 | --device x | --model x | --style-weight nan",
+    "video": "--size 0 | --size -4 | --batch 0 | --save-every 0 | --quality 99 | --smooth-strength 2 |"
+    "--style-weight nan | --smooth --smooth-strength nan | --style nowhere | --method fast | --method adain |"
+    "--alpha 5",
+    "fit": "--downscale 0 | --downscale -1 | --downscale nan | --downscale 1e9 | --held-out 2 | --held-out nan |"
+    "--held-out -1 | --steps 0 | --steps -7 | --resolutions 1 | --resolutions 5000 | --background a,b,c |"
+    "--background nan,nan,nan | --background 1,1 | --background 9,9,9 | --learning-rate nan | --learning-rate 0 |"
+    "--stages 2 3 | --step 0 | --samples 0 | --seed -1 | --seed 99999999999999999999 | --save-every 0 |"
+    "--prune-below nan | --scene forward | --format llff | --device x | --distortion nan | --smoothness -1",
+    "stylize": "--long-side 1 | --style-scale 0 | --style-weights 1 2 3 | --style-weights nan | --style-weight nan |"
+    "--layers x | --layers | --neighbours 0 | --drop-weight 0.9 | --color-resolution 64 | --epochs 0 |"
+    "--cache-memory -1 | --cache-memory nan | --seed -1 | --save-every 0 | --learning-rate inf | --device x",
+    "render": "--frames 0 | --frames -1 | --frames 1000000000 | --fps 0 | --fps nan | --fps 1e9 | --fps 1e-300 |"
+    "--width 0 | --width 1 | --width 1000000 | --height -2 | --quality 0 | --strength nan | --strength 0.5 |"
+    "--compare | --path nowhere | --preserve-color | --device x",
+    "export": "--points 0 | --points -1 | --strength 2 | --strength nan | --device x",
+    "train": "--batch 0 | --crop 0 | --crop 100000 | --load 4 | --steps 0 | --width 0 | --width 1000000 |"
+    "--learning-rate nan | --workers -1 | --content-weight nan | --save-every 0 | --style-size 1 | --seed -1 |"
+    "--device x",
+    "view": "--port 0 | --port -1 | --port 99999 | --host nowhere.invalid | --host= | --device x",
+    "demo": "--seed -1 | --device x",
+    "onnx": "--model x | --encoder-weights x",
+    "evaluate": "--device cpu",  # no flag of it
+}
+FLAGS = [(command, flag.strip()) for command, flags in WRONG.items() for flag in flags.split("|")]
+MAY = {("gatys", "--tile 1")}
+
+
+@pytest.mark.parametrize(("command", "flag"), FLAGS, ids=" ".join)
+def test_settings(command, flag, judge):
+    judge(f"{CALLS[command]} {flag}", may=(command, flag) in MAY)
+
+
+@pytest.mark.parametrize("command", CALLS)
+@pytest.mark.parametrize("flag", ["--zzz", "--zzz=1", "--output", "-z", "--json=x", "--config /nowhere.yaml"])
+def test_arguments(command, flag, judge):
+    judge(f"{CALLS[command]} {flag}")
+
+
+@pytest.mark.parametrize("line", ["", "soup", "--soup", "fi", "-", "--", "fit fit", "render", "gatys", "onnx", "train"])
+def test_commands(line, judge):
+    judge(line)
