@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arf.cli.lines import lines
+from arf.cli.lines import lines, one_line
+
+EVERY = 30.0  # seconds between lines of progress
 
 
 @dataclass
@@ -24,8 +28,36 @@ class Talk:
 
 @contextmanager
 def progress(common: Talk) -> Iterator[Any]:
-    """Progress bars of rich on the terminal's error stream: one per phase, with the latest figures."""
+    """How far a command is, with the latest figures, on the error stream: bars of rich on a terminal, elsewhere a line
+    every half minute."""
     from rich.console import Console
+
+    console = Console(stderr=True)
+    if common.quiet or common.json:
+        yield lambda *_: None
+    elif console.is_terminal:
+        with _bars(console) as update:
+            yield update
+    else:
+        yield _now_and_then()
+
+
+def _now_and_then() -> Callable[[str, int, int, dict[str, float]], None]:
+    said = time.monotonic()
+
+    def update(phase: str, step: int, steps: int, figures: dict[str, float]) -> None:
+        nonlocal said
+        if time.monotonic() - said >= EVERY:
+            said = time.monotonic()
+            with suppress(OSError):  # nobody reads it any more: no reason to stop
+                print(one_line(f"{phase} {step}/{steps}  {_said(figures)}".rstrip()), file=sys.stderr, flush=True)
+
+    return update
+
+
+@contextmanager
+def _bars(console: Any) -> Iterator[Callable[[str, int, int, dict[str, float]], None]]:
+    """One for each phase."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -40,16 +72,18 @@ def progress(common: Talk) -> Iterator[Any]:
         TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
     )  # fmt: skip
     tasks: dict[str, Any] = {}
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=common.quiet or common.json or not console.is_terminal) as bars:
+    with Progress(*columns, console=console) as bars:
 
         def update(phase: str, step: int, steps: int, figures: dict[str, float]) -> None:
             if phase not in tasks:
                 tasks[phase] = bars.add_task(phase, total=steps, figures="")
-            said = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            bars.update(tasks[phase], completed=step, total=steps, figures=said)
+            bars.update(tasks[phase], completed=step, total=steps, figures=_said(figures))
 
         yield update
+
+
+def _said(figures: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 
 def report(result: dict[str, Any], as_json: bool) -> None:

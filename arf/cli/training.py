@@ -32,7 +32,8 @@ class Train:
     config: Path | None = None
     """Preset; flags win over it."""
     resume: Path | None = None
-    """An unfinished run to go on with, in place of everything else."""
+    """An unfinished run to go on with, in place of everything else but --device, --workers, --save-every and
+    --sample-every."""
     settings: OmitArgPrefixes[TrainSettings] = field(default_factory=TrainSettings)
     common: OmitArgPrefixes[Output] = field(default_factory=Output)
 
@@ -53,19 +54,18 @@ class Onnx:
 
 
 def _train(command: Train) -> dict[str, Any]:
-    from arf.jobs.door import settings_from
     from arf.jobs.presets import unless_preset
     from arf.jobs.runs import Run
-    from arf.training.settings import SHAPE, unused
-    from arf.training.train import train
+    from arf.training.settings import SHAPE, going_on, unused
+    from arf.training.train import record_of, train
 
     if command.resume:
         run = Run.open(command.resume, "training", finished=False)
         if run.info["finished"]:
             raise UserError(f"{run.path} has finished; begin a new run, or train it further with --init {run.path}")
-        asked, settings = run.info["asked"], settings_from(TrainSettings, run.info["settings"], run.path)
-        method, content, init = asked["method"], Path(asked["content"]), asked["init"] and Path(asked["init"])
-        style = tuple(Path(path) for path in asked["style"])
+        record = record_of(run)
+        asked, settings = record.asked, going_on(record.settings, command.settings)
+        method, content, style, init = asked.method, asked.content, asked.style, asked.init
     else:
         run, method, content, style, init = None, command.method, command.content, command.style, command.init
         settings = command.settings

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import psutil
 import torch
 
 from arf.errors import UserError
+from arf.jobs.machine import free_ram
 
 
 def pick_device(name: str) -> torch.device:
@@ -24,10 +24,11 @@ def pick_device(name: str) -> torch.device:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a device now."""
+    """Bytes that this process may still take on a device; torch's own unused blocks on a GPU are among them."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    return free_ram()
 
 
 def check_room(needed: float, device: torch.device, what: str, remedy: str) -> None:

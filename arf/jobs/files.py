@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-import secrets
 import shutil
 import stat
 import zlib
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from arf.errors import UserError
+from arf.jobs.leftovers import sweep, temporary
+from arf.jobs.machine import starved
 
 LARGEST_JSON = 256_000_000  # bytes; a transforms.json of 100,000 frames has 100 MB
 DEEPEST = 32  # levels of JSON
@@ -41,18 +42,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         UserError: the operating system refused (full disk, no permission, a folder of that name). UserErrors of the
             block itself, and exceptions that have nothing to do with writing, pass through unchanged.
     """
-    path, temporary = Path(path), _beside(path)
+    path, half = Path(path), _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
+        sweep(path.parent.absolute())
+        yield half
+        os.replace(half, path)
     except Exception as error:
         if refusal := _system_error(error, path.parent):
             raise cannot_write(path, refusal) from error
         raise
     finally:
         with suppress(OSError):  # the disk or folder is already the trouble that is being reported
-            temporary.unlink(missing_ok=True)
+            half.unlink(missing_ok=True)
 
 
 def check_writable(path: str | Path) -> None:
@@ -60,6 +62,7 @@ def check_writable(path: str | Path) -> None:
     path, probe = Path(path), _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent.absolute())
         probe.touch()
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -81,13 +84,13 @@ def below(folder: Path, *names: str) -> Path:
 
 
 def _beside(path: str | Path) -> Path:
-    """A name in the same folder that nobody else has, with the same suffix."""
+    """A temporary name for what is to become `path`."""
     path = Path(path)
     if refusal := no_name(path, "name a file"):
         raise refusal
     if os.path.isdir(path):  # which, unlike Path.is_dir, never raises
         raise UserError(f"cannot write {path}: it is a folder; name a file")
-    return path.with_name(f".{path.stem}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    return temporary(path)
 
 
 def no_name(path: str | Path, remedy: str) -> UserError | None:
@@ -97,6 +100,8 @@ def no_name(path: str | Path, remedy: str) -> UserError | None:
 
 def cannot_write(path: str | Path, error: OSError) -> UserError:
     """The one line for a write that the operating system refused."""
+    if short := starved(error):
+        return short
     reason = (error.strerror or str(error) or type(error).__name__).splitlines()[0]
     remedy = REMEDIES.get(error.errno, "check the path and the disk")
     return UserError(f"cannot write {path}: {reason}; {remedy}")
@@ -105,6 +110,8 @@ def cannot_write(path: str | Path, error: OSError) -> UserError:
 def _system_error(error: Exception, folder: Path) -> OSError | None:
     """The operating system's refusal behind an exception, if there is one: safetensors quotes its number, torch.save
     raises a RuntimeError that says nothing about the disk."""
+    if isinstance(error, UserError):
+        return None
     if isinstance(error, OSError):
         return error
     if quoted := re.search(r"os error (\d+)", str(error)):
@@ -134,6 +141,8 @@ def cannot_read(path: str | Path, kind: str) -> UserError | None:
     except (FileNotFoundError, NotADirectoryError):
         return UserError(f"no {kind} at {path}: there is no such file")
     except OSError as error:
+        if short := starved(error):
+            return short
         return UserError(f"cannot read {kind} {path}: {error.strerror or error}; check the path and its permissions")
 
 

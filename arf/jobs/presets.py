@@ -12,7 +12,7 @@ import yaml
 from arf import bundled
 from arf.errors import UserError
 from arf.jobs.door import settings_from
-from arf.jobs.files import read_text
+from arf.jobs.files import DEEPEST, read_text
 
 LARGEST = 1_000_000  # bytes of a preset
 
@@ -63,11 +63,21 @@ def _read(path: Path) -> dict[str, Any]:
     except UserError as error:
         raise UserError(f"{error}; presets are in {bundled.presets()}/") from error
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise UserError(f"{path}: *aliases have no use in a preset; write the values out")  # some never end
+        _check_shape(text, path)
         content = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an integer of thousands of digits
         raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())[:120]}") from error
     if not isinstance(content, dict) or not all(isinstance(values or {}, dict) for values in content.values()):
         raise UserError(f"{path} is no preset: it needs sections such as fit: and stylize:")
     return content
+
+
+def _check_shape(text: str, path: Path) -> None:
+    """Raises UserError for YAML that would take for ever: an alias in an alias in an alias, or lists in lists."""
+    depth = 0
+    for event in yaml.parse(text):
+        if isinstance(event, yaml.AliasEvent):
+            raise UserError(f"{path}: *aliases have no use in a preset; write the values out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise UserError(f"{path} is no preset: it is nested too deep; restore or regenerate it")

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from arf.errors import UserError
 from arf.jobs.door import admit
 from arf.jobs.files import atomic_path, cannot_read, cannot_write, plain, read_json, write_json
 from arf.jobs.locks import owned
+from arf.jobs.machine import starved
 from arf.jobs.tensors import load_tensors, save_tensors
 
 FORMAT = 1  # of arf.json and the tensors; raised when an older arf can no longer read what we write
@@ -116,7 +118,8 @@ class Run:
 
         Raises:
             UserError: another process is at work on it, or has finished it.
-            KeyboardInterrupt: one of the block, with what there is to go on with.
+            KeyboardInterrupt: one of the block, with what there is to go on with; so does a UserError where memory or
+                open files run out.
         """
         with owned(self.path, self.path / ".lock", "wait for it"):
             if (self.path / INFO).exists() and _read_info(self.path / INFO)["finished"]:
@@ -125,6 +128,10 @@ class Run:
                 yield
             except KeyboardInterrupt as stop:
                 raise KeyboardInterrupt(self._to_go_on()) from stop
+            except Exception as error:
+                if short := starved(error):
+                    raise type(short)(f"{short}{self._to_go_on()}") from error
+                raise
 
     def _to_go_on(self) -> str:
         if self.info["finished"]:
@@ -144,7 +151,7 @@ class Run:
         save_tensors(self.path / f"{name}.safetensors", tensors, **notes)
 
     def has(self, name: str) -> bool:
-        return (self.path / f"{name}.safetensors").is_file()
+        return (self.path / f"{name}.safetensors").exists()
 
     def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and notes of `<name>.safetensors`.
@@ -214,6 +221,14 @@ class _Head:
     scene: str = "?"
 
 
+def check_rows(rows: list[dict[str, int | float]], step: int, where: object, remedy: str) -> None:
+    """Raises UserError where the figures of an unfinished job, after so many steps, are no table for `Curves`."""
+    steps = [row.get("step", 0) for row in rows]
+    sound = all(row.keys() == rows[0].keys() and all(abs(x) < 1e300 for x in row.values()) for row in rows)
+    if not sound or not all(a < b for a, b in pairwise([0, *steps, step + 1])):
+        raise UserError(f"{where}: curves: they are no table of figures up to step {step}; {remedy}")
+
+
 class Curves:
     """Loss curves of a job: TensorBoard events while it runs, losses.csv and losses.png when it is drawn.
 
@@ -234,8 +249,16 @@ class Curves:
         self.events.close()
 
     def add(self, step: int, figures: dict[str, float]) -> None:
-        """Append one step's figures."""
-        self.rows.append({"step": step, **figures})
+        """Append one step's figures.
+
+        Raises:
+            UserError: the rows that were brought back have others.
+        """
+        row = {"step": step, **figures}
+        if self.rows and self.rows[0].keys() != row.keys():
+            before = ", ".join(self.rows[0])
+            raise UserError(f"{self.folder}: its figures so far are {before}, and now {', '.join(row)}; begin anew")
+        self.rows.append(row)
         for name, value in figures.items():
             self.events.add_scalar(name, value, step)
 

@@ -19,6 +19,7 @@ from PIL import Image, ImageCms
 
 from arf.errors import UserError
 from arf.jobs.files import cannot_read
+from arf.jobs.machine import starved
 from arf.media.signature import PICTURE_BRANDS, brand, is_video
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
@@ -62,11 +63,13 @@ def decoding(path: str | Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (Image.DecompressionBombError, MemoryError) as error:
-        raise UserError(f"{path} has more pixels than a picture should, or than memory holds; scale it down") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path} has more pixels than a picture should; scale it down") from error
     except Image.UnidentifiedImageError as error:
         raise _unknown(path) from error
     except Exception as error:  # decoders fail in many ways: OSError, SyntaxError, struct.error, EOFError, IndexError
+        if short := starved(error):
+            raise type(short)(f"{path}: {short}") from error
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise UserError(f"{path} is corrupt or cut short ({reason}); replace it") from error
 

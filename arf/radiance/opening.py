@@ -19,6 +19,7 @@ from arf.radiance.extras import nerfstudio
 from arf.radiance.fields import kinds
 from arf.radiance.fields.field import Field
 from arf.radiance.fields.place import Place
+from arf.radiance.fields.stored import restore
 from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import FIELD, LOOK, Painted
 from arf.radiance.records import REMEDY, PaintRecord, fit_record, paint_record, source_of
@@ -146,13 +147,8 @@ def _like_look(columns: int) -> Tensors:
 def _restored(run: Run, tensors: Tensors, model: dict[str, Any], capture: Capture, device: torch.device) -> Field:
     try:
         field = kinds.build(model, Place.of(capture), device)
-        field.load_state_dict(tensors)
     except UserError as error:
         raise UserError(f"{run.path}: {error}") from error
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{run.path}: its weights do not fit its configuration ({reason}); make the run again"
-        ) from error
+    restore(field, tensors, run.path, REMEDY)
     field.eval()
     return field

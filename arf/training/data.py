@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from arf.errors import UserError
 from arf.jobs.interrupts import ENDINGS
+from arf.jobs.machine import Starved
 from arf.media import image
 
 TRIES = 32  # files that may be broken in a row
@@ -95,6 +96,8 @@ class Samples(Dataset):
         for _ in range(TRIES):
             try:
                 return image.read(source.files[choice], short_side=ceil(source.load / sqrt(source.zoom))), choice
+            except Starved:
+                raise
             except UserError:
                 broken.append(str(source.files[choice]))
                 choice = int(rng.integers(len(source.files)))
@@ -120,14 +123,22 @@ def stream(
     """The batches of steps first … steps - 1 for one of several processes: every `ranks`-th sample of each.
 
     Raises:
-        UserError: too many files in a row cannot be read.
+        UserError: too many files in a row cannot be read, or memory or open files run out.
     """
     numbers = [list(range(step * batch + rank, (step + 1) * batch, ranks)) for step in range(first, steps)]
     kept = {"persistent_workers": True, "prefetch_factor": 4, "worker_init_fn": _leave_interrupts} if workers else {}
-    for stacked in DataLoader(samples, batch_sampler=numbers, num_workers=workers, collate_fn=_stack, **kept):
+    batches = iter(DataLoader(samples, batch_sampler=numbers, num_workers=workers, collate_fn=_stack, **kept))
+    while (stacked := _next(batches)) is not None:
         if not stacked.pictures:
             raise UserError(f"{TRIES} pictures in a row cannot be read; {_why(stacked.broken[-1])}")
         yield stacked
+
+
+def _next(batches: Iterator[Batch]) -> Batch | None:
+    try:
+        return next(batches, None)
+    except Starved as error:  # torch makes its worker's traceback part of it
+        raise type(error)(str(error).splitlines()[-1].partition(f".{type(error).__name__}: ")[2] or error) from error
 
 
 def _why(broken: str) -> str:

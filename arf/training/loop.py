@@ -7,15 +7,18 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from arf.errors import UserError
+from arf.jobs.door import admit
 from arf.jobs.interrupts import AtOnce, held_interrupts
-from arf.jobs.optimizers import optimizer_tensors, restore_optimizer
+from arf.jobs.optimizers import optimizer_tensors, restore_optimizer, tensors_like
 from arf.jobs.runs import Curves, Run
+from arf.jobs.tensors import check_finite, check_tensors
 from arf.media import image
 from arf.networks.modelfile import MODEL
 from arf.training.data import Batch, Samples, stream
@@ -78,10 +81,15 @@ class Loop:
         self.skipped = set().union(*team.gather(self.skipped))
 
     def save(self) -> None:
-        """Write the network and what training goes on from."""
+        """Write the network and what training goes on from.
+
+        Raises:
+            UserError: numbers that are not finite, which are not written over the last good ones.
+        """
         if not self.team.leads:
             return
-        tensors = {f"{part}/{key}": t for part, m in self.trainee.learned.items() for key, t in m.state_dict().items()}
+        tensors = self._learned()
+        check_finite(tensors, f"step {self.step}", f"{self._kept()}lower --learning-rate and train again")
         for phase in self.trainee.phases:
             tensors |= optimizer_tensors(phase.optimizer, f"optimizer.{phase.name}")
         self.run.save(
@@ -96,17 +104,34 @@ class Loop:
         self.trainee.save(self.run.path / MODEL)
 
     def _restore(self) -> None:
-        tensors, notes = self.run.load("resume")
-        self.step, self.seconds, self.curves = notes["step"], notes["seconds"], notes["curves"]
-        self.skipped = set(notes["skipped"])
+        tensors, held = self.run.load("resume")
+        where, remedy = self.run.path / "resume.safetensors", "make the run again"
+        notes = admit(_Notes, held, where, remedy)
+        if not 0 <= notes.step <= self.settings.steps or len(notes.scalers) != len(self.scalers):
+            raise UserError(f"{where} is of another training: step {notes.step} of {self.settings.steps}; {remedy}")
+        if any("step" not in row or row.keys() != notes.curves[0].keys() for row in notes.curves):
+            raise UserError(f"{where}: its curves are no table of steps; {remedy}")
+        like = self._learned()
+        for phase in self.trainee.phases if notes.step else ():
+            like |= tensors_like(phase.optimizer, f"optimizer.{phase.name}")
+        check_tensors(tensors, like, where, remedy)
+        self.step, self.seconds, self.curves = notes.step, notes.seconds, notes.curves
+        self.skipped = set(notes.skipped)
         for part, module in self.trainee.learned.items():
             start = f"{part}/"
             module.load_state_dict({k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)})
         for phase in self.trainee.phases:
             restore_optimizer(phase.optimizer, tensors, f"optimizer.{phase.name}")
-        for scaler, state in zip(self.scalers, notes["scalers"], strict=True):
-            if state:  # none from where losses were not scaled
-                scaler.load_state_dict(state)
+        for scaler, state in zip(self.scalers, notes.scalers, strict=True):
+            if state and scaler.is_enabled():  # none from where losses were not scaled
+                scaler.load_state_dict(vars(admit(_Scaler, state, where, remedy)))
+
+    def _learned(self) -> dict[str, Tensor]:
+        """What changes, by name."""
+        return {f"{part}/{key}": t for part, m in self.trainee.learned.items() for key, t in m.state_dict().items()}
+
+    def _kept(self) -> str:
+        return f"the last good state is in {self.run.path}; " if self.run.has("resume") else ""
 
     def _update(self, batch: Batch, curves: Curves | None, progress: Progress | None) -> None:
         """One step, and what is due after it."""
@@ -133,9 +158,8 @@ class Loop:
     def _note(self, figures: dict[str, float], curves: Curves | None, progress: Progress | None) -> None:
         if not all(math.isfinite(value) for value in figures.values()):
             name = next(name for name, value in figures.items() if not math.isfinite(value))
-            kept = f"; the last good state is in {self.run.path}" if self.run.has("resume") else ""
             raise UserError(
-                f"the loss ({name}) became {figures[name]} at step {self.step}{kept}: lower --learning-rate "
+                f"the loss ({name}) became {figures[name]} at step {self.step}; {self._kept()}lower --learning-rate "
                 f"(now {self.settings.learning_rate:g}) and train again"
             )
         if curves:
@@ -169,6 +193,28 @@ class Loop:
             part.train()
         image.write(self.run.path / "preview.png", sheet)
         curves.events.add_image("samples", sheet.permute(2, 0, 1).numpy(), self.step)
+
+
+@dataclass
+class _Notes:
+    """What a state says beside its tensors; scalers have a state where losses are scaled."""
+
+    step: int
+    seconds: float
+    curves: list[dict[str, int | float]]
+    skipped: list[str]
+    scalers: list[dict[str, int | float]]
+
+
+@dataclass
+class _Scaler:
+    """The state of torch's GradScaler."""
+
+    scale: float
+    growth_factor: float
+    backoff_factor: float
+    growth_interval: int
+    _growth_tracker: int
 
 
 def finish(loop: Loop) -> Run | None:

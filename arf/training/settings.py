@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from arf.errors import UserError
-from arf.jobs.checks import check_unused, within
+from arf.jobs.checks import changed, check_unused, within
 
 Method = Literal["adain", "fast", "many", "cast"]
 
@@ -114,6 +114,20 @@ BY_METHOD: dict[str, dict[str, Any]] = {
         "style_weight": 0.05,
     },
 }
+FREE = ("device", "workers", "save_every", "sample_every")  # do not change what a training comes to
+
+
+def going_on(begun: TrainSettings, asked: TrainSettings) -> TrainSettings:
+    """The settings of a run that is gone on with: its own, but for what does not change the result.
+
+    Raises:
+        UserError: something else was asked for.
+    """
+    differing = {name for name in changed(asked) if getattr(asked, name) != getattr(begun, name)}
+    if fixed := sorted(differing - set(FREE)):
+        flag = fixed[0].replace("_", "-")
+        raise UserError(f"--{flag} cannot change with --resume; leave it out, or train anew with --init RUN")
+    return replace(begun, **{name: getattr(asked, name) for name in differing})
 
 
 def unused(method: Method) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 
 from arf.errors import UserError
 from arf.jobs.checks import changed
-from arf.jobs.runs import Run
+from arf.jobs.door import admit, settings_from
+from arf.jobs.runs import INFO, Run
 from arf.media.image import pictures_in
 from arf.networks import modelfile
 from arf.networks.adain import AdainNetwork
@@ -61,7 +63,7 @@ def train(
         raise UserError(f"no picture or folder at {missing[0]}; check --style")
     styles = [file for path in style for file in ([path] if path.is_file() else pictures_in(path))]
     drawn = {"photographs": _listing(contents), "styles": _listing(styles)}
-    if resume and (other := [what for what in drawn if resume.info["drawn"][what] != drawn[what]]):
+    if resume and (other := [what for what in drawn if record_of(resume).drawn.get(what) != drawn[what]]):
         raise UserError(f"cannot go on: the {other[0]} are not those that {resume.path} began with; put them back")
     with team(settings.device) as processes:
         if settings.batch % processes.ranks:
@@ -80,6 +82,40 @@ def train(
             loop = Loop(trainee, settings, run, processes)
             loop.train(progress)
             return finish(loop)
+
+
+@dataclass
+class Asked:
+    """What a training was asked for beside its settings."""
+
+    method: Method
+    content: Path
+    style: tuple[Path, ...]
+    init: Path | None
+
+
+@dataclass
+class Record:
+    """What arf.json says of a training.
+
+    Attributes:
+        drawn: what its pictures were, see `_listing`.
+    """
+
+    asked: Asked
+    settings: TrainSettings
+    drawn: dict[str, dict[str, Any]]
+
+
+def record_of(run: Run) -> Record:
+    """
+    Raises:
+        UserError: its arf.json is damaged.
+    """
+    where = run.path / INFO
+    record = admit(Record, run.info, where, "make the run again")
+    record.settings = settings_from(TrainSettings, run.info["settings"], f"{where}: settings")
+    return record
 
 
 def _trainee(

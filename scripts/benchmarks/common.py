@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from arf.errors import UserError
-from arf.jobs.allocator import keep_freed_memory
 from arf.jobs.device import pick_device
+from arf.jobs.machine import keep_freed_memory
 from arf.jobs.presets import apply_preset
 from arf.jobs.runs import Run
 from arf.media import image

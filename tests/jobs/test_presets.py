@@ -54,7 +54,7 @@ def test_values_replace_defaults_and_keep_their_type(tmp_path):
         ("fit: 5\n" + "x" * 1_000_001, "larger than 1 MB"),
         ("fit: {steps: 1" + "0" * 5000 + "}", "not readable YAML"),
         ("fit: {step: 1" + "0" * 400 + "}", "step: number out of range"),
-        ("[" * 5000, "not readable YAML"),
+        ("[" * 50_000, "nested too deep"),
         (LAUGHS, "aliases have no use"),
         ("fit: &a {steps: *a}", "aliases have no use"),
         ("fit: !!python/object/apply:os.getcwd []", "not readable YAML"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -170,7 +171,8 @@ def test_more_pixels_than_memory_are_refused_by_the_header(tmp_path):
     [
         (OSError("first line\nsecond"), r"a\.png is corrupt or cut short \(first line\); replace it"),
         (EOFError(), r"a\.png is corrupt or cut short \(EOFError\)"),
-        (MemoryError(), r"a\.png has more pixels"),
+        (MemoryError(), r"^a\.png: out of memory: .* are free$"),
+        (OSError(errno.EMFILE, "Too many open files"), "no more files can be opened .*ulimit -n 4096$"),
         (UserError("said already"), "^said already$"),
     ],
 )

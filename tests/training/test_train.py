@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,8 @@ from arf.jobs.runs import Curves, Run
 from arf.jobs.tensors import load_tensors
 from arf.networks import modelfile
 from arf.training.loop import Loop
-from arf.training.settings import TrainSettings
-from arf.training.train import train
+from arf.training.settings import TrainSettings, going_on
+from arf.training.train import record_of, train
 
 
 class Killed(BaseException):
@@ -232,7 +233,7 @@ def test_two_processes_train_what_one_does(tmp_path, method):
     assert (first - third).abs().quantile(0.5) > 1e-3
 
 
-@pytest.mark.parametrize(("good", "message"), [(0, "2: lower"), (2, "4; the last good state is in .*: lower")])
+@pytest.mark.parametrize(("good", "message"), [(0, "2; lower"), (2, "4; the last good state is in .*; lower")])
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, monkeypatch, good, message):
     from arf.training import fast
 
@@ -245,6 +246,102 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, monkeypatch, goo
     monkeypatch.setattr(fast, "content_loss", poisoned)
     with pytest.raises(UserError, match=rf"the loss \(content\) became nan at step {message} --learning-rate"):
         begin(tmp_path)
+
+
+def test_ctrl_c_after_numbers_are_lost_keeps_the_last_good_state(tmp_path, monkeypatch):
+    """Losses are looked at every ten steps only."""
+    update = Loop._update
+
+    def lost(loop, *more):
+        update(loop, *more)
+        if loop.step == 3:
+            next(iter(loop.trainee.network.parameters())).data[:] = torch.nan
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Loop, "_update", lost)
+    with pytest.raises(UserError, match=r"step 3: network/.* not finite; the last good state is in .*; lower --learn"):
+        begin(tmp_path)
+    assert Run.open(tmp_path / "runs", "training", finished=False).load("resume")[1]["step"] == 2
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory) -> Run:
+    """A training that Ctrl-C has stopped at step 4."""
+    folder = tmp_path_factory.mktemp("stopped")
+    update = Loop._update
+
+    def stop(loop, *more):
+        update(loop, *more)
+        if loop.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "_update", stop)
+        with pytest.raises(KeyboardInterrupt):
+            begin(folder)
+    return Run.open(folder / "runs", "training", finished=False)
+
+
+@pytest.mark.parametrize(
+    ("notes", "message"),
+    [
+        ({"step": 10**9}, "is of another training: step 1000000000 of 6"),
+        ({"step": -1}, "step -1 of 6"),
+        ({"step": "4"}, "step: expected int, got str"),
+        ({"curves": [{"step": 1}, {"loss": 1.0}]}, "its curves are no table of steps"),
+        ({"curves": 5}, "curves: expected array"),
+        ({"scalers": []}, "is of another training"),
+        ({"skipped": [1]}, r"skipped\[0\]: expected str"),
+    ],
+)
+def test_states_that_are_not_of_this_training_are_refused(stopped, tmp_path, notes, message):
+    tensors, held = stopped.load("resume")
+    spoiled = Run(tmp_path, stopped.info)
+    spoiled.save("resume", tensors, **{**held, **notes})
+    with pytest.raises(UserError, match=message):
+        again(stopped.path.parents[3], spoiled)
+
+
+@pytest.mark.parametrize("damage", ["another shape", "no moments", "unknown", "not finite"])
+def test_tensors_that_are_not_of_this_training_are_refused(stopped, tmp_path, damage):
+    tensors, held = stopped.load("resume")
+    name = "network/down.0.convolution.conv.weight"
+    if damage == "another shape":
+        tensors[name] = tensors[name][:2]
+    elif damage == "no moments":
+        tensors = {name: t for name, t in tensors.items() if not name.startswith("optimizer")}
+    elif damage == "unknown":
+        tensors["more"] = torch.zeros(1)
+    else:
+        tensors[name] = tensors[name] * torch.inf
+    spoiled = Run(tmp_path, stopped.info)
+    spoiled.save("resume", tensors, **held)
+    with pytest.raises(UserError, match="make the run again"):
+        again(stopped.path.parents[3], spoiled)
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        ({"asked": None}, "asked: expected object"),
+        ({"asked": {"method": "soup", "content": "a", "style": ["b"], "init": None}}, "asked.method: invalid enum"),
+        ({"asked": {"method": "fast", "content": 5, "style": ["b"], "init": None}}, "asked.content: expected"),
+        ({"settings": {"steps": "many"}}, "settings.steps: expected int"),
+        ({"settings": {"zzz": 1}}, "there is no setting 'zzz'"),
+        ({"drawn": []}, "drawn: expected object"),
+    ],
+)
+def test_what_a_run_says_of_its_training_is_checked(stopped, info, message):
+    with pytest.raises(UserError, match=message):
+        record_of(Run(stopped.path, {**stopped.info, **info}))
+
+
+def test_only_what_does_not_change_the_network_may_change_on_the_way():
+    begun = small()
+    assert going_on(begun, TrainSettings()) == begun
+    assert going_on(begun, TrainSettings(workers=1, save_every=7, steps=6)) == replace(begun, workers=1, save_every=7)
+    with pytest.raises(UserError, match="--learning-rate cannot change with --resume; leave it out"):
+        going_on(begun, TrainSettings(learning_rate=0.5, workers=1))
 
 
 def test_bad_input_is_refused_in_one_line(tmp_path):

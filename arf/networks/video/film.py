@@ -20,9 +20,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from arf.errors import UserError
+from arf.jobs.door import admit
 from arf.jobs.files import cannot_write, check_writable, plain
 from arf.jobs.locks import owned
-from arf.jobs.tensors import load_tensors, save_tensors
+from arf.jobs.tensors import check_tensors, load_tensors, save_tensors
 from arf.media import video
 from arf.media.footage import Frame, probe
 from arf.networks.layers import Stylizer
@@ -32,6 +33,8 @@ from arf.networks.video.smooth import Smoother, TemporalError
 Progress = Callable[[str, int, int, dict[str, float]], None]
 
 CPU = torch.device("cpu")
+FREE = ("batch", "save_every")  # settings that do not change what the film shows
+REMEDY = "begin again with --restart"
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,11 @@ def film(
     if output.exists() and os.path.samefile(source, output):
         raise UserError(f"{output} is the video that is read; choose another --output")
     check_writable(output)
-    wish = {**(asked or {}), **asdict(settings), "source": source.name, "bytes": source.stat().st_size}
+    shown = {name: value for name, value in asdict(settings).items() if name not in FREE}
+    wish = {**(asked or {}), **shown, "source": source.name, "bytes": source.stat().st_size}
     height, width = footage.fitted(settings.size)
     with owned(output):
-        reel = Reel(output, plain(wish), settings, resume)
+        reel = Reel(output, plain(wish), settings, (height, width), resume)
         with reel, closing(footage.read((height, width))) as frames:
             reel.skip(frames)
             for first in frames:
@@ -119,12 +123,15 @@ class Reel:
 
     Args:
         asked: inputs and settings; only the same ones go on.
+        size: height and width of the frames.
 
     Raises:
         UserError: `resume`, and there is nothing to go on with, or it is of another kind.
     """
 
-    def __init__(self, output: Path, asked: dict[str, Any], settings: VideoSettings, resume: bool) -> None:
+    def __init__(
+        self, output: Path, asked: dict[str, Any], settings: VideoSettings, size: tuple[int, int], resume: bool
+    ) -> None:
         self.folder = parts_folder(output)
         self.asked, self.quality = asked, settings.quality
         self.state_path = self.folder / "state.safetensors"
@@ -132,7 +139,7 @@ class Reel:
         self._compares = settings.smooth or settings.measure
         self.frames = self._count = 0
         if resume:
-            self._read_state()
+            self._read_state(size)
         else:
             self.forget()
 
@@ -144,12 +151,17 @@ class Reel:
 
     @property
     def parts(self) -> list[Path]:
-        return [self.folder / f"part-{i:05d}.mp4" for i in range(self._count)]
+        return list(self._parts(self._count))
 
     def skip(self, frames: Iterator[Frame]) -> None:
-        """Pass over the frames that are finished."""
-        for _ in islice(frames, self.frames):
-            pass
+        """Pass over the frames that are finished.
+
+        Raises:
+            UserError: there are not so many.
+        """
+        passed = sum(1 for _ in islice(frames, self.frames))
+        if passed < self.frames:
+            raise UserError(f"{self.state_path} has {self.frames} frames of a video of {passed}; {REMEDY}")
 
     def part(self, fps: Fraction) -> video.Writer:
         """A writer for the next part."""
@@ -185,19 +197,42 @@ class Reel:
         with suppress(OSError):
             self.folder.rmdir()
 
-    def _read_state(self) -> None:
-        remedy = "leave out --resume"
-        if not self.state_path.is_file():
-            raise UserError(f"nothing to go on from: there is no {self.state_path}; {remedy}")
-        tensors, notes = load_tensors(self.state_path, remedy)
-        was = notes.get("asked", {})
+    def _read_state(self, size: tuple[int, int]) -> None:
+        where = self.state_path
+        if not where.exists():
+            raise UserError(f"nothing to go on from: there is no {where}; leave out --resume")
+        tensors, held = load_tensors(where, REMEDY)
+        notes = admit(_Notes, held, where, REMEDY)
+        was = notes.asked
         if differing := sorted(k for k in {*was, *self.asked} if was.get(k) != self.asked.get(k)):
-            raise UserError(f"{self.state_path} was made with another {', '.join(differing)}; {remedy}")
-        self.frames, self._count = notes["frames"], notes["parts"]
-        self.smoother.last = tensors
-        self.smoother.errors = {name: TemporalError(**error) for name, error in notes["errors"].items()}
-        if missing := [path for path in self.parts if not path.is_file()]:
-            raise UserError(f"cannot go on: there is no {missing[0]}; {remedy}")
+            raise UserError(f"{where} was made with another {', '.join(differing)}; {REMEDY}")
+        if not 1 <= notes.parts <= notes.frames:
+            raise UserError(f"{where} has {notes.parts} parts of {notes.frames} frames; {REMEDY}")
+        if missing := next((path for path in self._parts(notes.parts) if not path.is_file()), None):
+            raise UserError(f"cannot go on: there is no {missing}; {REMEDY}")
+        like = self.smoother.like(size) if self._compares else {}
+        check_tensors(tensors, like, where, REMEDY)
+        if any(tensors[name].dtype != wanted.dtype for name, wanted in like.items()) or notes.errors.keys() - like:
+            raise UserError(f"{where} holds other frames than those of a film; {REMEDY}")
+        self.frames, self._count = notes.frames, notes.parts
+        self.smoother.last, self.smoother.errors = tensors, notes.errors
+
+    def _parts(self, count: int) -> Iterator[Path]:
+        return (self.folder / f"part-{i:05d}.mp4" for i in range(count))
+
+
+@dataclass
+class _Notes:
+    """What a state says beside the last frames.
+
+    Attributes:
+        errors: how much the film has changed so far where it ought not to, by name.
+    """
+
+    asked: dict[str, Any]
+    frames: int
+    parts: int
+    errors: dict[str, TemporalError]
 
 
 def _batches(frames: Iterator[Frame], settings: VideoSettings) -> Iterator[list[Frame]]:

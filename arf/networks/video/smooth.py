@@ -143,6 +143,13 @@ class Smoother:
         self.last = now
         return now["smoothed"] if self.strength else painted
 
+    def like(self, size: tuple[int, int]) -> dict[str, Tensor]:
+        """What `last` is for frames of a height and width: names, shapes and kinds, without memory."""
+        kinds = {"input": torch.uint8, "painted": torch.float32} | (
+            {"smoothed": torch.float32} if self.strength else {}
+        )
+        return {name: torch.empty(*size, 3, dtype=kind, device="meta") for name, kind in kinds.items()}
+
     @property
     def figures(self) -> dict[str, float]:
         """Temporal errors so far, by name: input, painted, smoothed."""

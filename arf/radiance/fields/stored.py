@@ -1,4 +1,4 @@
-"""What a field's tensors in a file must be beyond their names and shapes, which torch checks as it loads them."""
+"""A field's tensors from a file, which may hold anything."""
 
 from __future__ import annotations
 
@@ -6,12 +6,29 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from arf.errors import UserError
+from arf.radiance.fields.field import Field
+
 LARGEST = 1e18  # more than any fit reaches, and what can still be multiplied in float32
+
+
+def restore(field: Field, tensors: Mapping[str, Tensor], where: object, remedy: str) -> None:
+    """Give a field what `state_dict` took from one of the same configuration.
+
+    Raises:
+        UserError: they are another field's, or no field's.
+    """
+    try:
+        field.load_state_dict(tensors)
+    except RuntimeError as error:  # all of torch's objections, and those of `faults`
+        said = str(error)
+        reason = " ".join((said.partition(":")[2] or said).split())[:200]
+        raise UserError(f"{where}: its weights do not fit its configuration ({reason}); {remedy}") from error
 
 
 def faults(module: nn.Module, state: Mapping[str, Tensor], prefix: str) -> list[str]:
     """Tensors of a state_dict that are of other kinds of numbers than the module's own, or hold numbers that are not
-    finite where the module's own are: torch would convert the ones and take the others."""
+    finite where the module's own are: torch looks at names and shapes alone."""
     found = []
     for name, own in module.state_dict(prefix=prefix).items():
         given = state.get(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,7 +14,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from arf.errors import UserError
-from arf.jobs.runs import Curves, Run
+from arf.jobs.door import admit
+from arf.jobs.optimizers import tensors_like
+from arf.jobs.runs import Curves, Run, check_rows
+from arf.jobs.tensors import check_tensors
 from arf.media import image
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import Field
@@ -30,7 +33,17 @@ from arf.style.losses import content_loss, shrink_weight, total_variation
 from arf.style.objective import StyleObjective
 
 Progress = Callable[[str, int, int, dict[str, float]], None]  # what, step, steps, figures
+REMEDY = "stylize again"
 FINAL_RATE = 0.1  # of the learning rate at the last step; ARF keeps it constant; here the last steps settle
+
+
+@dataclass
+class Notes:
+    """What the file of a state says beside its tensors; an older one has no `recent`."""
+
+    step: int
+    curves: list[dict[str, int | float]]
+    recent: list[list[float]] = field(default_factory=list)
 
 
 @dataclass
@@ -81,6 +94,7 @@ class Painter:
         self.steps = settings.steps or settings.epochs * len(views)
         self.step = 0
         self.curves: list[dict[str, float]] = []
+        self.recent: list[Tensor] = []  # a row of loss terms for each step since the last row of the curves
         self.timings = _Timings()
 
     def _counted(self, i: int) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"] | None]:
@@ -195,6 +209,7 @@ class Painter:
         self.optimizer.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
         self.optimizer.step()
+        self.recent.append(torch.stack([term.detach() for term in terms.values()]))
         self.step += 1
         return terms
 
@@ -206,24 +221,26 @@ class Painter:
             UserError: see `check`.
         """
         start = time.perf_counter()
-        recent: list[Tensor] = []  # a row of loss terms per step
         while self.step < self.steps and not stopped():
             terms = self.advance()
-            recent.append(torch.stack([term.detach() for term in terms.values()]))
             last = self.step == self.steps
             writing, saving = self.step % 10 == 0 or last, self.step % self.settings.save_every == 0 and not last
             if not (writing or saving):
                 continue
-            rows = torch.stack(recent).tolist()
+            rows = self.rows()
             self.check(run, rows)
             if writing:
                 figures = {name: sum(row) / len(rows) for name, row in zip(terms, zip(*rows, strict=True), strict=True)}
                 curves.add(self.step, figures)
+                self.recent = []
                 progress("paint", self.step, self.steps, figures)
-                recent = []
             if saving:
                 self.save(run)
         self.timings.steps = time.perf_counter() - start
+
+    def rows(self) -> list[list[float]]:
+        """The loss terms of the steps since the curves' last row."""
+        return torch.stack(self.recent).tolist() if self.recent else []
 
     def check(self, run: Run, rows: list[list[float]]) -> None:
         """Look at the colours, and at the loss terms of the steps up to this one.
@@ -233,30 +250,50 @@ class Painter:
         """
         bad = [len(rows) - k - 1 for k, row in enumerate(rows) if not all(map(math.isfinite, row))]  # steps ago
         if bad or not self.theta.isfinite().all():
+            kept = f"the last good state is in {run.path}: " if run.has("resume") else ""
             raise UserError(
-                f"the loss became NaN at step {self.step - max(bad, default=0)}; the last good state is in {run.path}: "
-                f"lower --learning-rate (now {self.settings.learning_rate:g}) or --style-weight and stylize again"
+                f"the loss became NaN at step {self.step - max(bad, default=0)}; {kept}lower --learning-rate "
+                f"(now {self.settings.learning_rate:g}) or --style-weight and stylize again"
             )
 
     def save(self, run: Run) -> None:
         """Write resume.safetensors.
 
         Raises:
-            UserError: the colours are not finite; what was saved before stays.
+            UserError: the colours or losses are not finite; what was saved before stays.
         """
-        self.check(run, [])
+        rows = self.rows()
+        self.check(run, rows)
         state = self.optimizer.state.get(self.theta, {})
         tensors = {"theta": self.theta, **{f"adam.{k}": v for k, v in state.items()}}
-        run.save("resume", tensors, step=self.step, curves=self.curves)
+        run.save("resume", tensors, step=self.step, curves=self.curves, recent=rows)
 
-    def load(self, tensors: dict[str, Tensor], notes: dict) -> None:
-        """Take over what `save` wrote."""
-        self.step, self.curves[:] = notes["step"], notes["curves"]
+    def load(self, run: Run) -> None:
+        """Take over what `save` wrote, if there is something.
+
+        Raises:
+            UserError: the file is damaged, or of another painting.
+        """
+        if not run.has("resume"):
+            return
+        tensors, values = run.load("resume")
+        where = run.path / "resume.safetensors"
+        notes = admit(Notes, values, where, REMEDY)
+        if not 0 <= notes.step <= self.steps:
+            raise UserError(f"{where}: step is {notes.step}, not between 0 and {self.steps}; {REMEDY}")
+        check_rows(notes.curves, notes.step, where, REMEDY)
+        s, since = self.settings, notes.step - (notes.curves[-1]["step"] if notes.curves else 0)
+        terms = 1 + (s.content_weight > 0) + (s.tv_weight > 0)
+        if len(notes.recent) not in (0, since) or any(len(row) != terms for row in notes.recent):
+            raise UserError(f"{where}: recent: it has no row of {terms} losses for each of {since} steps; {REMEDY}")
+        moments = {k.replace(".0.", "."): v for k, v in tensors_like(self.optimizer, "adam").items()}
+        check_tensors(tensors, {"theta": self.theta, **(moments if notes.step else {})}, where, REMEDY)
+        self.step, self.curves[:] = notes.step, notes.curves
+        self.recent = [torch.tensor(row, device=self.device) for row in notes.recent]
         with torch.no_grad():
             self.theta.copy_(tensors["theta"])
-        moments = {k[5:]: v.to(self.device) for k, v in tensors.items() if k.startswith("adam.")}
-        if moments:
-            self.optimizer.state[self.theta] = moments
+        if notes.step:
+            self.optimizer.state[self.theta] = {name[5:]: tensors[name].to(self.device) for name in moments}
 
     # --- after the loop -------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from arf.errors import UserError
 from arf.jobs.device import free_memory, pick_device
+from arf.jobs.files import below
 from arf.jobs.interrupts import AtOnce, held_interrupts
 from arf.jobs.runs import Curves, Run
 from arf.media import image
@@ -61,8 +62,8 @@ def stylize(
     run = resume or Run.create(output, capture.name, "arf", **description(fitted, styles, settings, field))
     with run.at_work(), closing(open_cache(settings, run.path, device)) as painter.cache:
         painter.prepare(progress)
-        if resume and resume.has("resume"):
-            painter.load(*resume.load("resume"))
+        if resume:
+            painter.load(resume)
         try:
             with held_interrupts() as stopped, Curves(run.path, painter.curves) as curves:
                 painter.paint(run, curves, stopped, progress)
@@ -71,15 +72,16 @@ def stylize(
         except KeyboardInterrupt:
             painter.save(run)
             raise
+        painter.save(run)  # before anything that may fail, such as the disk
+        curves.draw()  # before the run is marked as finished: then nobody goes on with it
         _write(run, capture, painter, painter.finish(), pictures)
-        curves.draw()
     return run
 
 
 def open_cache(settings: StylizeSettings, folder: Path, device: torch.device) -> ViewCache:
     """The cache that the settings allow, its files below `folder`."""
     budget = int(settings.cache_memory * 2**30) or free_memory(device) // 2
-    return ViewCache(budget, folder / "cache", device)
+    return ViewCache(budget, below(folder, "cache"), device)
 
 
 def _write(run: Run, capture: Capture, painter: Painter, look: Look, styles: list[Tensor]) -> None:

@@ -15,6 +15,7 @@ import torch
 from clips import clip, ffmpeg
 
 from arf.errors import UserError
+from arf.jobs.tensors import load_tensors, save_tensors
 from arf.media.footage import probe
 from arf.networks.video.film import film, parts_folder
 from arf.networks.video.settings import VideoSettings
@@ -142,7 +143,7 @@ def test_only_the_same_goes_on(tmp_path):
         film(source, output, negative, settings, resume=True)
     with pytest.raises(RuntimeError):
         film(source, output, Stop(6, RuntimeError), settings, asked={"style": "a"})
-    for changed, words in [(replace(settings, smooth=True), "smooth"), (replace(settings, batch=1), "batch")]:
+    for changed, words in [(replace(settings, smooth=True), "smooth"), (replace(settings, quality=9), "quality")]:
         with pytest.raises(UserError, match=f"made with another {words}"):
             film(source, output, negative, changed, resume=True, asked={"style": "a"})
     with pytest.raises(UserError, match="another style"):
@@ -153,6 +154,42 @@ def test_only_the_same_goes_on(tmp_path):
     (parts_folder(output) / "mine.txt").touch()
     film(source, output, negative, settings)  # begins anew
     assert [path.name for path in parts_folder(output).iterdir()] == ["mine.txt"]
+
+
+def test_batches_and_parts_may_have_another_length_on_the_way(tmp_path):
+    source, output = clip(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    with pytest.raises(KeyboardInterrupt):
+        film(source, output, Stop(6), VideoSettings(batch=2, save_every=4))
+    assert film(source, output, flicker, VideoSettings(batch=3, save_every=7), resume=True).frames == 15
+    film(source, tmp_path / "whole.mp4", flicker)
+    assert (frames(output).float() - frames(tmp_path / "whole.mp4").float()).abs().mean() < 3
+
+
+def test_a_state_that_is_not_of_this_film_is_refused(tmp_path):
+    source, output = clip(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    settings = VideoSettings(batch=2, save_every=4, smooth=True)
+    with pytest.raises(KeyboardInterrupt):
+        film(source, output, Stop(6), settings)
+    state = parts_folder(output) / "state.safetensors"
+    tensors, notes = load_tensors(state, "")
+    small, same = torch.zeros(3), dict(tensors)
+    for held, said, message in (
+        (same, {"frames": 10**12, "parts": 1}, "has 1000000000000 frames of a video of 15"),
+        (same, {"frames": -1}, "has 1 parts of -1 frames"),
+        (same, {"parts": 10**9}, "has 1000000000 parts of 4 frames"),
+        (same, {"parts": 3}, r"there is no .*part-00001\.mp4"),
+        (same, {"frames": "4"}, "frames: expected int"),
+        (same, {"errors": {"input": 5}}, "errors.*: expected object"),
+        (same, {"errors": {"other": {"squares": 1.0, "values": 1.0}}}, "other frames than those"),
+        ({}, {}, "lacks tensor"),
+        ({**same, "painted": small}, {}, r"painted has shape \[3\]"),
+        ({**same, "painted": same["painted"] * torch.nan}, {}, "not finite"),
+        ({**same, "input": same["input"].long()}, {}, "other frames than those"),
+    ):
+        save_tensors(state, held, **{**notes, **said})
+        with pytest.raises(UserError, match=message) as refusal:
+            film(source, output, negative, settings, resume=True)
+        assert str(refusal.value).endswith("; begin again with --restart")
 
 
 def test_a_killed_job_goes_on(tmp_path):
