@@ -18,6 +18,7 @@ from arf.errors import UserError
 
 Kind = TypeVar("Kind")
 UNIONS = (Union, UnionType)
+LONGEST = 4096  # characters of a path
 
 
 def admit(kind: type[Kind], value: Any, where: object, remedy: str) -> Kind:
@@ -52,7 +53,7 @@ def settings_from(kind: type[Kind], values: Any, where: object, remedy: str = "m
 def _path(kind: type, value: Any) -> Path:
     if kind is not Path:
         raise NotImplementedError(kind)
-    if not isinstance(value, str) or "\0" in value:
+    if not isinstance(value, str) or "\0" in value or len(value) > LONGEST:
         raise TypeError("Expected the name of a file")
     return Path(value)
 
