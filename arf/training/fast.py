@@ -133,6 +133,6 @@ class FastTrainee(Trainee):
 @torch.no_grad()
 def style_grams(encoder: Encoder, path: Path, settings: TrainSettings) -> dict[str, Tensor]:
     """Gram matrices [1, C, C] of a style picture."""
-    picture = image.fit_long_side(image.read_style(path), settings.style_size)
+    picture = image.fit_style(image.read_style(path), settings.style_size)
     features = encoder(picture.permute(2, 0, 1)[None].to(encoder.mean), STYLE_TAPS)
     return {tap: gram(f.float(), "positions") for tap, f in features.items()}

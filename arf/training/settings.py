@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from arf.errors import UserError
-from arf.jobs.checks import changed, check_unused, within
+from arf.jobs.checks import changed, check_kinds, check_unused, within
 
 Method = Literal["adain", "fast", "many", "cast"]
 
@@ -66,6 +66,7 @@ class TrainSettings:
 
     def check(self, method: Method) -> None:
         """Raises UserError where a value makes no sense, or has no use."""
+        check_kinds(self)
         check_unused(self, unused(method), f"with {method}")
         within(self, 1, inf, "steps", "batch", "save_every", "sample_every")
         within(self, 32, 4096, "crop")

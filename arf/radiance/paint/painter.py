@@ -15,9 +15,8 @@ from torch.nn.functional import interpolate
 
 from arf.errors import UserError
 from arf.jobs.door import admit
-from arf.jobs.optimizers import tensors_like
 from arf.jobs.runs import Curves, Run, check_rows
-from arf.jobs.tensors import check_tensors
+from arf.jobs.tensors import check_tensors, tensors_like
 from arf.media import image
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import Field
@@ -82,7 +81,7 @@ class Painter:
             styles = [recolor(style, like=photographs) for style in styles]
         sizes = [self._seen_size(*views.size(i)) for i in range(len(views))]
         long_side = max(max(size) for size in sizes) * settings.style_scale
-        shrunk = [image.fit_long_side(style, max(32, round(long_side))).to(self.device) for style in styles]
+        shrunk = [image.fit_style(style, max(32, long_side)).to(self.device) for style in styles]
         self.objective = StyleObjective(
             encoder, settings.layers, shrunk, settings.style_weights, settings.loss, settings.neighbours
         )  # checks the weights
