@@ -122,7 +122,7 @@ def test_settings_and_pictures_of_other_kinds_are_refused(tmp_path):
     """J20."""
     photo = torch.rand(32, 32, 3)
     for settings in (AdainSettings(preserve_color=True), AdainSettings(alpha="1")):
-        with pytest.raises(UserError, match="AdainSettings: (preserve_color|alpha): expected"):
+        with pytest.raises(UserError, match=r"AdainSettings: (preserve_color|alpha): expected"):
             paint.adain(photo, [photo], settings=settings)
     with pytest.raises(UserError, match="CastSettings: to: invalid enum value 'picture'"):
         paint.cast(photo, [photo], settings=CastSettings(to="picture"))

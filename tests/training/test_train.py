@@ -341,9 +341,7 @@ def test_what_a_run_says_of_its_training_is_checked(stopped, info, message):
 
 def test_settings_of_other_kinds_are_refused():
     """J20."""
-    with pytest.raises(
-        UserError, match="TrainSettings: norm: invalid enum value 'layer'; it is one of instance, batch"
-    ):
+    with pytest.raises(UserError, match="TrainSettings: norm: invalid enum value 'layer'; it is one of"):
         TrainSettings(norm="layer").check("fast")
 
 
