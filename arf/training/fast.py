@@ -60,7 +60,7 @@ class Objective(nn.Module):
             style = sum(gram_loss(found[tap], self.targets[tap][chosen], "positions") for tap in STYLE_TAPS)
         terms = {
             "content": s.content_weight * content_loss(found[CONTENT_TAP], content),
-            "style": s.style_weight * style / len(STYLE_TAPS),
+            "style": s.style_strength * style / len(STYLE_TAPS),
         }
         return terms | ({"tv": s.tv_weight * total_variation(painted)} if s.tv_weight else {})
 

@@ -339,6 +339,13 @@ def test_what_a_run_says_of_its_training_is_checked(stopped, info, message):
         record_of(Run(stopped.path, {**stopped.info, **info}))
 
 
+def test_a_run_of_an_older_arf_had_another_name_for_the_strength_of_the_style(stopped):
+    settings = dict(stopped.info["settings"])
+    settings["style_weight"] = settings.pop("style_strength") + 2
+    record = record_of(Run(stopped.path, {**stopped.info, "settings": settings}))
+    assert record.settings.style_strength == stopped.info["settings"]["style_strength"] + 2
+
+
 def test_settings_of_other_kinds_are_refused():
     """J20."""
     with pytest.raises(UserError, match="TrainSettings: norm: invalid enum value 'layer'; it is one of"):

@@ -179,7 +179,7 @@ class Painter:
         s, weight = self.settings, self.weight(i)
         features = self.objective.features(self.shrunk(picture))
         weights = None if weight is None else [shrink_weight(weight, f.shape[-2:]) for f in features]
-        terms = {s.loss: s.style_weight * self.objective(features, weights)}
+        terms = {s.loss: s.style_strength * self.objective(features, weights)}
         if s.content_weight > 0:
             content = [tensor for _, tensor in sorted(self.cache.get(_content(i)).items())]
             parts = zip(features, content, weights or [None] * len(features), strict=True)
@@ -252,7 +252,7 @@ class Painter:
             kept = f"the last good state is in {run.path}: " if run.has("resume") else ""
             raise UserError(
                 f"the loss became NaN at step {self.step - max(bad, default=0)}; {kept}lower --learning-rate "
-                f"(now {self.settings.learning_rate:g}) or --style-weight and stylize again"
+                f"(now {self.settings.learning_rate:g}) or --style-strength and stylize again"
             )
 
     def save(self, run: Run) -> None:
