@@ -37,6 +37,16 @@ def admit(kind: type[Kind], value: Any, where: object, remedy: str) -> Kind:
         raise UserError(f"{where}: {_said(error, kind)}; {remedy}") from error
 
 
+RENAMED = {"style_weight": "style_strength"}  # settings, as runs of an older arf name them
+
+
+def settings_of_run(kind: type[Kind], values: Any, where: object) -> Kind:
+    """As `settings_from`, of a run that an older arf may have begun."""
+    if isinstance(values, dict):
+        values = {RENAMED.get(name, name): value for name, value in values.items()}
+    return settings_from(kind, values, where)
+
+
 def settings_from(kind: type[Kind], values: Any, where: object, remedy: str = "make the run again") -> Kind:
     """Settings that a file holds. Their `check` is for who knows what they are to be used for.
 
