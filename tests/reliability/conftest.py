@@ -9,7 +9,7 @@ from pathlib import Path
 import good as good_inputs
 import judge as judges
 import pytest
-from good import CALLS, Good
+from good import Good
 
 
 @pytest.fixture(scope="session")
@@ -35,13 +35,13 @@ def judge(good, tmp_path, capfd, monkeypatch) -> Callable[..., str]:
     def judge(line: str, bad: Path | str = "", may: bool = False, never: str = "") -> str:
         """
         Args:
-            line: of a command, or its name for `CALLS`. {bad} is `bad`, {out} a folder, other names are good inputs.
+            line: of a command. {bad} is `bad`, {out} a folder, other names are good inputs.
             may: the command may also make sense of it, and end with 0.
             never: words that would be a wrong diagnosis.
         """
         names = {**asdict(good), "bad": bad, "out": out}
-        words = [word.format(**names) for word in CALLS.get(line, line).split(" ")]
-        places = (tmp_path, good.root, good.capture, good.fit, good.painted)
+        words = [word.format(**names) for word in line.split(" ")]
+        places = (tmp_path, good.root, good.fit, good.painted)
         before = judges.tree(*places)
         capfd.readouterr()
         code, trace = judges.call(words)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +25,7 @@ CALLS = {
     "texture": "texture {photo} --width 48 --height 48 --steps 1 --output {out}/o.png",
     "invert": "invert {photo} --size 48 --steps 1 --output {out}/o.png",
     "dream": "dream {photo} --size 48 --octaves 1 --steps 1 --output {out}/o.png",
-    "features": "features {photo} --other {style} --output {out}/o",
+    "features": "features {photo} --other {style} --size 48 --output {out}/o",
     "adain": "adain {photo} --style {style} --output {out}/o.png",
     "cast": "cast {photo} --style {style} --output {out}/o.png",
     "fast": "fast {photo} --style mosaic --output {out}/o.png",
@@ -53,14 +55,18 @@ class Good:
 
 
 def make(root: Path, capture: Path, fit: Path, painted: Path) -> Good:
-    """All of them, but for the capture and its runs, in a new folder."""
+    """All of them in a new folder, but for the runs. The capture is a copy without lists of a split."""
+    shutil.copytree(capture, root / "capture")
+    meta = json.loads((capture / "transforms.json").read_text())
+    meta = {key: value for key, value in meta.items() if not key.endswith("_filenames")}
+    (root / "capture" / "transforms.json").write_text(json.dumps(meta))
     for i in range(3):
         image.write(root / "photos" / f"{i}.png", photo(64, 64, i))
     image.write(root / "style.png", photo(64, 64, 3))
     clip(root / "video.mp4", rate="10", seconds=0.6)
     ffmpeg("-f", "lavfi", "-i", "sine=duration=1", root / "sound.m4a")
     return Good(
-        root, root / "photos" / "0.png", root / "style.png", root / "photos", capture, fit, painted,
+        root, root / "photos" / "0.png", root / "style.png", root / "photos", root / "capture", fit, painted,
         root / "video.mp4", root / "sound.m4a",
         *(BUNDLED / f"{name}.safetensors" for name in ("fast-strokes", "adain-compact", "cast-compact")),
     )  # fmt: skip
