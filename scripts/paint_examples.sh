@@ -18,24 +18,24 @@ image.write(Path(sys.argv[1]) / "right.png", 1 - left)
 PY
 styles=data/styles
 for style in geometric strokes stained_glass; do
-    arf adain $still --style $styles/$style.jpg --output $work/adain-$style.png
+    arf adain --overwrite $still --style $styles/$style.jpg --output $work/adain-$style.png
 done
-arf adain $still --style $styles/strokes.jpg --preserve-color luminance --output $work/adain-luminance.png
-arf adain $still --style $styles/woodcut.jpg --mask $work/left.png --style $styles/geometric.jpg \
+arf adain --overwrite $still --style $styles/strokes.jpg --preserve-color luminance --output $work/adain-luminance.png
+arf adain --overwrite $still --style $styles/woodcut.jpg --mask $work/left.png --style $styles/geometric.jpg \
     --mask $work/right.png --output $work/adain-masks.png
-arf adain $still --style $styles/woodcut.jpg --alpha 0.6 --output $work/adain-alpha.png
+arf adain --overwrite $still --style $styles/woodcut.jpg --alpha 0.6 --output $work/adain-alpha.png
 for style in geometric strokes stained_glass woodcut; do
-    arf cast $still --style $styles/$style.jpg --output $work/cast-$style.png
+    arf cast --overwrite $still --style $styles/$style.jpg --output $work/cast-$style.png
 done
-arf adain $still --style $styles/woodcut.jpg --output $work/adain-woodcut.png
+arf adain --overwrite $still --style $styles/woodcut.jpg --output $work/adain-woodcut.png
 for style in geometric mosaic pointillism stained_glass strokes woodcut; do
-    arf fast $still --style $style --output $work/fast-$style.png
+    arf fast --overwrite $still --style $style --output $work/fast-$style.png
 done
-arf fast $still --model stained_glass --output $work/fast-single-1.png
-arf fast $still --model strokes --output $work/fast-single-2.png
+arf fast --overwrite $still --model stained_glass --output $work/fast-single-1.png
+arf fast --overwrite $still --model strokes --output $work/fast-single-2.png
 arf render outputs/demo/still-life/arf-voxel --frames 48 --width 480 --height 360 --fps 24 --output $work/path.mp4
-arf video $work/path.mp4 --style strokes --smooth --output $work/video-strokes.mp4
-arf video $work/path.mp4 --method fast --model stained_glass --smooth --output $work/video-stained_glass.mp4
+arf video --overwrite $work/path.mp4 --style strokes --smooth --output $work/video-strokes.mp4
+arf video --overwrite $work/path.mp4 --method fast --model stained_glass --smooth --output $work/video-stained_glass.mp4
 python - $work docs/pictures <<'PY'
 import sys
 from pathlib import Path

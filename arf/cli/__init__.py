@@ -21,7 +21,7 @@ from arf.cli.parsing import parse
 from arf.errors import UserError
 from arf.jobs.files import cannot_write
 from arf.jobs.interrupts import ended_as_by_ctrl_c, exit_code
-from arf.jobs.machine import OutOfMemory, keep_freed_memory, starved, yield_cores
+from arf.jobs.machine import OutOfMemory, check_room_to_begin, keep_freed_memory, starved, yield_cores
 
 COMMANDS = {
     name: command for group in (scene, pictures, networks, film, training) for name, command in group.COMMANDS.items()
@@ -67,8 +67,10 @@ def _run(arguments: list[str]) -> int:
     said, as_json = {"say": f"arf {arf.__version__}"}, False
     try:
         if arguments != ["--version"]:
+            check_room_to_begin()
             command = parse(KINDS, arguments, f"{__doc__.splitlines()[0]} --version says which arf this is.")
-            said, as_json = HANDLERS[type(command)](command), getattr(command, "common", command).json
+            said = HANDLERS[type(command)](command)
+            as_json = getattr(getattr(command, "common", command), "json", False)  # arf view has no result
     except SystemExit:  # tyro's, after --help
         if unread := _written(lambda: None):
             return unread

@@ -26,6 +26,24 @@ class Talk:
     """Print the result as one JSON object, for scripts."""
 
 
+@dataclass
+class Replacing(Talk):
+    """What a command does with results that exist already."""
+
+    overwrite: bool = False
+    """Replace results that exist already."""
+
+
+@dataclass
+class Stoppable(Replacing):
+    """What a command does with a job of the same result that was stopped or killed."""
+
+    resume: bool = False
+    """Go on where the same command was stopped or killed."""
+    restart: bool = False
+    """Begin again where the same command was stopped or killed; what it had done is lost."""
+
+
 @contextmanager
 def progress(common: Talk) -> Iterator[Any]:
     """How far a command is, with the latest figures, on the error stream: bars of rich on a terminal, elsewhere a line

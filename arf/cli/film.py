@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import Talk, progress
+from arf.cli.common import Stoppable, progress
 from arf.errors import UserError
 from arf.jobs.checks import check_unused
+from arf.jobs.outputs import check_outputs, inputs_of, result_path
 from arf.networks.settings import ANY_STYLE, FastSettings
 from arf.networks.video.settings import VideoSettings
 
@@ -43,10 +44,8 @@ class Video:
     """Preset; flags win over it."""
     settings: OmitArgPrefixes[VideoSettings] = field(default_factory=VideoSettings)
     output: Path | None = None
-    """Video to write (.mp4). By default outputs/<name>-<method>.mp4."""
-    resume: bool = False
-    """Go on where the same command was stopped or killed."""
-    common: OmitArgPrefixes[Talk] = field(default_factory=Talk)
+    """Video to write (.mp4). By default outputs/<video>-<style>-<method>.mp4."""
+    common: OmitArgPrefixes[Stoppable] = field(default_factory=Stoppable)
 
 
 def _video(command: Video) -> dict[str, Any]:
@@ -66,15 +65,17 @@ def _video(command: Video) -> dict[str, Any]:
         command.settings = unless_preset(command.settings, command.config, "video", ("smooth_strength",))
         check_unused(command.settings, ("smooth_strength",), "without --smooth")
     footage = probe(command.video)  # before the network is loaded
-    output = command.output or Path("outputs") / f"{command.video.stem}-{command.method}.mp4"
     command.settings.check()
     painter = _painter(command)
+    any_style = command.method in ANY_STYLE
+    styles = [Path(path).stem for path in command.style] if any_style else painter.names
+    output = command.output or result_path(command.video.stem, *styles, what=command.method, suffix=".mp4")
+    check_outputs([output], inputs_of(command), overwrite=True)  # whether it exists is looked at by who writes it
     size, device = footage.fitted(command.settings.size), pick_device(command.device)
     check_room(size, painter.network, device, command.settings.batch)
-    not_asked = ("common", "config", "settings", "output", "resume")
+    not_asked = ("common", "config", "settings", "output", "device")
     asked = {name: value for name, value in vars(command).items() if name not in not_asked}
     asked["video"] = fingerprint(command.video)
-    any_style = command.method in ANY_STYLE
     asked["model"] = fingerprint(modelfile.find(painter.settings.model, f"{command.method}-" if any_style else "fast-"))
     if any_style:
         asked["style"] = [fingerprint(Path(path)) for path in command.style]
@@ -82,7 +83,8 @@ def _video(command: Video) -> dict[str, Any]:
     with progress(command.common) as bars:
         try:
             told = film(
-                command.video, output, painter.stylizer(), command.settings, bars, command.resume, asked, device,
+                command.video, output, painter.stylizer(), command.settings, bars, asked, device,
+                command.common.resume, command.common.restart, command.common.overwrite,
             )  # fmt: skip
         except KeyboardInterrupt as stop:
             more = "; go on with the same command and --resume" if parts_folder(output).exists() else ""

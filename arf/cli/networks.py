@@ -10,19 +10,21 @@ from typing import Any
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import Talk, progress
+from arf.cli.common import Replacing, progress
 from arf.errors import UserError
+from arf.jobs.outputs import check_outputs, inputs_of, result_path
 from arf.networks.settings import AdainSettings, CastSettings, FastSettings
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class Painted(Talk):
+class Painted(Replacing):
     """What every command that paints pictures has in common."""
 
     output: Path | None = None
-    """Picture to write (.png, .jpg), or with several pictures a folder. By default outputs/<name>-<command>.png."""
+    """Picture to write (.png, .jpg), or with several pictures a folder. By default
+    outputs/<photo>-<style>-<command>.png."""
 
 
 @dataclass
@@ -77,22 +79,25 @@ def _any_style(command: Adain) -> dict[str, Any]:
     def paint(picture: Any, native: tuple[int, int]) -> Any:
         return painter(picture, [image.read_mask(path, picture.shape[:2], native) for path in command.mask])
 
-    return _paint(command, type(command).__name__.lower(), paint)
+    return _paint(command, [path.stem for path in command.style], type(command).__name__.lower(), paint)
 
 
 def _fast(command: Fast) -> dict[str, Any]:
     from arf.networks.paint import FastPainter
 
     painter = FastPainter.open(command.style, command.style_weight, command.settings)
-    return _paint(command, "fast", lambda picture, native: painter(picture))
+    return _paint(command, painter.names, "fast", lambda picture, native: painter(picture))
 
 
-def _paint(command: Any, what: str, paint: Callable[[Any, tuple[int, int]], Any]) -> dict[str, Any]:
+def _paint(
+    command: Any, styles: Sequence[str], what: str, paint: Callable[[Any, tuple[int, int]], Any]
+) -> dict[str, Any]:
     """Paint every picture. One that cannot be painted does not keep the others from it."""
     from arf.media import image
 
     files = [file for path in command.content for file in (image.pictures_in(path) if path.is_dir() else [path])]
-    outputs = _outputs(files, command.common.output, what)
+    outputs = _outputs(files, command.common.output, styles, what)
+    check_outputs(outputs, [*files, *inputs_of(command)], command.common.overwrite)
     failed: list[UserError] = []
     with progress(command.common) as bars:
         for number, (file, output) in enumerate(zip(files, outputs, strict=True), start=1):
@@ -114,7 +119,7 @@ def _paint(command: Any, what: str, paint: Callable[[Any, tuple[int, int]], Any]
     return {"pictures": [str(output) for output in outputs], "say": "\n".join(str(output) for output in outputs)}
 
 
-def _outputs(files: Sequence[Path], output: Path | None, what: str) -> list[Path]:
+def _outputs(files: Sequence[Path], output: Path | None, styles: Sequence[str], what: str) -> list[Path]:
     """Where each picture goes.
 
     Raises:
@@ -127,7 +132,8 @@ def _outputs(files: Sequence[Path], output: Path | None, what: str) -> list[Path
         raise UserError("no picture: name at least one, or a folder")
     single = len(files) == 1 and (output is None or (output.suffix and not output.is_dir()))
     folder = output or Path("outputs")
-    outputs = [output] if single and output else [folder / f"{file.stem}-{what}.png" for file in files]
+    names = [result_path(file.stem, *styles, what=what).name for file in files]
+    outputs = [output] if single and output else [folder / name for name in names]
     if len(files) > 1 and folder.suffix.lower() in image.FORMATS:
         raise UserError(f"{folder} is one picture, and there are {len(files)} to write; name a folder with --output")
     if len(set(outputs)) < len(outputs):

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import Talk, progress
+from arf.cli.common import Replacing, Stoppable, progress
 from arf.jobs.checks import within
-from arf.jobs.files import fingerprint
+from arf.jobs.files import cannot_read, fingerprint
+from arf.jobs.outputs import begun, check_outputs, inputs_of, result_path, stale
 from arf.transfer.settings import DreamSettings, FeaturesSettings, GatysSettings, InvertSettings, TextureSettings
 
 
 @dataclass
-class Painting(Talk):
+class Painting(Stoppable):
     """What every command that optimises a picture has in common."""
 
     output: Path | None = None
-    """Picture to write (.png, .jpg). By default outputs/<name>-<command>.png."""
+    """Picture to write (.png, .jpg). By default outputs/<photo>-<style>-<command>.png."""
     preview_every: int = 50
     """Steps between previews (<output>.preview.png), which --resume can also go on from; 0 for none."""
     save_every: int = 0
     """Steps between pictures that are kept, named by size and step; 0 for none."""
     trace: Path | None = None
     """CSV file for the terms of the loss at every step."""
-    resume: bool = False
-    """Go on where the same command was stopped or killed."""
 
 
 @dataclass
@@ -101,17 +100,19 @@ class Features:
     """Preset; flags win over it."""
     settings: OmitArgPrefixes[FeaturesSettings] = field(default_factory=FeaturesSettings)
     output: Path | None = None
-    """Folder for the pictures and report.html. By default outputs/<name of the photo>-features."""
-    common: OmitArgPrefixes[Talk] = field(default_factory=Talk)
+    """Folder for the pictures and report.html. By default outputs/<photo>-<other>-features."""
+    common: OmitArgPrefixes[Replacing] = field(default_factory=Replacing)
 
 
 def _features(command: Features) -> dict[str, Any]:
     from arf.media import image
-    from arf.transfer.features import features, write
+    from arf.transfer.features import OURS, features, write
 
+    names = [path.stem for path in (command.photo, command.other) if path]
+    folder = command.output or result_path(*names, what="features", suffix="")
+    check_outputs({folder / REPORT, *stale(folder, OURS)}, inputs_of(command), command.common.overwrite)
     photo = image.read(command.photo)
     other = image.read_style(command.other) if command.other else None
-    folder = command.output or Path("outputs") / f"{command.photo.stem}-features"
     with progress(command.common) as bars:
         found = features(photo, command.settings, other, bars)
     report = write(found, folder, [path.name for path in (command.photo, command.other) if path])
@@ -134,7 +135,7 @@ def _texture(command: Texture) -> dict[str, Any]:
 
     within(command, 16, 65536, "size")
     sample = _read(command.sample, command.size, 256, command.settings)
-    output = _output(command.common, command.sample, "texture")
+    output = command.common.output or result_path(command.sample.stem, what="texture")
     return _paint(command, output, lambda **job: texture(sample, command.settings, **job))
 
 
@@ -144,16 +145,18 @@ def _invert(command: Invert) -> dict[str, Any]:
     from arf.transfer.invert import invert
 
     photo = _read(command.photo, command.settings.size, 256, command.settings)
-    output = _output(command.common, command.photo, f"invert-{command.layer}")
+    output = command.common.output or result_path(command.photo.stem, what=f"invert-{command.layer}")
     if command.layer != "all":
         return _paint(command, output, lambda **job: invert(photo, command.layer, command.settings, **job))
     image.check_name(output)
     strip, common = [photo], command.common
-    parts = [output.with_name(f"{output.stem}-{layer}.png") for layer in LAYERS]
-    for layer, part in zip(LAYERS, parts, strict=True):
-        trace = common.trace and common.trace.with_name(f"{common.trace.stem}-{layer}{common.trace.suffix}")
-        resume = common.resume and (part == parts[0] or state_path(part).is_file())
-        one = replace(command, common=replace(common, trace=trace, resume=resume))
+    parts = [_beside(output.with_suffix(".png"), layer) for layer in LAYERS]
+    traces = [common.trace and _beside(common.trace, layer) for layer in LAYERS]
+    stopped = [begun(part, state_path(part), common.resume, common.restart) for part in parts]
+    check_outputs([output, *parts, *filter(None, traces)], inputs_of(command), common.overwrite or any(stopped))
+    for layer, part, trace in zip(LAYERS, parts, traces, strict=True):
+        resume = common.resume and (part == parts[0] or state_path(part).exists())
+        one = replace(command, common=replace(common, trace=trace, resume=resume, restart=not resume, overwrite=True))
         _paint(one, part, lambda layer=layer, **job: invert(photo, layer, command.settings, **job), layer)
         strip.append(image.read(part))
     image.write(output, image.contact_sheet([strip]))
@@ -170,7 +173,8 @@ def _gatys(command: Gatys) -> dict[str, Any]:
     styles = [image.read_style(path) for path in command.style]
     native = tuple(image.read(command.content).shape[:2])
     masks = [image.read_mask(path, content.shape[:2], native) for path in command.mask]
-    output = _output(command.common, command.content, "gatys")
+    names = [path.stem for path in (command.content, *command.style)]
+    output = command.common.output or result_path(*names, what="gatys")
     return _paint(
         command, output, lambda **job: gatys(content, styles, command.style_weight, masks, command.settings, **job)
     )
@@ -180,7 +184,7 @@ def _dream(command: Dream) -> dict[str, Any]:
     from arf.transfer.dream import dream
 
     photo = _read(command.photo, command.settings.size, 512, command.settings)
-    output = _output(command.common, command.photo, "dream")
+    output = command.common.output or result_path(command.photo.stem, what="dream")
     return _paint(command, output, lambda **job: dream(photo, command.settings, **job))
 
 
@@ -198,8 +202,9 @@ def _read(path: Path, size: int | None, at_most: int, settings: Any) -> Any:
     return image.fit_long_side(picture, long_side)
 
 
-def _output(common: Painting, source: Path, what: str) -> Path:
-    return common.output or Path("outputs") / f"{source.stem}-{what}.png"
+def _beside(path: Path, layer: str) -> Path:
+    """The name for a layer's part of what is written to a path."""
+    return path.with_name(f"{path.stem}-{layer}{path.suffix}")
 
 
 def _paint(command: Any, output: Path, paint: Callable[..., Any], label: str = "") -> dict[str, Any]:
@@ -218,8 +223,13 @@ def _optimise(command: Any, output: Path, paint: Callable[..., Any], label: str)
 
     common = command.common
     asked = {k: _inside(v) for k, v in vars(command).items() if k not in ("common", "config", "settings")}
-    asked |= asdict(command.settings)
-    job = Job(asked, output, common.preview_every, common.save_every, common.trace, common.resume)
+    if (weights := command.settings.encoder_weights) and (refusal := cannot_read(weights, "weights file")):
+        raise refusal
+    asked |= {k: _inside(v) for k, v in vars(command.settings).items() if k not in FREE}
+    job = Job(
+        asked, output, common.preview_every, common.save_every, common.trace, common.resume, common.restart,
+        common.overwrite, inputs_of(command),
+    )  # fmt: skip
     with progress(common) as bars:
 
         def watch(moment: Moment) -> None:
@@ -245,6 +255,8 @@ def _inside(value: Any) -> Any:
     return fingerprint(value) if isinstance(value, Path) else value
 
 
+FREE = ("tile", "device")  # settings that do not change the picture
+REPORT = "report.html"
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 COMMANDS = {
     "texture": (Texture, _texture),

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import Talk, progress
+from arf.cli.common import Replacing, progress
 from arf.cli.scene import Output
 from arf.errors import UserError
+from arf.jobs.outputs import check_outputs, inputs_of, result_path
 from arf.networks.settings import ANY_STYLE, FastSettings
 from arf.training.settings import Method, TrainSettings
 
@@ -49,8 +50,8 @@ class Onnx:
     encoder_weights: Path | None = None
     """adain, cast: weights file of the encoder, as in `arf adain`."""
     output: Path | None = None
-    """File to write (.onnx). By default outputs/<method>.onnx."""
-    common: OmitArgPrefixes[Talk] = field(default_factory=Talk)
+    """File to write (.onnx). By default outputs/<model>-<method>.onnx."""
+    common: OmitArgPrefixes[Replacing] = field(default_factory=Replacing)
 
 
 def _train(command: Train) -> dict[str, Any]:
@@ -95,12 +96,15 @@ def _onnx(command: Onnx) -> dict[str, Any]:
 
     if command.method == "fast" and command.model is None:
         raise UserError("arf onnx fast needs a --model; arf onnx many has one that comes with arf")
+    made_of = [Path(command.model).stem] if command.model else []
+    output = command.output or result_path(*made_of, what=command.method, suffix=".onnx")
+    check_outputs([output], inputs_of(command), command.common.overwrite)
     if settings_of := ANY_STYLE.get(command.method):
         model = command.model or settings_of.model
         network = open_any_style(settings_of(model=model, encoder_weights=command.encoder_weights))
     else:
         network = modelfile.open_fast(command.model or FastSettings.model)
-    told = export(network, command.output or Path("outputs") / f"{command.method}.onnx")
+    told = export(network, output)
     styles = f"; mix: weights of {', '.join(network.names)}" if "mix" in told.inputs else ""
     checked = "not checked: onnxruntime is not installed"
     if told.difference is not None:

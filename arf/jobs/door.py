@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from arf.errors import UserError
 
 Kind = TypeVar("Kind")
+UNIONS = (Union, UnionType)
 
 
 def admit(kind: type[Kind], value: Any, where: object, remedy: str) -> Kind:
@@ -65,4 +67,5 @@ def _said(error: Exception, kind: Any) -> str:
     said = f"{name}: {what[0].lower()}{what[1:]}" if name else f"{what[0].lower()}{what[1:]}"
     for part in name.split("."):
         kind = get_type_hints(kind).get(part) if is_dataclass(kind) else None
+        kind = next((k for k in get_args(kind) if k is not NoneType), None) if get_origin(kind) in UNIONS else kind
     return f"{said}; it is one of {', '.join(map(str, get_args(kind)))}" if get_origin(kind) is Literal else said

@@ -103,7 +103,8 @@ def cannot_write(path: str | Path, error: OSError) -> UserError:
     if short := starved(error):
         return short
     reason = (error.strerror or str(error) or type(error).__name__).splitlines()[0]
-    remedy = REMEDIES.get(error.errno, "check the path and the disk")
+    number = errno.ENOSPC if re.search(r"\d+ requested and \d+ written", reason) else error.errno  # NumPy's words
+    remedy = REMEDIES.get(number, "check the path and the disk")
     return UserError(f"cannot write {path}: {reason}; {remedy}")
 
 

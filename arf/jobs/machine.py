@@ -20,6 +20,7 @@ try:
 except ImportError:  # Windows
     resource = None
 
+TO_BEGIN = 850_000_000  # bytes of data that torch and its libraries take
 NO_MEMORY = re.compile(
     r"out of (?:shared )?memory|not enough memory|insufficient memory|cannot allocate memory|can't allocate memory"
     r"|bad_alloc|bad allocation|failed to map segment|_ALLOC_FAILED|paging file is too small"
@@ -54,6 +55,14 @@ def keep_freed_memory() -> None:
 def free_ram() -> int:
     """Bytes of memory that this process may still take: what the machine, its container and its own limits leave."""
     return max(0, min([psutil.virtual_memory().available, *_left_by_groups(), *_left_by_limits()]))
+
+
+def check_room_to_begin() -> None:
+    """Raises Starved where this process' own limits leave too little to import torch, which would abort it."""
+    left = min(_left_by_limits(), default=TO_BEGIN)
+    if left < TO_BEGIN:
+        said = f"{_gigabytes(left)} of memory may be taken, and arf takes {_gigabytes(TO_BEGIN)} to begin"
+        raise Starved(f"{said}; allow more with ulimit -d and -v")
 
 
 def _left_by_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:

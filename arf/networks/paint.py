@@ -146,6 +146,11 @@ class FastPainter:
             self.network(to_planes(content, self.mix.device), self.mix), content, self.settings.preserve_color
         )
 
+    @property
+    def names(self) -> list[str]:
+        """The styles that are mixed."""
+        return [name for name, share in zip(self.network.names, self.mix[0].tolist(), strict=True) if share]
+
     def stylizer(self) -> Stylizer:
         """The same for batches of frames."""
         keep = self.settings.preserve_color

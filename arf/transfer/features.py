@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from arf.errors import UserError
 from arf.jobs.device import free_memory
+from arf.jobs.outputs import stale
 from arf.media import image
 from arf.media.image import Picture
 from arf.media.report import Gallery, Section, Table, write_report
@@ -27,6 +28,9 @@ from arf.transfer.engine.network import SHARE, bytes_per_pixel, check_pixels, op
 from arf.transfer.matches import Matches, draw, match, recompose
 from arf.transfer.settings import FeaturesSettings
 
+OURS = (
+    r"filters\.png|report\.html|(activations|sensitivity|matches|recomposed)-(relu|pool)[\d_]+\.png"  # that are written
+)
 COLORS = "magma"  # of heat maps; perceptually uniform
 BRIGHTEST = 0.995  # quantile of a heat map's values that gets the brightest colour
 FILTER = 72  # pixels; side of a filter's tile, a multiple of 3
@@ -153,7 +157,7 @@ def sheet(tiles: Sequence[Picture], captions: Sequence[str], columns: int) -> Pi
 
 
 def write(found: Features, folder: Path, names: Sequence[str]) -> Path:
-    """Write every picture as PNG, and report.html, which holds them all; return its path.
+    """Write every picture as PNG, and report.html, which holds them all, in place of earlier ones; return its path.
 
     Args:
         names: of the photo and, where there is one, of the other picture.
@@ -161,6 +165,8 @@ def write(found: Features, folder: Path, names: Sequence[str]) -> Path:
     Raises:
         UserError: a file cannot be written.
     """
+    for path in stale(folder, OURS):  # of an earlier call, with other layers perhaps
+        path.unlink()
     image.write(folder / "filters.png", found.filters)
     for layer in found.layers:
         captions = [channel.caption for channel in layer.channels]

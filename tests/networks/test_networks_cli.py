@@ -43,7 +43,7 @@ def test_adain_paints_a_folder(tmp_path, photos, capsys):
     model = adain_file(tmp_path)
     flags = "--style", photos / "p1.png", "--alpha", 0.5, "--size", 32, "--model", model, "--json"
     code, out, _ = run(capsys, "adain", photos, *flags, "--output", tmp_path / "painted")
-    written = [tmp_path / "painted" / f"p{i}-adain.png" for i in range(3)]
+    written = [tmp_path / "painted" / f"p{i}-p1-adain.png" for i in range(3)]
     assert (code, json.loads(out)) == (0, {"pictures": [str(p) for p in written]})
     content = image.fit_long_side(image.read(photos / "p2.png"), 32)
     settings = AdainSettings(model=str(model), alpha=0.5)
@@ -82,7 +82,7 @@ def test_one_broken_picture_does_not_keep_the_others(tmp_path, photos, capsys, c
         said = refused(capsys, "fast", photos, "--model", fast_file(tmp_path), "--style", 0, "--output", tmp_path / "o")
     assert "1 of 3 pictures could not be painted" in said
     assert "p1.png is not a picture" in caplog.text
-    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["p0-fast.png", "p2-fast.png"]
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["p0-night-fast.png", "p2-night-fast.png"]
 
 
 def test_bad_input_is_refused_in_one_line(tmp_path, photos, capsys):
@@ -114,6 +114,29 @@ def test_bad_input_is_refused_in_one_line(tmp_path, photos, capsys):
     assert not (tmp_path / "outputs").exists()
 
 
+def test_neither_what_is_read_nor_a_result_is_written_over(tmp_path, photos, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one, model = photos / "p0.png", fast_file(tmp_path)
+    (tmp_path / "link.png").symlink_to(one)
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    adain = "adain", one, "--style", photos / "p1.png", "--model", adain_file(tmp_path)
+    for name in (one, photos / "p1.png", tmp_path / "link.png"):
+        assert "read by this command" in refused(capsys, *adain, "--overwrite", "--output", name)
+    fast = "fast", photos, "--model", model, "--style", "wave"
+    assert run(capsys, *fast)[0] == 0
+    outputs = {path: path.stat().st_mtime_ns for path in (tmp_path / "outputs").iterdir()}
+    assert {path.name for path in outputs} == {f"p{i}-wave-fast.png" for i in range(3)}
+    assert "p0-wave-fast.png exists already, and so do 2 others; give --overwrite" in refused(capsys, *fast)
+    assert run(capsys, *fast[:-1], "night")[0] == 0  # another style, other names
+    assert {path: path.stat().st_mtime_ns for path in outputs} == outputs
+    assert run(capsys, *fast, "--overwrite")[0] == 0
+    assert all(path.stat().st_mtime_ns > outputs[path] for path in outputs)
+    onnx = "onnx", "many", "--model", model, "--output", tmp_path / "m.onnx"
+    (tmp_path / "m.onnx").write_text("mine")
+    assert "m.onnx exists already" in refused(capsys, *onnx)
+    assert {path: path.read_bytes() for path in photos.iterdir()} == before
+
+
 @pytest.mark.parametrize(("method", "made"), [("adain", adain_file), ("cast", cast_file)])
 def test_a_video_is_painted_and_gone_on_with(tmp_path, photos, capsys, monkeypatch, method, made):
     pictures = natural.pictures(6, 48, seed=5).permute(0, 2, 3, 1)
@@ -138,12 +161,15 @@ def test_a_video_is_painted_and_gone_on_with(tmp_path, photos, capsys, monkeypat
     kept = model.read_bytes()
     save_tensors(model, {name: t / 2 for name, t in tensors.items()}, **notes)
     assert "was made with another model" in refused(capsys, *words, "--resume")
+    assert "out.mp4 was begun and stopped; go on with --resume" in refused(capsys, *words, "--overwrite")
     model.write_bytes(kept)
     code, out, _ = run(capsys, *words, "--resume", "--json")
     said = json.loads(out)
     assert (code, said["frames"], said["fps"], said["sound"]) == (0, 6, 12.0, "none")
     assert calls == [2, 2, 2, 2]  # the first part was not painted again
     assert footage.probe(tmp_path / "out.mp4").frames == 6
+    assert "out.mp4 exists already; give --overwrite" in refused(capsys, *words)
+    assert "in.mp4 is read by this command" in refused(capsys, *words[:-1], tmp_path / "in.mp4", "--overwrite")
     assert "is a video; arf video paints videos" in refused(capsys, method, tmp_path / "in.mp4", *flags[2:-2])
     fast = "--method", "many", "--model", fast_file(tmp_path), "--style"
     assert "has no style '3'" in refused(capsys, "video", tmp_path / "in.mp4", *fast, 3)

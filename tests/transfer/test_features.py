@@ -216,6 +216,15 @@ def test_the_folder_and_the_preset(files, tmp_path, capsys, monkeypatch):
     written = {path.name for path in (tmp_path / "outputs" / "photo-features").iterdir()}
     assert written == {"filters.png", "activations-relu1_1.png", "sensitivity-relu1_1.png", "report.html"}
     assert image.read("outputs/photo-features/activations-relu1_1.png").shape[1] == 2 * (32 + 8) + 8
+    line = "features", "photo.png", "--layers", "relu2_1", "--size", 32
+    assert "exists already, and so do 3 others; give --overwrite" in refused(capsys, *line)
+    (tmp_path / "outputs" / "photo-features" / "mine.png").touch()
+    assert run(capsys, *line, "--overwrite")[0] == 0
+    written = {path.name for path in (tmp_path / "outputs" / "photo-features").iterdir()}  # none of other layers
+    assert written == {"filters.png", "activations-relu2_1.png", "sensitivity-relu2_1.png", "report.html", "mine.png"}
+    inside = "outputs/photo-features/filters.png"
+    said = refused(capsys, "features", inside, "--output", "outputs/photo-features", "--overwrite")
+    assert f"{inside} is read by this command" in said
 
 
 def test_what_is_wrong_is_said_in_one_line(files, tmp_path, capsys):

@@ -105,8 +105,8 @@ def steps(trace: Path) -> list[int]:
             (48, 64),
         ),
         ("invert photo.png --steps 3 --layer pool2 --size 32", "photo-invert-pool2.png", {"features"}, (24, 32)),
-        ("gatys photo.png --style spots.png --steps 3", "photo-gatys.png", {"style", "content", "tv"}, (48, 64)),
-        ("gatys photo.png --style spots.png --steps 2 --size 80", "photo-gatys.png", {"style"}, (60, 80)),
+        ("gatys photo.png --style spots.png --steps 3", "photo-spots-gatys.png", {"style", "content", "tv"}, (48, 64)),
+        ("gatys photo.png --style spots.png --steps 2 --size 80", "photo-spots-gatys.png", {"style"}, (60, 80)),
         ("dream photo.png --steps 3 --layer relu4_1", "photo-dream.png", {"relu4_1"}, (48, 64)),
         ("dream photo.png --steps 3 --layer relu3_1 relu2_1", "photo-dream.png", {"relu3_1", "relu2_1"}, (48, 64)),
     ],
@@ -168,9 +168,10 @@ def test_presets_change_defaults_and_flags_win(folder, capsys):
     (folder / "p.yaml").write_text("gatys:\n  steps: 3\n  layers: [relu1_1, relu2_1]\n  content_weight: 2\n")
     result = made(capsys, "gatys photo.png --style spots.png --config p.yaml")
     assert result["step"] == 3
-    assert made(capsys, "gatys photo.png --style spots.png --steps 2 --config p.yaml")["step"] == 2
+    line = "gatys photo.png --style spots.png --steps 2 --overwrite --config"
+    assert made(capsys, f"{line} p.yaml")["step"] == 2
     (folder / "empty.yaml").write_text("gatys:\n")
-    assert made(capsys, "gatys photo.png --style spots.png --steps 2 --config=empty.yaml")["step"] == 2
+    assert made(capsys, f"{line}=empty.yaml")["step"] == 2
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,9 @@ def test_ctrl_c_keeps_the_best_so_far_and_resume_goes_on(folder, capsys, ctrl_c,
     assert {p.name for p in folder.glob("a.*")} == {"a.png", "a.resume.safetensors"}
     assert steps(folder / "t.csv") == [1, 2, 3, 4, 5]
 
-    assert "made with another steps; leave out --resume" in refused(capsys, folder, line + " --resume --steps 9")
+    assert "made with another steps; begin again with --restart" in refused(
+        capsys, folder, line + " --resume --steps 9"
+    )
     result = made(capsys, line + " --resume")
     assert result["step"] == 8
     assert steps(folder / "t.csv") == list(range(1, 9))
@@ -207,7 +210,7 @@ def test_going_on_is_with_the_same_pictures_whatever_their_names(folder, capsys,
     assert run(capsys, line.format("photo.png"))[0] == 130
     original = (folder / "photo.png").read_bytes()
     image.write(folder / "photo.png", photo(32, 32, 1))
-    assert "made with another content; leave out" in refused(capsys, folder, line.format("photo.png") + " --resume")
+    assert "made with another content; begin" in refused(capsys, folder, line.format("photo.png") + " --resume")
     (folder / "moved.png").write_bytes(original)
     assert made(capsys, line.format(folder / "moved.png") + " --resume")["step"] == 4
 
@@ -218,12 +221,69 @@ def test_ctrl_c_in_a_strip_goes_on_with_the_layer(folder, capsys, ctrl_c):
     code, _, err = run(capsys, line)
     assert (code, err) == (130, "arf: stopped; the best picture so far is a-relu2_1.png, go on with --resume\n")
     first = (folder / "a-relu1_1.png").read_bytes()
-    assert "made with another alpha; leave out" in refused(capsys, folder, line + " --resume --alpha 4")
+    assert "made with another alpha; begin" in refused(capsys, folder, line + " --resume --alpha 4")
     assert made(capsys, line + " --resume") == {"picture": "a.png"}
     assert (folder / "a-relu1_1.png").read_bytes() == first  # not made again
     for layer in ("relu1_1", "relu2_1", "relu3_1"):
         assert steps(folder / f"t-{layer}.csv") == [1, 2, 3, 4]
     assert not list(folder.glob("*.safetensors"))
+
+
+def test_a_stopped_job_is_lost_only_when_that_was_asked_for(folder, capsys, ctrl_c):
+    line = "gatys photo.png --style spots.png --steps 4 --scales 1 --output a.png"
+    ctrl_c(2)
+    assert run(capsys, line)[0] == 130
+    for more in ("", " --overwrite", " --steps 5"):
+        said = refused(capsys, folder, line + more)
+        assert "a.png was begun and stopped; go on with --resume, or begin again with --restart" in said
+    assert "no layer x" in refused(capsys, folder, line + " --restart --layers x")  # which leaves the state as it is
+    assert made(capsys, line + " --resume --tile 64 --save-every 3 --preview-every 1 --device auto")["step"] == 4
+    ctrl_c(2)
+    assert run(capsys, line + " --overwrite")[0] == 130
+    assert made(capsys, line + " --restart --steps 3")["step"] == 3
+    assert not (folder / "a.resume.safetensors").exists()
+
+
+def test_a_result_is_replaced_only_when_that_was_asked_for(folder, capsys):
+    line = "gatys photo.png --style {} --steps 4 --scales 1 --save-every 2"
+    first = made(capsys, line.format("spots.png"))["picture"]
+    second = made(capsys, line.format("other.jpg"))["picture"]  # another name: both are there
+    assert (first, second) == ("outputs/photo-spots-gatys.png", "outputs/photo-other-gatys.png")
+    kept = {
+        f"photo-{style}-gatys{step}.png" for style in ("spots", "other") for step in ("", "-64x48-0002", "-64x48-0004")
+    }
+    assert {path.name for path in (folder / "outputs").iterdir()} == kept
+    said = refused(capsys, folder, line.format("spots.png"))
+    assert f"{first} exists already, and so do 2 others; give --overwrite" in said
+    (folder / first).unlink()  # what was kept on the way is a result as well
+    assert "photo-spots-gatys-64x48-0002.png exists already" in refused(capsys, folder, line.format("spots.png"))
+    assert made(capsys, line.format("spots.png") + " --overwrite --steps 3")["step"] == 3
+    assert {path.name for path in (folder / "outputs").iterdir()} == kept - {
+        "photo-spots-gatys-64x48-0004.png"
+    }  # stale
+
+
+def test_nothing_that_is_read_is_written(folder, capsys):
+    (folder / "link.png").symlink_to("photo.png")
+    (folder / "a.preview.png").write_bytes((folder / "photo.png").read_bytes())
+    (folder / "a-64x48-0001.png").write_bytes((folder / "photo.png").read_bytes())
+    (folder / "p.yaml").write_text("gatys:\n  steps: 1\n")
+    gatys = "gatys photo.png --style spots.png --steps 1 --overwrite"
+    for line, name in (
+        (f"{gatys} --output photo.png", "photo.png"),
+        (f"{gatys} --output spots.png", "spots.png"),
+        (f"{gatys} --output link.png", "link.png"),
+        (f"{gatys} --mask left.png --output left.png", "left.png"),
+        (f"{gatys} --output o.png --trace photo.png", "photo.png"),
+        (f"{gatys} --output o.png --trace ./folder/../spots.png", "spots.png"),
+        (f"{gatys} --config p.yaml --output o.png --trace p.yaml", "p.yaml"),
+        ("texture a.preview.png --steps 1 --output a.png", "a.preview.png"),
+        ("dream a-64x48-0001.png --steps 1 --save-every 1 --output a.png", "a-64x48-0001.png"),
+        ("invert photo.png --layer all --steps 1 --output photo.png --overwrite", "photo.png"),
+    ):
+        assert f"{name} is " in (said := refused(capsys, folder, line))
+        assert "read by this command; choose another --output" in said
+    assert "two results would both be written to" in refused(capsys, folder, f"{gatys} --output o.png --trace o.png")
 
 
 def test_a_job_that_was_killed_goes_on_from_its_last_preview(folder, capsys):

@@ -7,6 +7,7 @@ which are empty until it is repainted.
 from __future__ import annotations
 
 import importlib.util
+import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -24,15 +25,22 @@ from nerfstudio.models.nerfacto import NerfactoModel, NerfactoModelConfig
 from torch import Tensor
 
 from arf.errors import UserError
+from arf.jobs.checks import within
+from arf.jobs.device import check_room
+from arf.jobs.door import settings_from
+from arf.jobs.files import plain
 from arf.nerfstudio.models.metrics import picture_metrics
+from arf.nerfstudio.runs.plain import checked
 from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.rays.batch import RayBatch
 from arf.radiance.fields.rays.field import RayField, Sampled
 from arf.radiance.fields.rays.samples import Samples
 from arf.radiance.fields.rays.space import Space
+from arf.radiance.fields.stored import faults
 from arf.radiance.fields.voxel.grid import CORNERS, grid_coords, linear_index, shape_at, trilinear_weights
 
+AGAIN = "make the run again"
 INSTALL_TCNN = "pip install git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"
 
 
@@ -52,15 +60,60 @@ class NerfactoFieldConfig(NerfactoModelConfig):
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> NerfactoFieldConfig:
-        """From the plain values of `NerfactoField.values`, or of a run of ns-train."""
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(values.keys() - known):
-            raise UserError(f"unknown nerfacto setting {', '.join(unknown)}; the run needs another nerfstudio than 1.1")
+        """From the plain values of `NerfactoField.values`, or of a run of ns-train.
+
+        Raises:
+            UserError: a setting that this nerfstudio does not know, or a value that makes no sense.
+        """
+        values, where = plain(values), "the configuration of nerfacto"
+        pose = values.pop("camera_optimizer", None) or {}
+        if not isinstance(pose, dict):
+            raise UserError(f"{where}: camera_optimizer is {reprlib.repr(pose)}; {AGAIN}")
         kept = {f.name for f in fields(CameraOptimizerConfig) if not f.name.startswith("_")}
-        pose = {k: v for k, v in (values.get("camera_optimizer") or {}).items() if k in kept}
-        config = cls(**{**values, "camera_optimizer": CameraOptimizerConfig(**pose)})
-        config.num_proposal_samples_per_ray = tuple(config.num_proposal_samples_per_ray)
+        pose = checked(CameraOptimizerConfig, {k: v for k, v in pose.items() if k in kept}, where)
+        config = cls(**checked(cls, values, where), camera_optimizer=CameraOptimizerConfig(**pose))
+        config.check()
         return config
+
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense, or asks for more memory than there is."""
+        within(self, 1, 4096, "hidden_dim", "hidden_dim_color", "hidden_dim_transient")
+        within(self, 0, 4096, "appearance_embed_dim")
+        within(self, 1, 4096, "num_nerf_samples_per_ray", "num_proposal_samples_per_ray")
+        within(self, 1, 1e9, "proposal_update_every", "proposal_warmup", "proposal_weights_anneal_max_num_iters")
+        within(self, 1, 2**18, "eval_num_rays_per_chunk")
+        within(self, 2, 2048, "color_resolution")
+        within(self, 0, 1e9, "near_plane", "far_plane")
+        within(self, 1, min(8, len(self.num_proposal_samples_per_ray)), "num_proposal_iterations")
+        proposals = [settings_from(ProposalNetwork, values, "proposal_net_args_list", AGAIN)
+                     for values in self.proposal_net_args_list]  # fmt: skip
+        if len(proposals) != 1 and (self.use_same_proposal_network or not proposals):
+            raise UserError(f"proposal_net_args_list has {len(proposals)} networks; {AGAIN}")
+        for network in proposals:
+            within(network, 1, 16, "num_layers")
+        entries = 0
+        for grid in (self, *proposals):
+            within(grid, 1, 24, "log2_hashmap_size")
+            within(grid, 1, 64, "num_levels")
+            within(grid, 1, 16, "features_per_level")
+            within(grid, 1, 65536, "base_res", "max_res")
+            within(grid, 1, 4096, "hidden_dim")
+            entries += 2**grid.log2_hashmap_size * grid.num_levels * grid.features_per_level
+        check_room(4 * entries, torch.device("cpu"), "nerfacto with these hash tables", AGAIN)
+
+
+@dataclass
+class ProposalNetwork:
+    """What an entry of `proposal_net_args_list` may say."""
+
+    hidden_dim: int = 64
+    log2_hashmap_size: int = 18
+    num_levels: int = 8
+    max_res: int = 1024
+    base_res: int = 16
+    features_per_level: int = 2
+    num_layers: int = 2
+    use_linear: bool = False
 
 
 class NerfactoField(RayField, NerfactoModel):
@@ -224,14 +277,20 @@ class NerfactoField(RayField, NerfactoModel):
         for name in ("keys", "numbers") if any(key.startswith(prefix) for key in state_dict) else ():
             own = getattr(self, name)
             found = state_dict.setdefault(prefix + name, own[:0])
-            setattr(self, name, torch.empty_like(found, device=own.device))
+            setattr(self, name, own.new_empty(found.shape))
+        args[-1].extend(faults(self, state_dict, prefix))  # torch's list of errors
         super()._load_from_state_dict(state_dict, prefix, *args)
-        if not self._has_sound_columns():
-            args[-1].append("keys and numbers are no columns of the colour grid")  # torch's list of errors
+        if not (self.field.aabb[1] > self.field.aabb[0]).all():
+            args[-1].append("its box has no inside")
+        elif not self._has_sound_columns():
+            args[-1].append("keys and numbers are no columns of the colour grid")
 
     def _has_sound_columns(self) -> bool:
         """Whether the keys are vertices of the grid, ascending, and the numbers theirs: files may say anything."""
-        keys, numbers, count = self.keys, self.numbers, len(self.keys)
+        keys, numbers = self.keys, self.numbers
+        if keys.dim() != 1:
+            return False
+        count = len(keys)
         if keys.dtype != torch.int64 or numbers.dtype != torch.int32 or not keys.shape == numbers.shape == (count,):
             return False
         inside = not count or (int(keys[0]) >= 0 and int(keys[-1]) < self._points and bool((keys.diff() > 0).all()))

@@ -15,10 +15,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from arf.errors import UserError
-from arf.jobs.files import cannot_read
+from arf.jobs.files import read_text
 
 CLASS = "_class"  # key of a mapping that was an object: its class as "module.Name"
 PYTHON = "tag:yaml.org,2002:python/"
+LARGEST, MOST = 1_000_000, 100_000  # bytes of a configuration; values in it, counted wherever an alias repeats them
 SCALAR = bool | int | float | str
 
 
@@ -29,12 +30,11 @@ def load_plain(path: Path) -> Any:
     string, and any other call the list of its arguments.
 
     Raises:
-        UserError: there is no such file, or it is not YAML.
+        UserError: there is no such file, it is not YAML, or it holds more than any configuration does.
     """
-    if refusal := cannot_read(path, "configuration"):
-        raise refusal
+    text = read_text(path, "configuration", LARGEST)
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
+        return yaml.load(text, Loader=_PlainLoader)
     except Exception as error:  # PyYAML lets KeyError, ValueError, AttributeError and RecursionError through
         reason = " ".join((str(error) or type(error).__name__).split())[:120]
         raise UserError(f"{path} is damaged ({reason}); restore it, or train again") from error
@@ -85,6 +85,12 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
 class _PlainLoader(yaml.SafeLoader):
     """A SafeLoader that knows Python's tags by their spelling only."""
 
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _count(node, {}) > MOST:
+            raise ValueError(f"it holds more than {MOST} values")
+        return node
+
     def plain(self, node: yaml.Node) -> Any:
         if isinstance(node, yaml.MappingNode):
             return self.construct_mapping(node, deep=True)
@@ -107,6 +113,16 @@ class _PlainLoader(yaml.SafeLoader):
 
     def other(self, tag: str, node: yaml.Node) -> Any:
         return self.plain(node)
+
+
+def _count(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
+    """The values in a node, itself among them, with aliases written out."""
+    if node not in known:
+        known[node] = MOST + 1  # until it is known: what contains itself has no end
+        inside = node.value if isinstance(node, yaml.CollectionNode) else ()
+        parts = [part for item in inside for part in (item if isinstance(item, tuple) else (item,))]
+        known[node] = 1 + sum(_count(part, known) for part in parts)
+    return known[node]
 
 
 _PlainLoader.add_multi_constructor(PYTHON + "name:", _PlainLoader.named)

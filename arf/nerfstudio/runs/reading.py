@@ -160,11 +160,11 @@ def _read_checkpoint(path: Path) -> tuple[int, dict[str, Tensor]]:
     if refusal := cannot_read(file, "checkpoint"):
         raise refusal
     damaged = UserError(f"{file} is cut short or corrupt; restore it, or train again")
-    if not zipfile.is_zipfile(file):
+    if not _is_whole(file):
         raise damaged
     try:
-        with torch.serialization.safe_globals([(_Unread, name) for name in NUMPY]):
-            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([(_Unread, name) for name in NUMPY]):  # mapped: no size is taken on trust
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{file} holds more than tensors and numbers and is not loaded, since that could run code; train again"
@@ -176,12 +176,26 @@ def _read_checkpoint(path: Path) -> tuple[int, dict[str, Tensor]]:
         state = {key.removeprefix("_model."): v for key, v in pipeline.items() if key.startswith("_model.")}
     except (TypeError, KeyError, AttributeError) as error:
         raise damaged from error
-    if type(step) is not int or not all(isinstance(v, Tensor) for v in state.values()):
+    if type(step) is not int or not all(_is_plain(v, file.stat().st_size) for v in state.values()):
         raise damaged
     if all(key.startswith("module.") for key in state):  # trained on several GPUs
         state = {key.removeprefix("module."): v for key, v in state.items()}
     state = {key.removeprefix("voxel."): v for key, v in state.items() if not key.startswith("lpips.")}
     return step, state
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether it is an archive as torch writes it, which compresses nothing: no more comes out than the file holds."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return sum(entry.file_size for entry in archive.infolist()) <= file.stat().st_size
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+
+
+def _is_plain(value: Any, most: int) -> bool:
+    """Whether a value of a checkpoint is a tensor of at most so many bytes: strides may repeat a number for ever."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and value.numel() * value.itemsize <= most
 
 
 def _implementation(path: Path, state: dict[str, Tensor]) -> str:

@@ -6,7 +6,6 @@ the film is whole; what was killed goes on from the last of them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from arf.errors import UserError
 from arf.jobs.door import admit
 from arf.jobs.files import cannot_write, check_writable, plain
 from arf.jobs.locks import owned
+from arf.jobs.outputs import begun, check_outputs, stale
 from arf.jobs.tensors import check_tensors, load_tensors, save_tensors
 from arf.media import video
 from arf.media.footage import Frame, probe
@@ -35,6 +35,8 @@ Progress = Callable[[str, int, int, dict[str, float]], None]
 CPU = torch.device("cpu")
 FREE = ("batch", "save_every")  # settings that do not change what the film shows
 REMEDY = "begin again with --restart"
+STATE = "state.safetensors"
+PARTS = r"part-\d+\.mp4|parts\.txt|\.part-.*\.mp4|\.state-.*\.safetensors|\.parts-.*\.txt"  # beside it
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,11 @@ def film(
     stylize: Stylizer,
     settings: VideoSettings | None = None,
     progress: Progress | None = None,
-    resume: bool = False,
     asked: dict[str, Any] | None = None,
     device: torch.device = CPU,
+    resume: bool = False,
+    restart: bool = False,
+    overwrite: bool = False,
 ) -> Report:
     """Paint a video.
 
@@ -78,20 +82,23 @@ def film(
         output: ends in .mp4.
         stylize: paints [B, 3, H, W] on `device`, at most `settings.batch` frames.
         progress: called with ("paint", frame, frames, temporal errors so far); how many there are is an estimate.
-        resume: go on with what was stopped. The result is the same as that of one go.
         asked: whatever else makes the film what it is, as JSON can hold it; it is only gone on with by the same.
+        resume: go on with what was stopped. The result is the same as that of one go.
+        restart: begin what was stopped again.
+        overwrite: replace a film of that name.
 
     Raises:
-        UserError: settings that make no sense, a source that is no video, an output that cannot be written or is the
-            source, or nothing of the same kind to go on with.
+        UserError: settings that make no sense, a source that is no video, an output that cannot be written, exists or
+            is the source, nothing of the same kind to go on with, or a stopped job and neither `resume` nor `restart`.
         ValueError: `stylize` returns another shape.
     """
     settings, progress = settings or VideoSettings(), progress or (lambda *_: None)
     settings.check()
     source, output = Path(source), video.check_name(output)
     footage = probe(source)
-    if output.exists() and os.path.samefile(source, output):
-        raise UserError(f"{output} is the video that is read; choose another --output")
+    state = parts_folder(output) / STATE
+    check_outputs([output, state, *stale(parts_folder(output), PARTS)], [source], overwrite=True)
+    check_outputs([output], (), begun(output, state, resume, restart) or overwrite)
     check_writable(output)
     shown = {name: value for name, value in asdict(settings).items() if name not in FREE}
     wish = {**(asked or {}), **shown, "source": source.name, "bytes": source.stat().st_size}
@@ -134,7 +141,7 @@ class Reel:
     ) -> None:
         self.folder = parts_folder(output)
         self.asked, self.quality = asked, settings.quality
-        self.state_path = self.folder / "state.safetensors"
+        self.state_path = self.folder / STATE
         self.smoother = Smoother(settings.smooth_strength if settings.smooth else 0.0)
         self._compares = settings.smooth or settings.measure
         self.frames = self._count = 0
@@ -188,9 +195,8 @@ class Reel:
         if not self.folder.is_dir():
             return
         self.state_path.unlink(missing_ok=True)  # first: without it there is nothing to go on with
-        for pattern in ("part-*.mp4", "parts.txt", ".part-*.mp4", ".state-*.safetensors", ".parts-*.txt"):
-            for path in self.folder.glob(pattern):
-                path.unlink(missing_ok=True)
+        for path in stale(self.folder, PARTS):
+            path.unlink(missing_ok=True)
         self._leave_no_empty_folder()
 
     def _leave_no_empty_folder(self) -> None:

@@ -30,6 +30,7 @@ from arf.radiance.capture.views import Capture, Kind, Views
 
 Format = Literal["nerfstudio", "blender", "colmap", "llff"]
 KNOWN = f"transforms.json, transforms_train.json, {POSES}, a COLMAP model in {LOOKED_FOR}"
+FARTHEST = 1e4  # that a camera stands from a scene's box, in half sides of it
 WAY_OUT = "let COLMAP or ns-process-data find the cameras, and give arf fit the folder that it makes"
 
 
@@ -79,6 +80,7 @@ def load_capture(config: CaptureConfig, reading: Reading | None = None) -> Captu
     _check_places(settled, data)
     train, held_out = _split(settled, config, given=reading is not None)
     kind = listed.kind if config.scene == "auto" else config.scene
+    _check_box(settled, listed, kind, data)
     views = _views([*train, *held_out], listed, config.background)
     first, last = views.select(range(len(train))), views.select(range(len(train), len(views)))
     transform, scale = listed.world
@@ -164,6 +166,12 @@ def _check_places(settled: list[Settled], data: Path) -> None:
         raise UserError(
             f"{data}: all {len(settled)} cameras are in one place, which shows no depth; photograph from several places"
         )
+
+
+def _check_box(settled: list[Settled], listed: Reading, kind: Kind, data: Path) -> None:
+    positions = listed.placement(torch.from_numpy(np.stack([shot.pose for shot, *_ in settled])))[:, :, 3]  # [n, 3]
+    if kind == "bounded" and positions.abs().max() > FARTHEST * listed.scene_box.abs().max():
+        raise UserError(f"{data}: its cameras stand {FARTHEST:g} scene boxes away or more; correct the box")
 
 
 def _split(settled: list[Settled], config: CaptureConfig, given: bool) -> tuple[list[Settled], list[Settled]]:

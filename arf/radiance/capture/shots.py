@@ -94,9 +94,17 @@ def plain_name(name: str) -> PurePosixPath:
     return PurePosixPath(name.replace("\\", "/"))
 
 
-def listed_names(listed: Iterable[str], known: Iterable[PurePosixPath], where: str) -> set[PurePosixPath]:
-    """The names of a split's list that are known; one warning counts the others."""
+def listed_names(
+    listed: Iterable[str], known: Iterable[PurePosixPath], where: str, needed: bool = False
+) -> set[PurePosixPath]:
+    """The names of a split's list that are known; one warning counts the others.
+
+    Raises:
+        UserError: some are `needed`, and none is known.
+    """
     names, known = [plain_name(name) for name in listed], set(known)
+    if needed and known.isdisjoint(names):
+        raise UserError(f"{where} names none of the capture's photographs; correct it")
     if unknown := [name for name in names if name not in known]:
         message = "%s: skipping %d of %d names without a frame, first %s"
         log.warning(message, where, len(unknown), len(names), unknown[0])

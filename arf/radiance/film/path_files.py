@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from arf.radiance.capture.poses import check_pose, to_square
 from arf.radiance.film.paths import FPS, KEY_SPACING, CameraPath, frame_size
 
 KINDS = {"perspective": "pinhole", "fisheye": "fisheye", "equirectangular": "equirectangular"}  # theirs: ours
+RATES, FIELDS = (0.01, 1000), (0.01, 179.9)  # frames per second; vertical fields of view in degrees
+FARTHEST = 100  # scene units
 SAVE_AGAIN = "save the path again from the viewer"
 
 log = logging.getLogger(__name__)
@@ -55,9 +58,9 @@ def from_json(path: Path, width: int | None = None, height: int | None = None) -
         fx = fy = [height / 2 / math.tan(math.radians(frame["fov"]) / 2) for frame in frames]
     fps = FPS
     if data.get("fps") is not None:
-        fps = _number(data, "fps", path)
+        fps = _number(data, "fps", path, *RATES)
     elif data.get("seconds") is not None:
-        fps = len(frames) / _number(data, "seconds", path)
+        fps = len(frames) / _number(data, "seconds", path, *(len(frames) / rate for rate in reversed(RATES)))
     return CameraPath(Cameras.of(poses, fx, fy, width / 2, height / 2, width, height, KINDS[kind]), fps)
 
 
@@ -86,17 +89,31 @@ def to_json(path: CameraPath, file: Path) -> None:
 def _pose_of(frame: Any, kind: str, where: str) -> np.ndarray:
     if not isinstance(frame, dict) or not isinstance(frame.get("camera_to_world"), list):
         raise UserError(f"{where} has no 'camera_to_world'; {SAVE_AGAIN}")
-    if kind != "equirectangular" and not 0 < _number(frame, "fov", where) < 180:
-        raise UserError(f"{where}: 'fov' is {frame['fov']}; it must lie between 0 and 180 degrees")
+    if kind != "equirectangular":
+        _number(frame, "fov", where, *FIELDS)
     matrix = np.asarray(frame["camera_to_world"], dtype=object).ravel()
     if len(matrix) != 16:
         raise UserError(f"{where}: 'camera_to_world' has {len(matrix)} numbers, not 16; {SAVE_AGAIN}")
-    return check_pose(matrix.reshape(4, 4), where)
+    return check_near(check_pose(matrix.reshape(4, 4), where), where)
 
 
-def _number(data: dict[str, Any], key: str, where: object) -> float:
+def check_near(pose: np.ndarray, where: str) -> np.ndarray:
+    """A pose of a film, if it is not so far away that to march past the scene would take for ever.
+
+    Raises:
+        UserError: it is.
+    """
+    away = np.abs(pose[:3, 3]).max()
+    if away > FARTHEST:
+        raise UserError(
+            f"{where} is {away:.3g} units away; the scene's own cameras are about 1: stay within {FARTHEST}"
+        )
+    return pose
+
+
+def _number(data: dict[str, Any], key: str, where: object, low: float = 1e-3, high: float = 1e9) -> float:
     value = data.get(key)
-    if not isinstance(value, float | int) or not math.isfinite(value) or value <= 0:
-        problem = f"'{key}' is missing" if value is None else f"'{key}' is {value!r}"
-        raise UserError(f"{where}: {problem}; it must be a positive number: {SAVE_AGAIN}")
+    if not isinstance(value, float | int) or not low <= value <= high:
+        problem = f"'{key}' is missing" if value is None else f"'{key}' is {reprlib.repr(value)}"
+        raise UserError(f"{where}: {problem}; it must be a number from {low:g} to {high:g}: {SAVE_AGAIN}")
     return value

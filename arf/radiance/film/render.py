@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,7 +53,16 @@ def render(
             if settings.png:
                 image.write(output / f"{k:05d}.png", frame)
             progress(k + 1, len(path))
+        if settings.png:
+            _remove_later_frames(output, len(path))
     return video, len(path)
+
+
+def _remove_later_frames(folder: Path, count: int) -> None:
+    """Those of an earlier film that was longer."""
+    for file in folder.glob("*.png"):
+        if re.fullmatch(r"\d{5,9}", file.stem) and int(file.stem) >= count:
+            file.unlink(missing_ok=True)
 
 
 def camera_path(capture: Capture, settings: RenderSettings) -> CameraPath:

@@ -67,7 +67,11 @@ def picture(
     preserve_color: bool = False,
     drop: float = 0.0,
 ) -> Float[Tensor, "h w c"]:
-    """A whole picture on the CPU, within [0, 1]: photoreal, then in every look, three channels each."""
+    """A whole picture on the CPU, within [0, 1]: photoreal, then in every look, three channels each.
+
+    Raises:
+        UserError: it is not finite, as of a field of huge numbers, or seen from where no number reaches.
+    """
     parts = []
     for band in camera.bands(field.band):
         if look is None:
@@ -75,4 +79,7 @@ def picture(
         else:
             part = shade(field.trace(band, drop), look, strength, preserve_color)
         parts.append(part.clamp(0, 1).cpu())
-    return torch.cat(parts).view(*camera.size, -1)
+    whole = torch.cat(parts).view(*camera.size, -1)
+    if not whole.isfinite().all():
+        raise UserError("a picture of the field is not finite: the model, or a camera, is damaged; make the run again")
+    return whole

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from arf.errors import UserError
 from arf.jobs.files import atomic_path, read_json, write_json
 from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.poses import check_pose, to_square
-from arf.radiance.film.path_files import to_json
+from arf.radiance.film.path_files import check_near, to_json
 from arf.radiance.film.paths import CameraPath
 from arf.radiance.film.splines import smooth_poses
 
@@ -131,11 +132,11 @@ def _pose(key: Any, where: str) -> Float[Tensor, "3 4"]:
     matrix = key.get("matrix") if isinstance(key, dict) else None
     if not isinstance(matrix, list) or len(matrix) != 16:
         raise UserError(f"{where} has no 'matrix' of 16 numbers; {MAKE_AGAIN}")
-    pose = check_pose([matrix[i : i + 4] for i in range(0, 16, 4)], where)
+    pose = check_near(check_pose([matrix[i : i + 4] for i in range(0, 16, 4)], where), where)
     return torch.from_numpy(pose[:3]).float()
 
 
 def _number(value: Any, name: str, file: Path) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise UserError(f"{file}: '{name}' is {value!r}, not a number; {MAKE_AGAIN}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        raise UserError(f"{file}: '{name}' is {reprlib.repr(value)}, not a number; {MAKE_AGAIN}")
     return within(name, value)

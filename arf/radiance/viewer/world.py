@@ -19,6 +19,7 @@ from viser.transforms import SO3
 
 from arf.radiance.capture.cameras import Camera, Cameras
 from arf.radiance.capture.poses import focus_point
+from arf.radiance.film.path_files import FARTHEST
 
 HALF_TURN = torch.tensor([1.0, -1.0, -1.0])  # of a camera about its x axis
 WALK = 4.0  # viser units from the first camera to what it looks at: two seconds on foot
@@ -48,9 +49,12 @@ class Gaze:
 
     @property
     def possible(self) -> bool:
-        """Whether there is a picture of it: a browser's window may have no height."""
+        """Whether there is a picture of it: a browser's window may have no height, and a visitor fly away."""
         values = (*self.wxyz, *self.position, self.fov, self.aspect)
-        return all(map(math.isfinite, values)) and 0 < self.fov < math.pi and self.aspect > 0 and any(self.wxyz)
+        near = all(abs(value) <= FARTHEST for value in self.position)
+        return (
+            all(map(math.isfinite, values)) and 0 < self.fov < math.pi and self.aspect > 0 and any(self.wxyz) and near
+        )
 
     def side(self, pixels: float) -> int:
         """The longer side of a picture of so many pixels."""

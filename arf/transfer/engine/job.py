@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from arf.errors import UserError
 from arf.jobs.door import admit
 from arf.jobs.files import atomic_path, check_writable, plain
+from arf.jobs.outputs import begun, check_outputs, stale
 from arf.jobs.tensors import load_tensors, save_tensors
 from arf.media import image
 from arf.transfer.engine.optimize import Interrupted, Moment, Picture, State
@@ -38,9 +41,13 @@ class Job:
         save_every: steps between pictures that are kept, as `<name>-<size>-<step>.png`; 0 for none.
         trace: CSV file for the terms of the loss at every step.
         resume: go on from an earlier job's state.
+        restart: leave an earlier job's state alone until it is replaced.
+        overwrite: replace results that exist already.
+        inputs: files that are not to be written.
 
     Raises:
-        UserError: a name that is no picture's, or nothing to go on from.
+        UserError: a name that is no picture's, or is taken; nothing to go on from; or a stopped job of that name, and
+            neither `resume` nor `restart`.
     """
 
     def __init__(
@@ -51,26 +58,38 @@ class Job:
         save_every: int = 0,
         trace: Path | None = None,
         resume: bool = False,
+        restart: bool = False,
+        overwrite: bool = False,
+        inputs: Sequence[Path] = (),
     ) -> None:
-        check_writable(image.check_name(output))
-        if trace:
-            check_writable(trace)
+        image.check_name(output)
         if preview_every < 0 or save_every < 0:
             raise UserError("preview_every and save_every are numbers of steps: 1 or more, or 0 for never")
         self.asked, self.output = plain(asked), output
         self.preview_every, self.save_every, self.trace = preview_every, save_every, trace
         self.preview_path = output.with_name(f"{output.stem}.preview.png")
         self.state_path = state_path(output)
+        mine = begun(output, self.state_path, resume, restart)
+        results = [output, *([trace] if trace else [])]
+        self._stale = stale(output.parent, rf"{re.escape(output.stem)}-\d+x\d+-\d{{4,}}\.png") if save_every else []
+        check_outputs([*results, self.state_path, self.preview_path, *self._stale], inputs, overwrite=True)
+        check_outputs([*results, *self._stale], (), overwrite or mine)
+        for path in results:
+            check_writable(path)
         self.moment: Moment | None = None
         self.rows: list[dict[str, float]] = []
         self.seconds = 0.0
         self.go_on = self._read_state() if resume else None
+        if resume:
+            self._stale = []
         self._began = time.monotonic() - self.seconds
         self._saved = self._saving = 0.0
 
     def watch(self, moment: Moment) -> None:
         """Take note of a step."""
         self._note(moment)
+        while self._stale:  # of an earlier job, which this one replaces
+            self._stale.pop().unlink(missing_ok=True)
         height, width = moment.size
         if self.save_every and moment.step % self.save_every == 0:
             name = f"{self.output.stem}-{width}x{height}-{moment.step:04d}.png"

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from arf.errors import UserError
+from arf.jobs.interrupts import AtOnce, held_interrupts
 from arf.jobs.tensors import check_tensors
 from arf.media import image
 from arf.transfer.engine.lbfgs import LBFGS
@@ -110,7 +111,7 @@ def coarse_to_fine(
         go_on: where an earlier call was stopped.
 
     Raises:
-        Interrupted: Ctrl-C.
+        Interrupted: Ctrl-C; the second one at once, and without a moment.
         UserError: the loss is not finite, or the state to go on from is not one of this optimisation.
     """
     moment = best = None
@@ -129,18 +130,21 @@ def coarse_to_fine(
             for step in range(done + 1, steps + 1):
                 if searching.done:
                     break
-                found = evaluate(searching.point)
-                if not math.isfinite(found.total):
-                    raise UserError(f"the loss is {found.total} at step {step}; lower --learning-rate or the weights")
-                searching.tell(found.total, found.gradient)
-                moment = Moment(
-                    scale, sizes[scale], step, steps, found.parts, searching.best, finish, searching.memory()
-                )
-                if watch:
-                    watch(moment)
+                with held_interrupts():  # what is gone on from is a whole step
+                    found = evaluate(searching.point)
+                    if not math.isfinite(found.total):
+                        raise UserError(
+                            f"the loss is {found.total} at step {step}; lower --learning-rate or the weights"
+                        )
+                    searching.tell(found.total, found.gradient)
+                    moment = Moment(
+                        scale, sizes[scale], step, steps, found.parts, searching.best, finish, searching.memory()
+                    )
+                    if watch:
+                        watch(moment)
             best = searching.best
     except KeyboardInterrupt as stop:
-        raise Interrupted(moment) from stop
+        raise Interrupted(None if isinstance(stop, AtOnce) else moment) from stop
     return finish(best)
 
 

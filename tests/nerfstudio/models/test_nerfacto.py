@@ -156,10 +156,37 @@ def test_its_configuration_survives_json():
     assert back.config == model.config
     assert back.values() == model.values()
     assert isinstance(back.config.camera_optimizer, CameraOptimizerConfig)
-    with pytest.raises(UserError, match="unknown nerfacto setting colour_depth"):
+    with pytest.raises(UserError, match=r"unknown settings \(colour_depth\)"):
         NerfactoFieldConfig.of({"colour_depth": 3})
     with pytest.raises(UserError, match="no backbone 'splats'"):
         kinds.build({"backbone": "splats"}, PLACE, CPU)
+
+
+NETWORK = {"hidden_dim": 8, "log2_hashmap_size": 8, "num_levels": 2, "max_res": 16, "use_linear": False}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_levels": "x"}, "num_levels is 'x'"),
+        ({"camera_optimizer": "x"}, "camera_optimizer is 'x'"),
+        ({"camera_optimizer": {"mode": "x"}}, "mode is 'x'"),
+        ({"hidden_dim": 10**9}, r"hidden_dim is 1e\+09; it must be between 1 and 4096"),
+        ({"log2_hashmap_size": 60}, "log2_hashmap_size is 60"),
+        ({"log2_hashmap_size": 24, "num_levels": 64, "features_per_level": 16}, "takes 64 GiB, and 1 are free"),
+        ({"num_proposal_samples_per_ray": []}, "num_proposal_iterations is 2"),
+        ({"num_nerf_samples_per_ray": 10**9}, "num_nerf_samples_per_ray"),
+        ({"proposal_net_args_list": []}, "has 0 networks"),
+        ({"proposal_net_args_list": [{**NETWORK, "width": 8}]}, "there is no setting 'width'"),
+        ({"proposal_net_args_list": [{**NETWORK, "log2_hashmap_size": 99}]}, "log2_hashmap_size is 99"),
+        ({"color_resolution": 10**6}, "color_resolution"),
+    ],
+)
+def test_a_configuration_that_nobody_has_is_one_line_before_memory_is_asked_for(change, message, monkeypatch):
+    monkeypatch.setattr("arf.jobs.device.free_memory", lambda device: 2**30)
+    with pytest.raises(UserError, match=message) as caught:
+        NerfactoFieldConfig.of(change)
+    assert "\n" not in str(caught.value)
 
 
 def test_settings_say_what_is_made(monkeypatch):

@@ -109,7 +109,7 @@ def test_bytes_and_nothing_are_refused(tmp_path):
     with pytest.raises(UserError, match="no configuration at"):
         load_plain(tmp_path / "config.yml")
     (tmp_path / "config.yml").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match="it is not UTF-8"):
         load_plain(tmp_path / "config.yml")
 
 
@@ -133,7 +133,23 @@ def test_unknown_names_and_hidden_ones_are_refused():
             checked(Settings, values, "it")
 
 
-def test_a_list_that_holds_itself_is_refused(tmp_path):
-    plain = loaded(tmp_path, "networks: &x [*x]")
-    with pytest.raises(UserError, match="networks is"):
-        checked(Settings, plain, "it")
+LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{i}: &a{i} {{b: [{','.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 9)
+)
+MERGED = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [{','.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 9))
+
+
+@pytest.mark.parametrize("text", ["networks: &x [*x]", "networks: &x {a: *x}", LAUGHS + "name: *a8", MERGED])
+def test_what_has_no_end_or_a_billion_values_is_refused(text, tmp_path):
+    """J29: whoever walks through it would hang."""
+    with pytest.raises(UserError, match=r"it holds more than 100000 values\); restore it"):
+        loaded(tmp_path, text)
+
+
+def test_more_than_any_configuration_is_not_read(tmp_path):
+    with pytest.raises(UserError, match="is larger than 1 MB"):
+        loaded(tmp_path, "a: b\n" * 300_000)
+
+
+def test_an_alias_is_what_it_stands_for(tmp_path):
+    assert loaded(tmp_path, "a: &a [1, 2]\nb: [*a, *a]")["b"] == [[1, 2], [1, 2]]

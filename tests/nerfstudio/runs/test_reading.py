@@ -345,6 +345,23 @@ def test_a_hostile_checkpoint_runs_nothing(run, tmp_path):
     assert "holds more than tensors and numbers and is not loaded" in refusal(run)
 
 
+def test_a_checkpoint_takes_no_more_memory_than_it_has_bytes(run):
+    """J29: strides may repeat one number for ever, an archive may hold what was squeezed."""
+    whole = (run / CHECKPOINT).read_bytes()
+    with_checkpoint(run, lambda state: state["pipeline"].update({"_model.zzz": torch.zeros(1).expand(10**12)}))
+    assert "is cut short or corrupt" in refusal(run)
+    (run / CHECKPOINT).write_bytes(whole)
+    with_checkpoint(run, lambda state: state["pipeline"].update({"_model.zzz": torch.zeros(2, 2).to_sparse()}))
+    assert "is cut short or corrupt" in refusal(run)
+    (run / CHECKPOINT).write_bytes(whole)
+    with zipfile.ZipFile(run / CHECKPOINT) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(run / CHECKPOINT, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in parts.items():
+            archive.writestr(name, bytes(10**7) if name.endswith("/data/0") else data)
+    assert "is cut short or corrupt" in refusal(run)
+
+
 # --- what cannot be read ----------------------------------------------------------------------------------------------
 
 

@@ -113,7 +113,7 @@ def test_colours_stay(tmp_path):
     for colour in ("0xc83214", "0x1464c8", "0x808080"):
         source = f"color={colour}:s=64x48:r=10:d=0.3"
         ffmpeg("-f", "lavfi", "-i", source, "-c:v", "libx264", "-crf", "4", tmp_path / "in.mp4")
-        film(tmp_path / "in.mp4", tmp_path / "out.mp4", lambda x: x)
+        film(tmp_path / "in.mp4", tmp_path / "out.mp4", lambda x: x, overwrite=True)
         change = frames(tmp_path / "out.mp4").float() - frames(tmp_path / "in.mp4").float()
         assert change.mean((0, 1, 2)).abs().max() <= 2
 
@@ -152,7 +152,9 @@ def test_only_the_same_goes_on(tmp_path):
     with pytest.raises(UserError, match="part-00000"):
         film(source, output, negative, settings, resume=True, asked={"style": "a"})
     (parts_folder(output) / "mine.txt").touch()
-    film(source, output, negative, settings)  # begins anew
+    with pytest.raises(UserError, match=r"out\.mp4 was begun and stopped; go on with --resume, or begin"):
+        film(source, output, negative, settings)
+    film(source, output, negative, settings, restart=True)
     assert [path.name for path in parts_folder(output).iterdir()] == ["mine.txt"]
 
 
@@ -228,7 +230,7 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path):
     before = sorted(tmp_path.iterdir())
     cases = [
         (tmp_path / "none.mp4", "out.mp4", "no such file"), (tmp_path / "text.mp4", "out.mp4", "not a video"),
-        (source, "out.avi", r"must end in \.mp4"), (source, "in.mp4", "is the video that is read"),
+        (source, "out.avi", r"must end in \.mp4"), (source, "in.mp4", "is read by this command"),
     ]  # fmt: skip
     for given, name, words in cases:
         with pytest.raises(UserError, match=words) as caught:

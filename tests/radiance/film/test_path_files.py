@@ -43,6 +43,12 @@ VALID = {
 }
 
 
+def far_away(distance: float) -> dict:
+    """A frame of a camera that far up."""
+    matrix = torch.eye(4).flatten().tolist()
+    return {"camera_to_world": [*matrix[:11], distance, *matrix[12:]], "fov": 50}
+
+
 def test_speed_of_a_json_path(tmp_path):
     file = tmp_path / "path.json"
     for extra, fps in (({}, 6), ({"fps": 25}, 25), ({"seconds": None}, 30)):
@@ -70,6 +76,15 @@ def test_speed_of_a_json_path(tmp_path):
         ({"camera_path": [{"camera_to_world": ["a"] * 16, "fov": 50}]}, "not a matrix of numbers"),
         ({"camera_path": ["frame"]}, "camera 0 has no"),
         ({"fps": "fast"}, "'fps' is 'fast'"),
+        ({"fps": 1e-300}, "'fps' is 1e-300; it must be a number from 0.01 to 1000"),
+        ({"fps": 10**400}, r"'fps' is 1000\d+\.\.\.0+; it must be"),
+        ({"seconds": 1e-300}, "'seconds' is 1e-300"),
+        ({"render_width": 10**400}, "'render_width' is 1000"),
+        ({"render_width": float("nan")}, "'render_width' is nan"),
+        ({"camera_path": [VALID["camera_path"][0] | {"fov": 1e-300}]}, "'fov' is 1e-300"),
+        ({"camera_path": [far_away(1e4)]}, r"camera 0 is 1e\+04 units away"),
+        ({"camera_path": [far_away(1e38)]}, "units away"),
+        ({"camera_path": [far_away(10**400)]}, "not a matrix of numbers"),
     ],
 )
 def test_bad_json_paths(tmp_path, change, message):

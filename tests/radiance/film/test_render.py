@@ -43,6 +43,24 @@ def test_a_comparison_is_filmed_side_by_side(stylized, tmp_path):
     assert len(list(reader)) == 3
 
 
+def test_a_shorter_film_leaves_no_frame_of_a_longer_one(fitted, tmp_path):
+    """J12; what is no frame stays."""
+    render(fitted, replace(SHORT, frames=3), tmp_path / "film")
+    for name in ("100000.png", "notes.png", "0001.png"):
+        (tmp_path / "film" / name).touch()
+    render(fitted, replace(SHORT, frames=2), tmp_path / "film")
+    assert sorted(p.name for p in (tmp_path / "film").iterdir()) == ["00000.png", "00001.png", "0001.png", "notes.png"]
+
+
+def test_a_picture_that_is_not_finite_is_one_line(fitted):
+    """However it came to be so: nobody is shown a film of nonsense."""
+    field, capture = open_photoreal(fitted, CPU)
+    with torch.no_grad():
+        field.voxels.table[:, 0] = float("nan")
+    with pytest.raises(UserError, match="not finite"):
+        picture(field, None, capture.train.cameras[0])
+
+
 def test_left_is_photoreal_and_right_is_stylized(stylized):
     model, capture = open_painted(stylized, CPU)
     cameras = paths.orbit(capture.train, 2, width=24).cameras

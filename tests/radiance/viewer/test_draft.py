@@ -93,7 +93,13 @@ def test_one_keyframe_is_no_path(tmp_path, keys):
         ({"keyframes": [{"matrix": [0.0] * 15}]}, "keyframe 1 has no 'matrix' of 16 numbers"),
         ({"keyframes": [{"matrix": ["x"] * 16}]}, "keyframe 1: the pose is not a matrix of numbers"),
         ({"keyframes": [{"matrix": [0.0] * 16}]}, "keyframe 1: the pose"),
+        (
+            {"keyframes": [{"matrix": [1, 0, 0, 1e5, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]}]},
+            "keyframe 1 is 1e\\+05 units away",
+        ),
         ({"fps": "many"}, "'fps' is 'many', not a number"),
+        ({"fps": 10**400}, r"'fps' is 1000\d+\.\.\.0+, not a number"),
+        ({"seconds": float("nan")}, "'seconds' is nan, not a number"),
         ({"seconds": True}, "'seconds' is True, not a number"),
         ({"render_width": None}, "'width' is None, not a number"),
     ],

@@ -49,6 +49,7 @@ def test_a_window_without_a_picture(change):
     assert Gaze(**values).possible
     assert not Gaze(**values | change).possible
     assert not Gaze(**values | {"position": (math.inf, 0.0, 0.0)}).possible
+    assert not Gaze(**values | {"position": (0.0, -1e4, 0.0)}).possible  # to march past the scene would take for ever
 
 
 def test_there_and_back():

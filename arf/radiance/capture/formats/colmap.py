@@ -143,9 +143,9 @@ def _split(root: Path, images: list[Image]) -> dict[int, bool | None]:
     if not all(path.is_file() for path in lists):
         return dict.fromkeys(range(len(images)))
     names = [plain_name(image.name) for image in images]
-    train, held_out = (
-        listed_names(filter(None, path.read_text("utf-8", "replace").splitlines()), names, str(path)) for path in lists
-    )
+    lines = [filter(None, path.read_text("utf-8", "replace").splitlines()) for path in lists]
+    train = listed_names(lines[0], names, str(lists[0]), needed=True)
+    held_out = listed_names(lines[1], names, str(lists[1]))
     return {i: name in held_out for i, name in enumerate(names) if name in train | held_out}
 
 

@@ -169,7 +169,7 @@ def _split(frames: list[dict[str, Any]], meta: dict[str, Any], path: Path) -> di
     if "train" not in lists:
         raise UserError(f"{path}: the list of filenames for split train is missing; add train_filenames")
     other = next((split for split in ("test", "val") if split in lists), None)
-    train = listed_names(lists["train"], names, f"{path}: train_filenames")
+    train = listed_names(lists["train"], names, f"{path}: train_filenames", needed=True)
     if other is None:
         return {i: None for i, name in enumerate(names) if name in train}
     held_out = listed_names(lists[other], names, f"{path}: {other}_filenames")

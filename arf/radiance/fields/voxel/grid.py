@@ -112,7 +112,7 @@ class SparseGrid(nn.Module):
         """Row of the cell around each place (in cells), -1 where there is none or the place is outside."""
         limit = torch.tensor(self.shape, device=scaled.device)
         inside = ((scaled >= 0) & (scaled < limit)).all(-1)
-        cell = self.rows.find(scaled.clamp_min(0).int().minimum((limit - 1).int()))
+        cell = self.rows.find(scaled.clamp_min(0).minimum(limit - 1).int())
         return torch.where(inside, cell, -1)
 
     def near_brick(self, unit: Float[Tensor, "n 3"]) -> Bool[Tensor, " n"]:
@@ -120,7 +120,7 @@ class SparseGrid(nn.Module):
         limit = torch.tensor(self.rows.brick_shape, device=unit.device)
         brick = self.scaled(unit) / BRICK
         inside = ((brick > -1) & (brick < limit + 1)).all(-1)
-        brick = brick.clamp_min(0).int().minimum((limit - 1).int())
+        brick = brick.clamp_min(0).minimum(limit - 1).int()  # in this order: what is far away fits into no int
         return self.near[linear_index(brick, self.rows.brick_shape)] & inside
 
     def occupancy(self) -> Bool[Tensor, "x y z"]:
