@@ -104,8 +104,10 @@ class Job:
         if stopped.moment is None:
             return ""
         self._note(stopped.moment)
-        image.write(self.output, stopped.moment.picture())
-        self._save(stopped.moment)
+        try:
+            self._save(stopped.moment)
+        finally:  # also where the disk is too full for the state
+            image.write(self.output, stopped.moment.picture())
         self.preview_path.unlink(missing_ok=True)
         return f"; the best picture so far is {self.output}, go on with --resume"
 
