@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clips import clip, ffmpeg
 from samples import photo
+from tiny import FIT, STYLIZE
 
 from arf.media import image
 from arf.networks.modelfile import BUNDLED
+from arf.radiance.fit.loop import fit
+from arf.radiance.paint.stylize import stylize
 
 CALLS = {
     "fit": "fit {capture} --steps 2 --resolutions 12 --stages --samples 2000 --device cpu --output {out}/o",
@@ -32,7 +35,7 @@ CALLS = {
     "video": "video {video} --style mosaic --output {out}/o.mp4",
     "train": "train fast --content {folder} --style {style} --steps 1 --batch 1 --crop 32 --load 40 --workers 0"
     " --output {out}/o",
-    "onnx": "onnx fast --model {fast} --output {out}/o.onnx",
+    "onnx": "onnx many --model {fast} --output {out}/o.onnx",
 }
 
 
@@ -54,8 +57,8 @@ class Good:
     cast: Path
 
 
-def make(root: Path, capture: Path, fit: Path, painted: Path) -> Good:
-    """All of them in a new folder, but for the runs. The capture is a copy without lists of a split."""
+def make(root: Path, capture: Path) -> Good:
+    """All of them in a new folder. The capture is a copy without lists of a split."""
     shutil.copytree(capture, root / "capture")
     meta = json.loads((capture / "transforms.json").read_text())
     meta = {key: value for key, value in meta.items() if not key.endswith("_filenames")}
@@ -63,10 +66,13 @@ def make(root: Path, capture: Path, fit: Path, painted: Path) -> Good:
     for i in range(3):
         image.write(root / "photos" / f"{i}.png", photo(64, 64, i))
     image.write(root / "style.png", photo(64, 64, 3))
+    short = replace(FIT, steps=20, samples=4000, resolutions=(12,), stages=())
+    fitted = fit(root / "capture", short, root / "runs")
+    painted = stylize(fitted, [root / "style.png"], replace(STYLIZE, steps=2, layers=("relu2_1",)), root / "runs")
     clip(root / "video.mp4", rate="10", seconds=0.6)
     ffmpeg("-f", "lavfi", "-i", "sine=duration=1", root / "sound.m4a")
     return Good(
-        root, root / "photos" / "0.png", root / "style.png", root / "photos", root / "capture", fit, painted,
-        root / "video.mp4", root / "sound.m4a",
-        *(BUNDLED / f"{name}.safetensors" for name in ("fast-strokes", "adain-compact", "cast-compact")),
+        root, root / "photos" / "0.png", root / "style.png", root / "photos", root / "capture", fitted.path,
+        painted.path, root / "video.mp4", root / "sound.m4a",
+        *(BUNDLED / f"{name}.safetensors" for name in ("fast-many", "adain-compact", "cast-compact")),
     )  # fmt: skip

@@ -17,7 +17,7 @@ from pathlib import Path
 from arf import cli
 
 LONGEST = 1000  # characters of a line, beyond those of the names that were given
-PATIENCE = 4  # seconds until a command counts as hanging; those that do not take milliseconds
+PATIENCE = 30  # seconds until a command counts as hanging; those that do not take milliseconds
 ROOM = 3 * 2**30  # bytes that a command may ask for before it counts as greedy
 
 
