@@ -14,10 +14,10 @@ train fast-stained_glass fast --style data/styles/stained_glass.jpg
 train fast-strokes fast --style data/styles/strokes.jpg --init arf/networks/models/fast-stained_glass.safetensors --steps 700
 train fast-many many --style data/styles --steps 2600 --crop 160 --batch 6
 train fast-many many --style data/styles --init arf/networks/models/fast-many.safetensors --steps 700 --batch 6 \
-    --learning-rate 1e-3 --style-weight 3
+    --learning-rate 1e-3 --style-strength 3
 coarse=(--crop 128 --batch 8 --steps 7000 --learning-rate 1e-3)
-train adain-compact adain --style "$paintings" "${coarse[@]}" --style-weight 10
+train adain-compact adain --style "$paintings" "${coarse[@]}" --style-strength 10
 train adain-compact adain --style "$paintings" --init arf/networks/models/adain-compact.safetensors \
-    --load 288 --batch 4 --steps 5000 --learning-rate 1e-3 --style-weight 3
+    --load 288 --batch 4 --steps 5000 --learning-rate 1e-3 --style-strength 3
 train cast-compact cast --style "$paintings" --init compact --steps 2200 --crop 160 --load 192 --batch 4 \
-    --learning-rate 3e-4 --content-weight 4 --style-weight 0.05
+    --learning-rate 3e-4 --content-weight 4 --style-strength 0.05

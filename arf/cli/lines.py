@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-LONGEST = 1500  # characters of a line
+LONGEST = 900  # characters of a line
 
 
 def one_line(text: object) -> str:

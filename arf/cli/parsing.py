@@ -17,6 +17,9 @@ from arf.errors import UserError
 from arf.jobs.presets import apply_preset
 
 AT_MOST = 300  # characters of what tyro says
+MEANT = {  # flags of other commands, or of an older arf, and what they may stand for
+    "--style-weight": {"--style-strength": " (of the loss)", "--style-weights": " (of pictures in a mix)"},
+}
 
 
 def parse(commands: Mapping[str, type], arguments: Sequence[str], description: str) -> Any:
@@ -54,8 +57,9 @@ def _tyro(kind: Any, prog: str, arguments: Sequence[str], flags: Sequence[str], 
             raise
     text = _inside_box(said.getvalue())
     unknown = next((word for word in re.findall(r"--[\w-]+", text) if word not in flags), "")
-    near = get_close_matches(unknown, flags, n=1)
-    raise UserError(f"{text}{f'; did you mean {near[0]}?' if near else ''}; see {prog} --help")
+    near = [flag for flag in MEANT.get(unknown, {}) if flag in flags] or get_close_matches(unknown, flags, n=1)
+    meant = " or ".join(f"{flag}{MEANT.get(unknown, {}).get(flag, '')}" for flag in near)
+    raise UserError(f"{text}{f'; did you mean {meant}?' if near else ''}; see {prog} --help")
 
 
 def _inside_box(said: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,8 @@ def _fit(command: Fit) -> dict[str, Any]:
         unfinished = Run.open(command.resume, "fit", finished=False)
         _refuse_finished(unfinished)
         record = fit_record(unfinished)
-        data, settings = record.data, record.settings
+        outside = command.settings.allow_outside  # asked for by whoever is here: the run may be a stranger's
+        data, settings = record.data, replace(record.settings, allow_outside=outside)
     if data is None:
         raise UserError("fit what? Name the folder of a capture: arf fit DATA (or --resume RUN)")
     with progress(command.common) as bars:

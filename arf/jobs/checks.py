@@ -9,6 +9,14 @@ from sys import float_info
 from typing import Any
 
 from arf.errors import UserError
+from arf.jobs.door import admit
+from arf.jobs.files import plain
+
+
+def check_kinds(settings: Any) -> None:
+    """Raises UserError where a value of settings that were made in Python is not of its field's kind, or is a word that
+    has no meaning there."""
+    admit(type(settings), plain(settings), type(settings).__name__, "give it another value")
 
 
 def within(settings: Any, low: float, high: float, *names: str) -> None:

@@ -18,6 +18,7 @@ from arf.errors import UserError
 
 Kind = TypeVar("Kind")
 UNIONS = (Union, UnionType)
+LONGEST = 4096  # characters of a path
 
 
 def admit(kind: type[Kind], value: Any, where: object, remedy: str) -> Kind:
@@ -36,6 +37,16 @@ def admit(kind: type[Kind], value: Any, where: object, remedy: str) -> Kind:
         raise UserError(f"{where}: {_said(error, kind)}; {remedy}") from error
 
 
+RENAMED = {"style_weight": "style_strength"}  # settings, as runs of an older arf name them
+
+
+def settings_of_run(kind: type[Kind], values: Any, where: object) -> Kind:
+    """As `settings_from`, of a run that an older arf may have begun."""
+    if isinstance(values, dict):
+        values = {RENAMED.get(name, name): value for name, value in values.items()}
+    return settings_from(kind, values, where)
+
+
 def settings_from(kind: type[Kind], values: Any, where: object, remedy: str = "make the run again") -> Kind:
     """Settings that a file holds. Their `check` is for who knows what they are to be used for.
 
@@ -52,7 +63,7 @@ def settings_from(kind: type[Kind], values: Any, where: object, remedy: str = "m
 def _path(kind: type, value: Any) -> Path:
     if kind is not Path:
         raise NotImplementedError(kind)
-    if not isinstance(value, str) or "\0" in value:
+    if not isinstance(value, str) or "\0" in value or len(value) > LONGEST:
         raise TypeError("Expected the name of a file")
     return Path(value)
 

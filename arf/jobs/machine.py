@@ -28,7 +28,7 @@ NO_MEMORY = re.compile(
     re.IGNORECASE,
 )
 NO_HANDLES = re.compile(r"too many open files|os error 24\b", re.IGNORECASE)
-ASKED = re.compile(r"(?:tried|unable|failed) to allocate ([\d.]+) ?(bytes|[KMGT]i?B)?", re.IGNORECASE)
+ASKED = re.compile(r"(?:tried|unable|failed) to allocate ([\d.]+) ?(bytes|[KMGTPE]i?B)?", re.IGNORECASE)
 
 
 class Starved(UserError):
@@ -139,7 +139,7 @@ def _free(on_gpu: bool) -> int:
 
 
 def _gigabytes(count: float, unit: str | None = None) -> str:
-    scale = {"k": 1, "m": 2, "g": 3, "t": 4}.get((unit or "bytes")[0].lower(), 0)
+    scale = "bkmgtpe".index((unit or "bytes")[0].lower())
     return f"{count * 2 ** (10 * scale) / 2**30:.2f} GiB"
 
 

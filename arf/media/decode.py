@@ -22,7 +22,10 @@ from arf.jobs.files import cannot_read
 from arf.jobs.machine import starved
 from arf.media.signature import PICTURE_BRANDS, brand, is_video
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
+PICTURE_SUFFIXES = (  # of what `READERS` read, the usual ones first
+    ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".gif", ".jp2", ".j2k",
+    ".jpx", ".jpe", ".jfif", ".apng", ".dib", ".hif", ".ppm", ".pgm", ".pbm", ".pnm", ".psd", ".tga",
+)  # fmt: skip
 READERS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "HEIF", "AVIF", "GIF", "JPEG2000", "PPM", "PSD", "TGA")
 MOST_PIXELS = 2**27  # 1.6 GB as float32 RGB; the sensors of telephones have 108 million
 ALIKE = 1  # levels of 255 by which a profile may differ from sRGB and still be taken for it

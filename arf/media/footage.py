@@ -21,11 +21,10 @@ from torch import Tensor
 from arf.errors import UserError
 from arf.jobs.files import cannot_read
 from arf.media.signature import PICTURE_BRANDS, brand
-from arf.media.video import ffmpeg_command, no_ffmpeg
+from arf.media.video import ffmpeg_command, input_options, no_ffmpeg
 
 Frame = UInt8[Tensor, "h w 3"]
 
-LISTS = {"concat", "hls", "dash", "tty", "lavfi"}  # demuxers that read other files, or text
 MATRICES = r"\b(bt709|bt470bg|smpte170m|smpte240m|bt2020\w*|fcc|ycgco\w*|gbr)\b"
 FASTEST = 240  # frames per second; a stated rate above it is a clock, not a rate
 
@@ -75,7 +74,7 @@ class Footage:
         matrix = f":in_color_matrix={self.matrix}" if self.matrix else ""
         scale = f"scale={width}:{height}:flags=bicubic+accurate_rnd+full_chroma_int{matrix},format=rgb24,setsar=1"
         command = ffmpeg_command(
-            "-v", "error", *_source(self.path), "-map", "0:V:0", "-fps_mode", "passthrough",
+            "-v", "error", *input_options(self.path), "-map", "0:V:0", "-fps_mode", "passthrough",
             "-vf", f"fps={self.fps}:start_time=0,{scale}", "-f", "rawvideo", "-",
         )  # fmt: skip
         with tempfile.TemporaryFile() as complaints:
@@ -116,7 +115,7 @@ def probe(path: str | Path) -> Footage:
     format = re.search(r"^Input #0, (\S+), from", report, re.MULTILINE)
     if "moov atom not found" in report and brand(path):
         raise UserError(f"{path} is cut short: the index of its frames (moov) is missing; record or copy it again")
-    if format is None or set(format[1].split(",")) & LISTS:
+    if format is None:
         raise UserError(f"{path} is not a video that can be read; convert it to mp4")
     if format[1] == "image2" or format[1].endswith("_pipe") or brand(path) in PICTURE_BRANDS:
         raise UserError(f"{path} is a picture, not a video; arf adain and arf fast paint pictures")
@@ -145,7 +144,7 @@ def _look(path: Path) -> tuple[str, tuple[Fraction, int, int] | None]:
     `ffmpeg -i` rounds the rate to two digits. The head of framecrc has it as a fraction, and the size after rotation.
     """
     command = ffmpeg_command(
-        "-v", "info", *_source(path), "-map", "0:V:0", "-fps_mode", "cfr", "-frames:v", "1", "-f", "framecrc", "-"
+        "-v", "info", *input_options(path), "-map", "0:V:0", "-fps_mode", "cfr", "-frames:v", "1", "-f", "framecrc", "-"
     )
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
@@ -161,11 +160,6 @@ def _look(path: Path) -> tuple[str, tuple[Fraction, int, int] | None]:
     if (aspect := re.search(r"#sar 0: (\d+)/(\d+)", head)) and int(aspect[1]) and int(aspect[2]):
         width = max(1, round(width * Fraction(int(aspect[1]), int(aspect[2]))))
     return report, (Fraction(int(tick[2]), int(tick[1])), width, height)
-
-
-def _source(path: Path) -> list[str]:
-    """Input options: this local file and no other, whatever its name or contents say."""
-    return ["-protocol_whitelist", "file", "-i", f"file:{path}"]
 
 
 def _plausible(rate: Fraction, stream: str) -> Fraction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,10 +20,11 @@ from arf.media.decode import PICTURE_SUFFIXES, decoding, has_alpha, open_picture
 
 SMALLEST_STYLE = 16  # pixels; relu3 of a smaller picture has no more than a handful of positions
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}  # that are written
-OTHER_SUFFIXES = {  # pictures by their names, of kinds that folders are not searched for
-    ".gif", ".jp2", ".jxl", ".psd", ".svg", ".tga", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf",
-    ".orf", ".rw2",
+OTHER_SUFFIXES = {  # pictures by their names, of kinds that cannot be read
+    ".jxl", ".svg", ".eps", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".xcf",
 }  # fmt: skip
+
+TOLERANCE = 1e-3  # by which values may leave [0, 1], as after somebody's resizing
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +163,13 @@ def fit_long_side(picture: Picture, long_side: int) -> Picture:
     return resize(picture, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
+def fit_style(style: Picture, long_side: float, least: int = SMALLEST_STYLE) -> Picture:
+    """Resize a style so that its longer side is `long_side` pixels, but no side shorter than `least`, which layers need
+    to see something."""
+    height, width = style.shape[:2]
+    return fit_long_side(style, math.ceil(max(round(long_side), least * max(height, width) / min(height, width))))
+
+
 def contact_sheet(
     rows: Sequence[Sequence[Picture]], height: int | None = None, padding: int = 8, background: float = 1.0
 ) -> Picture:
@@ -193,6 +202,22 @@ def _strip(row: Sequence[Picture], height: int, padding: int, background: float)
         cell = resize(picture.detach().cpu().float().clamp(0, 1), height, width)
         pieces.append(functional.pad(cell, (0, 0, padding, 0, padding, 0), value=background))
     return torch.cat(pieces, dim=1)  # [padding + height, sum of (padding + width), 3]
+
+
+def check_picture(picture: Picture, what: str) -> None:
+    """Check what a function of the library is given; what `read` gives needs no check.
+
+    Raises:
+        ValueError: it is not of floating-point numbers, [H, W, 3], finite and in [0, 1].
+    """
+    if not isinstance(picture, Tensor) or not picture.is_floating_point():
+        kind = str(picture.dtype).removeprefix("torch.") if isinstance(picture, Tensor) else type(picture).__name__
+        raise ValueError(f"the {what} is a tensor of floating-point numbers in [0, 1], got {kind}")
+    if picture.ndim != 3 or picture.shape[2] != 3 or not picture.numel():
+        raise ValueError(f"the {what} is [H, W, 3], got {list(picture.shape)}")
+    low, high = (float(bound) for bound in picture.aminmax())
+    if not (low > -TOLERANCE and high < 1 + TOLERANCE):  # nor NaN
+        raise ValueError(f"the {what} is in [0, 1], got values from {low:g} to {high:g}")
 
 
 def _check(picture: Tensor) -> None:

@@ -21,6 +21,12 @@ from arf.errors import UserError
 from arf.jobs.files import atomic_path
 from arf.media.image import to_bytes
 
+FORMATS = (  # demuxers of files that hold what they show; others are lists of files, scripts, or name devices
+    "mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo", "asf", "flv", "ogg", "mxf", "nut", "wtv", "gxf", "dv",
+    "m4v", "h264", "hevc", "av1", "obu", "ivf", "mjpeg", "yuv4mpegpipe", "gif", "apng", "webp_anim",
+    "wav", "mp3", "aac", "flac", "ac3", "png_pipe", "jpeg_pipe", "bmp_pipe", "tiff_pipe", "webp_pipe",
+)  # fmt: skip
+
 log = logging.getLogger(__name__)
 
 IN_MP4 = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}  # sound that mp4 holds as it is
@@ -57,7 +63,7 @@ class Writer:
         self._atomic: AbstractContextManager[Path] = atomic_path(self.path)
 
     def __enter__(self) -> Writer:
-        self._temporary = self._atomic.__enter__()
+        self._temporary = self._atomic.__enter__().absolute()  # so that ffmpeg takes no part of it for a protocol
         return self
 
     def write(self, frame: Float[Tensor, "h w 3"] | UInt8[Tensor, "h w 3"] | np.ndarray) -> None:
@@ -158,7 +164,7 @@ def join(
     tick = f"(1/(TB*({fps})))"
     ticks = f"setts=pts=round(PTS/{tick})*{tick}:dts=round(DTS/{tick})*{tick}:duration={tick}"
     pictures = ["-f", "concat", "-safe", "0", "-i", f"file:{names}"]
-    track = ["-protocol_whitelist", "file", "-i", f"file:{sound}"]
+    track = input_options(sound) if sound else []
     ways = {"copied": ["-c:a", "copy"]} if codec in IN_MP4 else {}
     ways |= {"aac": ["-c:a", "aac", "-b:a", "192k"]} if sound else {}  # also where the copy is refused
     ways["none"] = []  # the last resort
@@ -197,6 +203,11 @@ def ffmpeg_command(*options: str) -> list[str]:
         return [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", *options]
     except RuntimeError as error:
         raise no_ffmpeg("cannot work on videos") from error
+
+
+def input_options(path: Path) -> list[str]:
+    """ffmpeg's options for an input: this local file and no other, whatever its name or contents say."""
+    return ["-protocol_whitelist", "file", "-format_whitelist", ",".join(FORMATS), "-i", f"file:{path}"]
 
 
 def no_ffmpeg(what: str) -> UserError:

@@ -242,7 +242,7 @@ class ArfPipeline(VanillaPipeline):
         if not self.painter.theta.isfinite().all():
             raise UserError(
                 f"the colours became NaN at step {step}; the last good state is in {trainer.checkpoint_dir}: lower "
-                f"--pipeline.paint.learning-rate (now {self.config.paint.learning_rate:g}) or style-weight"
+                f"--pipeline.paint.learning-rate (now {self.config.paint.learning_rate:g}) or style-strength"
             )
 
     def _after_all(self, step: int, trainer: Trainer) -> None:

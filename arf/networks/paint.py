@@ -54,9 +54,11 @@ class AdainPainter:
         settings.check()
         if not styles:
             raise UserError("no style picture: give at least one with --style PICTURE")
+        for style in styles:
+            image.check_picture(style, "style")
         check_weights("style_weight", tuple(weights), "styles", tuple(styles))
         network = open_any_style(settings).to(pick_device(settings.device))
-        fitted = [image.fit_long_side(style, _style_side(style, settings.style_size)) for style in styles]
+        fitted = [image.fit_style(style, settings.style_size) for style in styles]
         return cls(network, fitted, list(weights) or [1.0] * len(styles), settings)
 
     @torch.no_grad()
@@ -71,6 +73,7 @@ class AdainPainter:
         """
         if masks and len(masks) != len(self.styles):
             raise UserError(f"{len(masks)} masks for {len(self.styles)} styles; give one --mask for each --style")
+        image.check_picture(content, "content")
         device = self.network.encoder.mean.device
         check_room(content.shape[:2], self.network, device)
         seen, styles = color.recolored(content, self.styles, self.settings.preserve_color)
@@ -141,6 +144,7 @@ class FastPainter:
         Raises:
             UserError: it does not fit into memory.
         """
+        image.check_picture(content, "content")
         check_room(content.shape[:2], self.network, self.mix.device)
         return _finish(
             self.network(to_planes(content, self.mix.device), self.mix), content, self.settings.preserve_color
@@ -194,12 +198,6 @@ def open_any_style(settings: AdainSettings) -> AdainNetwork:
     if isinstance(settings, CastSettings):
         return modelfile.open_cast(settings.model, settings.encoder_weights).to_domain(settings.to)
     return modelfile.open_adain(settings.model, settings.encoder_weights)
-
-
-def _style_side(style: Picture, size: int) -> int:
-    """The long side at which a style is looked at, so that its short side has at least 16 pixels."""
-    height, width = style.shape[:2]
-    return max(size, -(-image.SMALLEST_STYLE * max(height, width) // min(height, width)))
 
 
 def _named(style: str, network: FastNetwork, model: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from arf.jobs.checks import within
+from arf.jobs.checks import check_kinds, within
 
 
 @dataclass
@@ -20,6 +20,7 @@ class PaintSettings:
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
+        check_kinds(self)
         within(self, 16, 65536, "size")
 
 

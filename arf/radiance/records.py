@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from arf.errors import UserError
-from arf.jobs.door import admit, settings_from
+from arf.jobs.door import admit, settings_of_run
 from arf.jobs.runs import INFO, Run
 from arf.radiance.settings import FitSettings, StylizeSettings
 
@@ -121,7 +121,7 @@ def _check_source(source: Source, values: dict[str, Any], where: object) -> None
 
 
 def _settings(kind: type, values: dict[str, Any], where: object) -> Any:
-    settings = settings_from(kind, values, f"{where}: settings", REMEDY)
+    settings = settings_of_run(kind, values, f"{where}: settings")
     try:
         settings.check()
     except UserError as error:

@@ -142,7 +142,7 @@ class StylizeSettings:
     """Nearest-neighbour feature matching, Gram matrices, or the mean of the k nearest neighbours."""
     neighbours: int = 5
     """k of --loss knn."""
-    style_weight: float = 1.0
+    style_strength: float = 1.0
     """Weight of the style loss."""
     content_weight: float = 0.02
     """Weight of the content loss; more keeps more of the photographs' detail."""
@@ -188,7 +188,7 @@ class StylizeSettings:
         within(self, 16, 16384, "long_side")
         within(self, 1e-9, inf, "learning_rate")
         within(self, 1e-3, 100, "style_scale")
-        within(self, 0, 1e12, "style_weight", "content_weight", "tv_weight", "style_weights")
+        within(self, 0, 1e12, "style_strength", "content_weight", "tv_weight", "style_weights")
         within(self, 0, 1e6, "cache_memory")
         within(self, 0, MOST_SEED, "seed")
         within(self, 0, 0.5, "drop_weight")

@@ -37,7 +37,7 @@ class Objective(nn.Module):
         style_loss = sum(moment_loss(found[tap].float(), styles[tap]) for tap in STYLE_TAPS)
         return {
             "content": s.content_weight * content_loss(found[TAP].float(), target),
-            "style": s.style_weight * style_loss,
+            "style": s.style_strength * style_loss,
         }
 
 

@@ -90,7 +90,7 @@ class Painting(nn.Module):
         s = self.settings
         return {
             "cycle": s.content_weight * cycle,
-            "style": s.style_weight * style,
+            "style": s.style_strength * style,
             "adversarial": s.adversarial_weight * looks,
         }
 

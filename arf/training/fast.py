@@ -60,7 +60,7 @@ class Objective(nn.Module):
             style = sum(gram_loss(found[tap], self.targets[tap][chosen], "positions") for tap in STYLE_TAPS)
         terms = {
             "content": s.content_weight * content_loss(found[CONTENT_TAP], content),
-            "style": s.style_weight * style / len(STYLE_TAPS),
+            "style": s.style_strength * style / len(STYLE_TAPS),
         }
         return terms | ({"tv": s.tv_weight * total_variation(painted)} if s.tv_weight else {})
 
@@ -133,6 +133,6 @@ class FastTrainee(Trainee):
 @torch.no_grad()
 def style_grams(encoder: Encoder, path: Path, settings: TrainSettings) -> dict[str, Tensor]:
     """Gram matrices [1, C, C] of a style picture."""
-    picture = image.fit_long_side(image.read_style(path), settings.style_size)
+    picture = image.fit_style(image.read_style(path), settings.style_size)
     features = encoder(picture.permute(2, 0, 1)[None].to(encoder.mean), STYLE_TAPS)
     return {tap: gram(f.float(), "positions") for tap, f in features.items()}

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from arf.errors import UserError
 from arf.jobs.door import admit
 from arf.jobs.interrupts import AtOnce, held_interrupts
-from arf.jobs.optimizers import optimizer_tensors, restore_optimizer, tensors_like
 from arf.jobs.runs import Curves, Run
-from arf.jobs.tensors import check_finite, check_tensors
+from arf.jobs.tensors import check_finite, check_tensors, optimizer_tensors, restore_optimizer, tensors_like
 from arf.media import image
 from arf.networks.modelfile import MODEL
 from arf.training.data import Batch, Samples, stream

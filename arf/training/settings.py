@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from arf.errors import UserError
-from arf.jobs.checks import changed, check_unused, within
+from arf.jobs.checks import changed, check_kinds, check_unused, within
 
 Method = Literal["adain", "fast", "many", "cast"]
 
@@ -33,7 +33,7 @@ class TrainSettings:
     there are few steps."""
     content_weight: float | None = None
     """Weight of the content loss, 1; with cast of how well the photograph can be made again, 4."""
-    style_weight: float | None = None
+    style_strength: float | None = None
     """Weight of the style loss, at the encoder's common scale; adain 10, fast and many 30. With cast of the contrast,
     0.05."""
     adversarial_weight: float = 0.1
@@ -66,12 +66,13 @@ class TrainSettings:
 
     def check(self, method: Method) -> None:
         """Raises UserError where a value makes no sense, or has no use."""
+        check_kinds(self)
         check_unused(self, unused(method), f"with {method}")
         within(self, 1, inf, "steps", "batch", "save_every", "sample_every")
         within(self, 32, 4096, "crop")
         within(self, self.crop, 16384, "load")
         within(self, 1e-9, 1, "learning_rate")
-        within(self, 0, inf, "content_weight", "style_weight", "adversarial_weight", "tv_weight")
+        within(self, 0, inf, "content_weight", "style_strength", "adversarial_weight", "tv_weight")
         within(self, 32, 8192, "style_size")
         within(self, 4, 256, "width")
         within(self, 0, 64, "workers")
@@ -102,16 +103,16 @@ ONLY = {  # settings that not every method uses
 }
 SHAPE = ("encoder", "norm", "width")  # a model to begin with has its own
 BY_METHOD: dict[str, dict[str, Any]] = {
-    "adain": {"steps": 160_000, "batch": 8, "load": 512, "learning_rate": 1e-4, "style_weight": 10.0},
-    "fast": {"steps": 40_000, "batch": 4, "learning_rate": 1e-3, "style_weight": 30.0},
-    "many": {"steps": 40_000, "batch": 16, "learning_rate": 1e-3, "style_weight": 30.0},
+    "adain": {"steps": 160_000, "batch": 8, "load": 512, "learning_rate": 1e-4, "style_strength": 10.0},
+    "fast": {"steps": 40_000, "batch": 4, "learning_rate": 1e-3, "style_strength": 30.0},
+    "many": {"steps": 40_000, "batch": 16, "learning_rate": 1e-3, "style_strength": 30.0},
     "cast": {
         "steps": 200_000,
         "batch": 1,
         "load": 286,
         "learning_rate": 1e-4,
         "content_weight": 4.0,
-        "style_weight": 0.05,
+        "style_strength": 0.05,
     },
 }
 FREE = ("device", "workers", "save_every", "sample_every")  # do not change what a training comes to

@@ -12,7 +12,7 @@ import torch
 
 from arf.errors import UserError
 from arf.jobs.checks import changed
-from arf.jobs.door import admit, settings_from
+from arf.jobs.door import admit, settings_of_run
 from arf.jobs.runs import INFO, Run
 from arf.media.image import pictures_in
 from arf.networks import modelfile
@@ -114,7 +114,7 @@ def record_of(run: Run) -> Record:
     """
     where = run.path / INFO
     record = admit(Record, run.info, where, "make the run again")
-    record.settings = settings_from(TrainSettings, run.info["settings"], f"{where}: settings")
+    record.settings = settings_of_run(TrainSettings, run.info["settings"], f"{where}: settings")
     return record
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from arf.errors import UserError
+from arf.media import image
 from arf.transfer.engine.network import open_encoder, tile_side
 from arf.transfer.engine.objective import Evaluation, Objective, Planes
 from arf.transfer.engine.optimize import (
@@ -47,6 +48,7 @@ def dream(
     """
     settings = settings or DreamSettings()
     settings.check()
+    image.check_picture(photo, "photo")
     encoder = open_encoder(settings, settings.layer)
     for layer in settings.layer:
         if settings.channel and max(settings.channel) >= encoder.width(layer):

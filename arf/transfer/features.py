@@ -92,6 +92,9 @@ def features(
             no such device or weights; not enough memory.
     """
     settings.check()
+    image.check_picture(photo, "photo")
+    if other is not None:
+        image.check_picture(other, "other picture")
     network = open_encoder(settings, settings.layers)
     _check_channel(network, settings)
     photo = _fitted(photo, "photo", network, settings)

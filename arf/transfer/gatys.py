@@ -67,6 +67,8 @@ def gatys(
     settings.check()
     if not styles:
         raise UserError("no style picture: give at least one with --style PICTURE")
+    for picture, what in [(content, "content"), *((style, "style") for style in styles)]:
+        image.check_picture(picture, what)
     check_weights("style_weight", tuple(style_weights), "styles", tuple(styles))
     _check_masks(masks, styles, content)
     layers = [*settings.layers, *settings.content_layers]
@@ -83,7 +85,7 @@ def gatys(
 
     def problem(size_now: Size) -> Objective:
         long_side = max(size_now) * settings.style_scale
-        pictures = [to_planes(_fit(p, long_side, least)) for p in paintings]
+        pictures = [to_planes(image.fit_style(p, long_side, least)) for p in paintings]
         grams = [gram_targets(encoder, p, settings.layers, tile=tile) for p in pictures]
         terms: list[Term] = _style_terms(encoder, grams, weights, masks, size_now, settings)
         if settings.content_weight:
@@ -110,12 +112,6 @@ def gatys(
         watch,
         go_on,
     )
-
-
-def _fit(style: Picture, long_side: float, least: int) -> Picture:
-    """The style with a long side as asked for, but no side below `least`."""
-    sides = style.shape[:2]
-    return image.fit_long_side(style, round(max(long_side, least * max(sides) / min(sides))))
 
 
 def _style_terms(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 
+from arf.media import image
 from arf.style.encoder import block_of
 from arf.style.losses import total_variation
 from arf.transfer.engine.network import open_encoder, tile_side
@@ -52,6 +53,7 @@ def invert(
     """
     settings = settings or InvertSettings()
     settings.check()
+    image.check_picture(photo, "photo")
     encoder = open_encoder(settings, [layer])
     planes = to_planes(photo.to(encoder.mean.device))
     size = tuple(photo.shape[:2])

@@ -7,7 +7,7 @@ from math import inf
 from pathlib import Path
 from typing import Literal
 
-from arf.jobs.checks import check_weights, within
+from arf.jobs.checks import check_kinds, check_weights, within
 
 
 @dataclass
@@ -44,6 +44,7 @@ class LoopSettings(NetworkSettings):
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
+        check_kinds(self)
         within(self, 1, inf, "steps")
         within(self, 0, inf, "tile")
         within(self, 0, 2**63 - 1, "seed")
@@ -219,6 +220,7 @@ class FeaturesSettings(NetworkSettings):
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
+        check_kinds(self)
         within(self, 1, inf, "channels")
         within(self, 0, inf, "channel", "lines")
         within(self, 16, 2048, "size")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from arf.errors import UserError
+from arf.media import image
 from arf.style import color
 from arf.style.encoder import Encoder
 from arf.transfer.engine.network import check_pixels, open_encoder, tile_side
@@ -53,6 +54,7 @@ def texture(
     """
     settings = settings or TextureSettings()
     settings.check()
+    image.check_picture(sample, "sample")
     encoder = open_encoder(settings, settings.layers, "circular" if settings.tileable else "zeros")
     sample = sample.to(encoder.mean.device)
     check_pixels(encoder, settings.layers, sample.shape[:2])

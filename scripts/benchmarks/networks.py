@@ -61,7 +61,7 @@ def norms(photos: Path | None, work: Path, steps: int) -> None:
     style, curves = bundled.style("stained_glass"), {}
     for norm in ("instance", "batch"):
         settings = TrainSettings(
-            norm=norm, steps=steps, crop=128, load=192, width=16, style_weight=8.0, batch=4, sample_every=steps
+            norm=norm, steps=steps, crop=128, load=192, width=16, style_strength=8.0, batch=4, sample_every=steps
         )
         run = train("fast", photos, (style,), settings, work / norm)
         curves[norm] = [row["content"] + row["style"] for row in run.curves()]

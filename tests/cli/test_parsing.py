@@ -15,6 +15,8 @@ from arf.errors import UserError
 
 @pytest.mark.parametrize(("line", "said"), [
     ("fit --zzz 1", "unrecognized options: --zzz, 1; see arf fit --help"),
+    ("train fast --style-weight 3", "did you mean --style-strength (of the loss)?; see arf train --help"),
+    ("stylize x --style-weight 3", "--style-strength (of the loss) or --style-weights (of pictures in a mix)?; see"),
     ("fit --step-s 3", "unrecognized options: --step-s, 3; did you mean --steps?; see arf fit --help"),
     ("evaluate x --steps 3", "unrecognized options: --steps, 3; see arf evaluate --help"),  # another command's
     ("gatys a.png b.png", "unrecognized options: b.png; see arf gatys --help"),

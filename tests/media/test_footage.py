@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 from math import ceil
+from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
@@ -12,6 +13,7 @@ from clips import clip, ffmpeg
 from PIL import Image
 
 from arf.errors import UserError
+from arf.media import footage, video
 from arf.media.footage import probe
 
 LUMA = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}  # Kr and Kb of ITU-R BT.601 and BT.709
@@ -191,3 +193,43 @@ def test_a_rate_beyond_all_screens_is_capped(tmp_path):
     footage = probe(clip(tmp_path / "a.mp4", "500", 0.1, sound=False))
     assert footage.fps == 240
     assert sum(1 for _ in footage.read()) == 24
+
+
+def test_files_that_name_others_are_not_even_looked_into(tmp_path):
+    """Playlists, lists, patterns: what they name is never opened, also where it lies beside them."""
+    clip(tmp_path / "inner.mp4", sound=False)
+    clip(tmp_path / "a1.mp4", sound=False)
+    tag = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n"
+    texts = {
+        "list.mp4": "ffconcat version 1.0\nfile inner.mp4\n",
+        "list.ffconcat": "ffconcat version 1.0\nfile inner.mp4\n",
+        "play.m3u8": f"{tag}inner.mp4\n#EXT-X-ENDLIST\n",
+        "play.mp4": f"{tag}file:{tmp_path / 'inner.mp4'}\n#EXT-X-ENDLIST\n",
+        "script.avs": 'AVISource("inner.mp4")',
+        "call.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n",
+        "page.swf": "FWS",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        report, frame = footage._look(tmp_path / name)
+        assert "Input #0" not in report
+        assert frame is None
+        with pytest.raises(UserError, match="is not a video that can be read"):
+            probe(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["concat:inner.mp4", "http:x.mp4", "pipe:0.mp4", "-x.mp4", "a%d.mp4", "data:,x.mp4"])
+def test_names_that_ffmpeg_takes_for_something_else_are_names(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no video at"):
+        probe(Path(name))
+    clip(tmp_path / "inner.mp4", sound=False)
+    (tmp_path / "inner.mp4").rename(tmp_path / name)
+    count = probe(Path(name)).frames
+    with video.Writer(Path("made") / name, fps=30) as writer:
+        for frame in probe(Path(name)).read():
+            writer.write(frame)
+    assert probe(Path("made") / name).frames == count
+    (tmp_path / "made" / name).rename(tmp_path / "part.mp4")
+    video.join([tmp_path / "part.mp4"], Path("joined") / name, Fraction(30), Path(name), "aac")
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == sorted([name, name, "part.mp4"])

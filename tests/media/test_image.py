@@ -357,20 +357,20 @@ def test_real_pictures_are_read(assets):
 
 def test_pictures_are_found_in_folders(tmp_path, caplog):
     """J14: of every kind that can be read; what is a picture of another kind is counted and named."""
-    names = ("b.png", "a.JPG", "sub/c.jpeg", "d.webp", "e.TIF", "f.bmp", "g.heic", "notes.txt", ".hidden.png")
-    for name in names:
+    names = ("b.png", "a.JPG", "sub/c.jpeg", "d.webp", "e.TIF", "f.bmp", "g.heic", "h.gif", "i.jp2")
+    for name in (*names, "notes.txt", ".hidden.png"):
         path = tmp_path / "all" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "all" / "folder.png").mkdir()
     found = [str(p.relative_to(tmp_path / "all")) for p in image.pictures_in(tmp_path / "all")]
-    assert found == ["a.JPG", "b.png", "d.webp", "e.TIF", "f.bmp", "g.heic", "sub/c.jpeg"]
+    assert found == ["a.JPG", "b.png", "d.webp", "e.TIF", "f.bmp", "g.heic", "h.gif", "i.jp2", "sub/c.jpeg"]
     assert not caplog.records
-    for name in ("1.gif", "2.CR2", "3.svg", "4.dng"):
+    for name in ("1.jxl", "2.CR2", "3.svg", "4.dng"):
         (tmp_path / "all" / name).touch()
-    assert len(image.pictures_in(tmp_path / "all")) == 7
+    assert len(image.pictures_in(tmp_path / "all")) == 9
     (line,) = caplog.messages
-    assert line.startswith(f"{tmp_path / 'all'}: 4 pictures are left out (1.gif, 2.CR2, 3.svg, …)")
+    assert line.startswith(f"{tmp_path / 'all'}: 4 pictures are left out (1.jxl, 2.CR2, 3.svg, …)")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty holds no picture \(\.png, "):
         image.pictures_in(tmp_path / "empty")
@@ -382,3 +382,30 @@ def test_a_video_is_told_from_a_broken_picture(tmp_path):
     (tmp_path / "holiday.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(64))
     with pytest.raises(UserError, match=r"holiday\.mp4 is a video; arf video paints videos"):
         image.read(tmp_path / "holiday.mp4")
+
+
+def test_what_is_no_picture_is_told_at_the_door():
+    """J20."""
+    image.check_picture(torch.rand(4, 5, 3, dtype=torch.float64), "photo")
+    image.check_picture(torch.rand(4, 5, 3) * 1.0005, "photo")  # as after somebody's resizing
+    for picture, message in (
+        ((torch.rand(4, 5, 3) * 255).byte(), r"the photo is a tensor of floating-point numbers in \[0, 1\], got uint8"),
+        (np.zeros((4, 5, 3), np.float32), "got ndarray"),
+        (torch.rand(3, 4, 5), r"the photo is \[H, W, 3\], got \[3, 4, 5\]"),
+        (torch.rand(1, 4, 5, 3), r"got \[1, 4, 5, 3\]"),
+        (torch.rand(0, 5, 3), r"got \[0, 5, 3\]"),
+        (torch.rand(4, 5, 3) * 255, r"the photo is in \[0, 1\], got values from 0\."),
+        (torch.rand(4, 5, 3) - 1, "got values from -"),
+        (torch.full((4, 5, 3), torch.nan), "got values from nan"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            image.check_picture(picture, "photo")
+
+
+@pytest.mark.parametrize(("size", "long_side", "least", "fitted"), [
+    ((40, 60), 120, 16, (80, 120)), ((40, 60), 15, 16, (16, 24)), ((20, 2000), 384, 16, (16, 1600)),
+    ((2000, 20), 384, 16, (1600, 16)), ((20, 1000), 64, 1, (1, 64)),
+])  # fmt: skip
+def test_styles_of_odd_sizes_keep_enough_on_their_short_side(size, long_side, least, fitted):
+    """J13."""
+    assert image.fit_style(torch.rand(*size, 3), long_side, least).shape == (*fitted, 3)

@@ -8,7 +8,7 @@ from arf.errors import UserError
 from arf.networks import paint
 from arf.networks.fast import Architecture, FastNetwork
 from arf.networks.paint import AdainPainter, FastPainter, check_room
-from arf.networks.settings import AdainSettings, FastSettings
+from arf.networks.settings import AdainSettings, CastSettings, FastSettings
 from arf.style import color, natural
 
 
@@ -116,3 +116,17 @@ def test_pictures_larger_than_memory_are_refused_with_a_size_that_fits(tmp_path,
     with pytest.raises(UserError, match=r"48×48 pixels take .*; --size 24 fits"):
         painter(content)
     painter(content[:24, :24])
+
+
+def test_settings_and_pictures_of_other_kinds_are_refused(tmp_path):
+    """J20."""
+    photo = torch.rand(32, 32, 3)
+    for settings in (AdainSettings(preserve_color=True), AdainSettings(alpha="1")):
+        with pytest.raises(UserError, match=r"AdainSettings: (preserve_color|alpha): expected"):
+            paint.adain(photo, [photo], settings=settings)
+    with pytest.raises(UserError, match="CastSettings: to: invalid enum value 'picture'"):
+        paint.cast(photo, [photo], settings=CastSettings(to="picture"))
+    painter = paint.FastPainter.open(["wave"], settings=FastSettings(model=str(fast_file(tmp_path))))
+    for call in (painter, lambda p: paint.adain(p, [photo]), lambda p: paint.adain(photo, [p])):
+        with pytest.raises(ValueError, match="is a tensor of floating-point numbers"):
+            call((photo * 255).byte())

@@ -16,7 +16,10 @@ from arf.errors import UserError
 from arf.jobs.door import settings_from
 from arf.jobs.runs import Curves, Run
 from arf.jobs.tensors import load_tensors
+from arf.media import image
 from arf.networks import modelfile
+from arf.style import encoder as encoders
+from arf.training.fast import style_grams
 from arf.training.loop import Loop
 from arf.training.settings import TrainSettings, going_on
 from arf.training.train import record_of, train
@@ -334,6 +337,26 @@ def test_tensors_that_are_not_of_this_training_are_refused(stopped, tmp_path, da
 def test_what_a_run_says_of_its_training_is_checked(stopped, info, message):
     with pytest.raises(UserError, match=message):
         record_of(Run(stopped.path, {**stopped.info, **info}))
+
+
+def test_a_run_of_an_older_arf_had_another_name_for_the_strength_of_the_style(stopped):
+    settings = dict(stopped.info["settings"])
+    settings["style_weight"] = settings.pop("style_strength") + 2
+    record = record_of(Run(stopped.path, {**stopped.info, "settings": settings}))
+    assert record.settings.style_strength == stopped.info["settings"]["style_strength"] + 2
+
+
+def test_settings_of_other_kinds_are_refused():
+    """J20."""
+    with pytest.raises(UserError, match="TrainSettings: norm: invalid enum value 'layer'; it is one of"):
+        TrainSettings(norm="layer").check("fast")
+
+
+def test_a_strip_may_be_the_style(tmp_path):
+    """J13: at 48 pixels it would be a line, of which the layers see nothing."""
+    image.write(tmp_path / "strip.png", torch.rand(20, 1000, 3, generator=torch.Generator().manual_seed(0)))
+    grams = style_grams(encoders.load("compact", padding="reflect"), tmp_path / "strip.png", small(style_size=48))
+    assert all(bool(gram.isfinite().all()) for gram in grams.values())
 
 
 def test_only_what_does_not_change_the_network_may_change_on_the_way():

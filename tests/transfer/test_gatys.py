@@ -255,3 +255,25 @@ def test_what_makes_no_sense_is_refused():
         gatys(photo(), [blobs()], (), [torch.ones(32, 80)], settings())
     with pytest.raises(UserError, match="pixels are too few"):
         gatys(photo()[:3], [blobs()], settings=settings())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"start": "nois"}, "GatysSettings: start: invalid enum value 'nois'; it is one of content, noise"),
+        ({"preserve_color": True}, "preserve_color: expected str, got bool; it is one of none, luminance, affine"),
+        ({"optimizer": "sgd"}, "optimizer: invalid enum value 'sgd'"),
+        ({"steps": "3"}, "steps: expected int, got str"),
+        ({"layers": "relu1_1"}, "layers: expected array, got str"),
+    ],
+)
+def test_settings_of_other_kinds_are_refused(given, message):
+    """J20."""
+    with pytest.raises(UserError, match=message):
+        gatys(photo(), [blobs()], settings=GatysSettings(**given))
+
+
+def test_pictures_of_other_kinds_are_refused():
+    for content, styles in (((photo() * 255).byte(), [blobs()]), (photo(), [blobs(), photo() * 255])):
+        with pytest.raises(ValueError, match=r"the (content|style) is .*in \[0, 1\]"):
+            gatys(content, styles)

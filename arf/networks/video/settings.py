@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from arf.jobs.checks import within
+from arf.jobs.checks import check_kinds, within
 
 
 @dataclass
@@ -29,6 +29,7 @@ class VideoSettings:
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
+        check_kinds(self)
         within(self, 16, 65536, "size")
         within(self, 1, 1024, "batch")
         within(self, 0.01, 0.95, "smooth_strength")

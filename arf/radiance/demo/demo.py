@@ -23,6 +23,7 @@ from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.paint.stylize import stylize
+from arf.radiance.records import paint_record
 from arf.radiance.settings import DemoSettings
 from arf.style import encoder as encoders
 
@@ -89,7 +90,7 @@ def _painted(fitted: Run, style: Path, settings: DemoSettings, output: Path, pro
     wanted = settings.stylize()
     info = {"kind": "stylize", "arf": arf.__version__, "styles": [style], "settings": wanted}
     run = _earlier(output, style.stat().st_mtime, **info)
-    if run and run.info["fit"]["run"] != str(fitted.path.resolve()):
+    if run and paint_record(run).fit.run != fitted.path.resolve():
         run = None
     if run and run.info["finished"]:
         return run

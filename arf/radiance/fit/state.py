@@ -10,9 +10,8 @@ from torch import Tensor
 
 from arf.errors import UserError
 from arf.jobs.door import admit
-from arf.jobs.optimizers import optimizer_tensors, restore_optimizer, tensors_like
 from arf.jobs.runs import Run, check_rows
-from arf.jobs.tensors import check_tensors
+from arf.jobs.tensors import check_tensors, optimizer_tensors, restore_optimizer, tensors_like
 from arf.radiance.fields.rays.batch import Trainable
 from arf.radiance.fields.stored import restore
 from arf.radiance.settings import FitSettings

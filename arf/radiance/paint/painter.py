@@ -15,9 +15,8 @@ from torch.nn.functional import interpolate
 
 from arf.errors import UserError
 from arf.jobs.door import admit
-from arf.jobs.optimizers import tensors_like
 from arf.jobs.runs import Curves, Run, check_rows
-from arf.jobs.tensors import check_tensors
+from arf.jobs.tensors import check_tensors, tensors_like
 from arf.media import image
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import Field
@@ -82,7 +81,7 @@ class Painter:
             styles = [recolor(style, like=photographs) for style in styles]
         sizes = [self._seen_size(*views.size(i)) for i in range(len(views))]
         long_side = max(max(size) for size in sizes) * settings.style_scale
-        shrunk = [image.fit_long_side(style, max(32, round(long_side))).to(self.device) for style in styles]
+        shrunk = [image.fit_style(style, max(32, long_side)).to(self.device) for style in styles]
         self.objective = StyleObjective(
             encoder, settings.layers, shrunk, settings.style_weights, settings.loss, settings.neighbours
         )  # checks the weights
@@ -180,7 +179,7 @@ class Painter:
         s, weight = self.settings, self.weight(i)
         features = self.objective.features(self.shrunk(picture))
         weights = None if weight is None else [shrink_weight(weight, f.shape[-2:]) for f in features]
-        terms = {s.loss: s.style_weight * self.objective(features, weights)}
+        terms = {s.loss: s.style_strength * self.objective(features, weights)}
         if s.content_weight > 0:
             content = [tensor for _, tensor in sorted(self.cache.get(_content(i)).items())]
             parts = zip(features, content, weights or [None] * len(features), strict=True)
@@ -253,7 +252,7 @@ class Painter:
             kept = f"the last good state is in {run.path}: " if run.has("resume") else ""
             raise UserError(
                 f"the loss became NaN at step {self.step - max(bad, default=0)}; {kept}lower --learning-rate "
-                f"(now {self.settings.learning_rate:g}) or --style-weight and stylize again"
+                f"(now {self.settings.learning_rate:g}) or --style-strength and stylize again"
             )
 
     def save(self, run: Run) -> None:

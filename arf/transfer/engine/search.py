@@ -11,8 +11,7 @@ from torch import Tensor
 
 from arf.errors import UserError
 from arf.jobs.door import admit
-from arf.jobs.optimizers import optimizer_tensors, restore_optimizer, tensors_like
-from arf.jobs.tensors import check_tensors
+from arf.jobs.tensors import check_tensors, optimizer_tensors, restore_optimizer, tensors_like
 from arf.transfer.engine.tiles import Planes
 
 

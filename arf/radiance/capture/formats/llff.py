@@ -66,7 +66,7 @@ def read_poses_bounds(path: Path) -> tuple[Float[Tensor, "n 3 4"], Float[Tensor,
         raise refusal
     try:
         rows = np.load(path, allow_pickle=False)
-        rows = np.asarray(rows, dtype=np.float64)
+        rows = np.asarray(rows).astype(np.float64, casting="same_kind")  # no complex numbers
     except Exception as error:  # damaged headers raise anything from ValueError to SyntaxError
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path} is not a NumPy array of numbers ({reason}); run LLFF's imgs2poses again") from error
