@@ -77,7 +77,7 @@ ODD = (
     "a" * 5000, [], {}, [[]], [1, 2, 3], {"a": 1}, _nested(300), [1e30] * 4, [[0, 0], [0, 0]],
 )  # fmt: skip
 VALUES = st.one_of(
-    st.sampled_from(ODD), st.integers(), st.floats(), st.text(max_size=20),
+    st.sampled_from(ODD).map(deepcopy), st.integers(), st.floats(), st.text(max_size=20),
     st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), lambda inner: st.lists(
         inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4), max_leaves=6),
 )  # fmt: skip
