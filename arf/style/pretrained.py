@@ -82,12 +82,16 @@ def read(path: Path) -> dict[str, Tensor]:
     if refusal := cannot_read(path, "weights file"):
         raise refusal
     check_room(path, "give another weights file")
-    if zipfile.is_zipfile(path) and any(part.compress_type for part in zipfile.ZipFile(path).infolist()):
-        raise UserError(f"{path} is compressed, as torch writes none; save a model's state_dict()")  # it may be endless
     try:
+        if zipfile.is_zipfile(path) and any(part.compress_type for part in zipfile.ZipFile(path).infolist()):
+            raise UserError(
+                f"{path} is compressed, as torch writes none; save a model's state_dict()"
+            )  # may be endless
         with warnings.catch_warnings():  # about pickle protocols, of what is refused anyway
             warnings.simplefilter("ignore")
             state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except UserError:
+        raise
     except Exception as error:  # unpicklers fail in many ways, all of them of no use to the reader
         raise UserError(
             f"{path} is no weights file: it is damaged or holds more than plain tensors; download it again"

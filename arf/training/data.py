@@ -112,6 +112,19 @@ class Samples(Dataset):
         return (crop.flip(1) if rng.random() < 0.5 else crop).permute(2, 0, 1)
 
 
+def check_readable(files: Sequence[Path]) -> None:
+    """Raises UserError where not one of a folder's files can be read, before a run is made for them."""
+    for file in files:
+        try:
+            image.read(file)
+        except Starved:
+            raise
+        except UserError:
+            continue
+        return
+    raise UserError(f"none of {len(files)} pictures can be read; {_why(str(files[-1]))}")
+
+
 @lru_cache(maxsize=8)
 def _order(count: int, seed: int, index: int, turn: int) -> np.ndarray:
     return np.random.default_rng([seed, index, turn, count]).permutation(count)

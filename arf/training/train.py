@@ -18,8 +18,10 @@ from arf.media.image import pictures_in
 from arf.networks import modelfile
 from arf.networks.adain import AdainNetwork
 from arf.networks.cast import CastNetwork
+from arf.networks.settings import ANY_STYLE
 from arf.training.adain import AdainTrainee
 from arf.training.cast import CastTrainee
+from arf.training.data import check_readable
 from arf.training.fast import FastTrainee
 from arf.training.loop import Loop, Progress, finish, folder_of
 from arf.training.processes import Team, team
@@ -62,6 +64,8 @@ def train(
     if missing := [path for path in style if not path.exists()]:
         raise UserError(f"no picture or folder at {missing[0]}; check --style")
     styles = [file for path in style for file in ([path] if path.is_file() else pictures_in(path))]
+    for folder in (contents, *([styles] if method in ANY_STYLE else [])):
+        check_readable(folder)
     drawn = {"photographs": _listing(contents), "styles": _listing(styles)}
     if resume and (other := [what for what in drawn if record_of(resume).drawn.get(what) != drawn[what]]):
         raise UserError(f"cannot go on: the {other[0]} are not those that {resume.path} began with; put them back")

@@ -28,7 +28,7 @@ CALLS = {
     "texture": "texture {photo} --width 48 --height 48 --steps 1 --output {out}/o.png",
     "invert": "invert {photo} --size 48 --steps 1 --output {out}/o.png",
     "dream": "dream {photo} --size 48 --octaves 1 --steps 1 --output {out}/o.png",
-    "features": "features {photo} --other {style} --size 48 --output {out}/o",
+    "features": "features {photo} --other {style} --size 48 --layers relu2_1 --channels 2 --output {out}/o",
     "adain": "adain {photo} --style {style} --output {out}/o.png",
     "cast": "cast {photo} --style {style} --output {out}/o.png",
     "fast": "fast {photo} --style mosaic --output {out}/o.png",

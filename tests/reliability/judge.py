@@ -16,7 +16,7 @@ from pathlib import Path
 
 from arf import cli
 
-LONGEST = 1000  # characters of a line, beyond those of the names that were given
+LONGEST = 1600  # characters of a line, beyond those of the names that were given
 PATIENCE = 30  # seconds until a command counts as hanging; those that do not take milliseconds
 ROOM = 3 * 2**30  # bytes that a command may ask for before it counts as greedy
 
@@ -28,7 +28,7 @@ class Hang(BaseException):
 def call(words: list[str]) -> tuple[int | None, str]:
     """A command in this process, with what goes to the error stream in one of its own: its code, and any traceback."""
     try:
-        with _patience(), _frugality(), _spoken():
+        with guarded(), _spoken():
             return cli.main(words), ""
     except SystemExit as end:
         return end.code, ""
@@ -36,6 +36,13 @@ def call(words: list[str]) -> tuple[int | None, str]:
         return None, "hangs at " + traceback.format_exc(limit=-3)
     except BaseException:
         return None, traceback.format_exc(limit=-6)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Ends what hangs, and what asks for too much memory."""
+    with _patience(), _frugality():
+        yield
 
 
 @contextmanager

@@ -109,7 +109,7 @@ def test_pictures_of_code(suffix, opened, at, done):
 def test_names_of_pictures_are_words_in_reports(opened, good, at, tmp_path):
     name = "<img src=x onerror=alert(1)>&quot;'.png"
     shutil.copy(good.photo, at / name)
-    line = "features {bad} --other {bad} --size 48 --output {out}/o"
+    line = "features {bad} --other {bad} --size 48 --layers relu2_1 --channels 2 --output {out}/o"
     opened(line, at / name, may=True)
     page = (tmp_path / "out" / "o" / "report.html").read_text()
     assert "onerror" in page

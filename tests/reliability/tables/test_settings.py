@@ -51,6 +51,10 @@ FLAGS = [f"{command}: {flag.strip()}" for command, flags in WRONG.items() for fl
 MAY = {"gatys: --tile 1"}
 
 
+def test_every_command_is_here():
+    assert WRONG.keys() == CALLS.keys()
+
+
 @pytest.mark.parametrize("what", FLAGS)
 def test_settings(what, judge):
     command, flag = what.split(": ")

@@ -205,6 +205,8 @@ def _text_images(path: Path) -> Iterator[Row]:
     for line in lines:
         if line.strip() and not line.startswith("#"):
             number, *pose, camera, name = line.split(maxsplit=9)
+            if len(pose) != 7:
+                raise ValueError(f"{name.strip()} has a line of {len(pose) + 3} words, not of ten")
             yield int(number), tuple(map(float, pose)), int(camera), name.rstrip()
             next(lines, None)
 

@@ -1,0 +1,222 @@
+"""Every reader of files: a folder with a valid file for it, and what opens it.
+
+A new reader is a function here that writes a valid file into an empty folder; it goes into `READERS` with what the
+file's values are (None: bytes alone).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from captures import load, poses_bounds, ring, transforms, write_picture
+from documents import JSON, TENSORS, WORDS, YAML, Codec
+from good import Good
+from PIL import Image
+from trained import adain_file, fast_file
+
+from arf.jobs.files import write_json
+from arf.jobs.presets import apply_preset
+from arf.jobs.runs import Run
+from arf.media import image
+from arf.media.footage import probe
+from arf.networks import modelfile
+from arf.radiance.film.path_files import from_json
+from arf.radiance.fit.state import FitState
+from arf.radiance.opening import open_model, open_photoreal, open_run
+from arf.radiance.settings import FitSettings
+from arf.style import pretrained
+from arf.training.settings import TrainSettings
+from arf.training.train import record_of
+
+CPU = torch.device("cpu")
+VIEWS = 4
+
+
+class Prepared(NamedTuple):
+    """
+    Attributes:
+        file: that is spoiled.
+        read: opens it, and all that belongs to it.
+    """
+
+    file: Path
+    read: Callable[[], object]
+
+
+def capture(good: Good, at: Path, name: str, content: bytes, others: dict[str, bytes] | None = None) -> Prepared:
+    """A capture of four photographs whose file `name` is spoiled."""
+    for i in range(VIEWS):
+        write_picture(at / "images" / f"{i:02d}.png", i)
+    for path, held in {name: content, **(others or {})}.items():
+        (at / path).parent.mkdir(parents=True, exist_ok=True)
+        (at / path).write_bytes(held)
+    return Prepared(at / name, lambda: load(at))
+
+
+def nerfstudio(good: Good, at: Path) -> Prepared:
+    extra = {"k1": 0.01, "arf_scene_box": [[-1, -1, -1], [1, 1, 1]], "applied_transform": np.eye(4)[:3].tolist()}
+    return capture(good, at, "transforms.json", json.dumps(transforms(ring(VIEWS), **extra)).encode())
+
+
+def blender(good: Good, at: Path) -> Prepared:
+    frames = transforms(ring(VIEWS))["frames"]
+    return capture(good, at, "transforms_train.json", json.dumps({"camera_angle_x": 0.9, "frames": frames}).encode())
+
+
+CAMERAS = b"1 OPENCV 24 16 20.0 20.0 12.0 8.0 0.1 0.02 0.001 0.002"
+IMAGES = b"\n".join(b"%d 0.5 0.5 0.5 0.5 %d 0.0 2.0 1 %02d.png\n1.0 2.0 -1" % (i + 1, i, i) for i in range(VIEWS))
+
+
+def colmap_text(good: Good, at: Path, spoiled: str) -> Prepared:
+    files = {"sparse/0/cameras.txt": CAMERAS, "sparse/0/images.txt": IMAGES, "sparse/0/points3D.txt": b""}
+    return capture(good, at, f"sparse/0/{spoiled}.txt", files[f"sparse/0/{spoiled}.txt"], files)
+
+
+def colmap_binary(good: Good, at: Path, spoiled: str) -> Prepared:
+    import pycolmap
+
+    prepared = colmap_text(good, at, spoiled)
+    folder = at / "sparse" / "0"
+    pycolmap.Reconstruction(str(folder)).write_binary(str(folder))
+    for path in folder.glob("*.txt"):
+        path.unlink()
+    return Prepared(folder / f"{spoiled}.bin", prepared.read)
+
+
+def llff(good: Good, at: Path) -> Prepared:
+    np.save(at / "x.npy", poses_bounds(ring(VIEWS)))
+    return capture(good, at, "poses_bounds.npy", (at / "x.npy").read_bytes())
+
+
+def camera_path(good: Good, at: Path) -> Prepared:
+    camera = {"camera_to_world": np.eye(4).ravel().tolist(), "fov": 50, "aspect": 1}
+    path = {"camera_type": "perspective", "render_width": 16, "render_height": 16, "fps": 8, "seconds": 2}
+    write_json(at / "path.json", {**path, "camera_path": [camera, camera], "keyframes": [], "crop": None})
+    return Prepared(at / "path.json", lambda: from_json(at / "path.json"))
+
+
+def run(good: Good, at: Path, kind: str, name: str) -> Prepared:
+    """A run, opened as `arf render` opens it."""
+    shutil.copytree(getattr(good, kind), at, dirs_exist_ok=True)
+    return Prepared(at / name, lambda: open_model(open_run(at), CPU))
+
+
+def training(good: Good, at: Path) -> Prepared:
+    asked = {"method": "fast", "content": "photos", "style": ["a.png"], "init": None}
+    drawn = {"content": {"files": 4, "names": "00000000"}, "style": {"files": 1, "names": "00000000"}}
+    Run.at(at, "a", "fast", kind="training", asked=asked, settings=TrainSettings(), drawn=drawn).save_info()
+    return Prepared(at / "arf.json", lambda: record_of(Run.open(at, "training", finished=False)))
+
+
+def state(good: Good, at: Path) -> Prepared:
+    """What an unfinished fit goes on from."""
+    shutil.copytree(good.fit, at, dirs_exist_ok=True)
+    opened = Run.open(at)
+    settings = FitSettings(steps=20, resolutions=(12,), stages=()).for_kind("bounded")
+    field, _ = open_photoreal(opened, CPU)
+    FitState(field, settings).save(opened)
+    return Prepared(at / "resume.safetensors", lambda: FitState(field, settings).load(opened))
+
+
+def preset(good: Good, at: Path) -> Prepared:
+    text = "fit:\n  steps: 100\n  resolutions: [16, 32]\n  background: auto\nstylize:\n  layers: [relu2_1]\n"
+    (at / "p.yaml").write_text(text)
+    sections = ("fit", "stylize")
+    return Prepared(at / "p.yaml", lambda: apply_preset(FitSettings(), at / "p.yaml", "fit", sections).check())
+
+
+def network(good: Good, at: Path, make: Callable[[Path], Path], read: Callable[[Path], object]) -> Prepared:
+    file = make(at)
+    return Prepared(file, lambda: read(file))
+
+
+def weights(at: Path) -> Path:
+    """Of torch, as published networks come."""
+    torch.save({"layer1.conv2d.weight": torch.zeros(4, 3, 3, 3), "layer1.conv2d.bias": torch.zeros(4)}, at / "x.pth")
+    return at / "x.pth"
+
+
+def picture(good: Good, at: Path, suffix: str) -> Prepared:
+    file, size = at / f"x{suffix}", (18, 17)
+    noisy = np.random.default_rng(0).integers(0, 255, (17, 18, 3), dtype=np.uint8)
+    Image.fromarray(noisy).save(file)
+
+    def read() -> None:
+        image.read_style(file)
+        image.read_mask(file, size[::-1], size[::-1])
+
+    return Prepared(file, read)
+
+
+def film(good: Good, at: Path) -> Prepared:
+    shutil.copy(good.video, at / "x.mp4")
+    return Prepared(at / "x.mp4", lambda: probe(at / "x.mp4"))
+
+
+def configuration(good: Good, at: Path) -> Prepared:
+    """config.yml of a run of ns-train."""
+    from arf.nerfstudio.runs.plain import load_plain
+    from arf.nerfstudio.runs.reading import read_nerfstudio_run
+
+    (at / "nerfstudio_models").mkdir()
+    state = {"step": 1, "pipeline": {"_model.field.mlp_base.model.0.hash_table": torch.zeros(4, 2)}}
+    torch.save(state, at / "nerfstudio_models" / "step-000000001.ckpt")
+    kind = "!!python/object:nerfstudio.models.nerfacto.NerfactoModelConfig"
+    parser = "!!python/object:nerfstudio.data.dataparsers.nerfstudio_dataparser.NerfstudioDataParserConfig"
+    (at / "config.yml").write_text(
+        "!!python/object:nerfstudio.engine.trainer.TrainerConfig\nmethod_name: nerfacto\nexperiment_name: x\n"
+        f"data: &a !!python/object/apply:pathlib.PosixPath\n- /\n- tmp\npipeline:\n  model: {kind}\n"
+        "    near_plane: 0.05\n    num_levels: 16\n    background_color: last_sample\n    camera_optimizer:\n"
+        f"      mode: 'off'\n  datamanager:\n    data: *a\n    dataparser: {parser}\n      scale_factor: 1.0\n"
+        "      center_method: poses\n"
+    )
+
+    def read() -> None:
+        load_plain(at / "config.yml")
+        read_nerfstudio_run(at)
+
+    return Prepared(at / "config.yml", read)
+
+
+def checkpoint(good: Good, at: Path) -> Prepared:
+    prepared = configuration(good, at)
+    (file,) = (at / "nerfstudio_models").iterdir()
+    return Prepared(file, prepared.read)
+
+
+READERS: dict[str, tuple[Callable[[Good, Path], Prepared], Codec | None]] = {
+    "transforms.json": (nerfstudio, JSON),
+    "transforms_train.json": (blender, JSON),
+    "cameras.txt": (partial(colmap_text, spoiled="cameras"), WORDS),
+    "images.txt": (partial(colmap_text, spoiled="images"), WORDS),
+    "cameras.bin": (partial(colmap_binary, spoiled="cameras"), None),
+    "images.bin": (partial(colmap_binary, spoiled="images"), None),
+    "poses_bounds.npy": (llff, None),
+    "camera path": (camera_path, JSON),
+    "arf.json of a fit": (partial(run, kind="fit", name="arf.json"), JSON),
+    "arf.json of a painting": (partial(run, kind="painted", name="arf.json"), JSON),
+    "arf.json of a training": (training, JSON),
+    "model of a fit": (partial(run, kind="fit", name="model.safetensors"), TENSORS),
+    "model of a painting": (partial(run, kind="painted", name="model.safetensors"), TENSORS),
+    "state of a fit": (state, TENSORS),
+    "preset": (preset, YAML),
+    "fast network": (partial(network, make=fast_file, read=modelfile.open_fast), TENSORS),
+    "adain network": (partial(network, make=adain_file, read=modelfile.open_adain), TENSORS),
+    "weights": (partial(network, make=weights, read=pretrained.read), None),
+    "config.yml": (configuration, WORDS),
+    "checkpoint": (checkpoint, None),
+    **{
+        suffix: (partial(picture, suffix=suffix), None) for suffix in (".png", ".jpg", ".webp", ".tiff", ".gif", ".bmp")
+    },
+    ".mp4": (film, None),
+}
+NEEDS_NERFSTUDIO = {"config.yml", "checkpoint"}
+SLOW = {".mp4": 4}
+"""Examples where one is a process."""
