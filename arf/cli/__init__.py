@@ -46,7 +46,17 @@ SIGPIPE = 13  # which Windows does not have
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit code: 0, 2 for bad input and for what has run out, 130 after Ctrl-C, 143 after
     SIGTERM, 141 where nobody reads the output any more."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        with ended_as_by_ctrl_c():
+            _prepare()
+            return _run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt as stop:
+        _say(f"arf: stopped{stop}")
+        return exit_code(stop)
+
+
+def _prepare() -> None:
+    """What holds for the whole process."""
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(OneLine())
     logging.basicConfig(level=logging.WARNING, handlers=[terminal])
@@ -55,12 +65,6 @@ def main(arguments: list[str] | None = None) -> int:
         warnings.filterwarnings("ignore", message=message)
     keep_freed_memory()
     yield_cores()
-    with ended_as_by_ctrl_c():
-        try:
-            return _run(arguments)
-        except KeyboardInterrupt as stop:
-            _say(f"arf: stopped{stop}")
-            return exit_code(stop)
 
 
 def _run(arguments: list[str]) -> int:

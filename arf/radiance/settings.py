@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from arf.errors import UserError
-from arf.jobs.checks import within
+from arf.jobs.checks import check_kinds, within
 
 MOST_STEPS, MOST_SEED = 10**9, 2**63 - 1
 
@@ -74,6 +74,7 @@ class FitSettings:
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
+        check_kinds(self)
         within(self, 1, MOST_STEPS, "steps", "save_every")
         within(self, 1, 1e9, "samples")
         within(self, 1, 2**20, "rays")
@@ -183,6 +184,7 @@ class StylizeSettings:
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
+        check_kinds(self)
         within(self, 1, MOST_STEPS, "steps", "save_every")
         within(self, 1, 1e6, "epochs", "neighbours")
         within(self, 16, 16384, "long_side")
@@ -228,6 +230,7 @@ class RenderSettings:
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
+        check_kinds(self)
         within(self, 1, 100_000, "frames")
         within(self, 1, 240, "fps")
         within(self, 2, 16384, "width", "height")
@@ -255,6 +258,7 @@ class ExportSettings:
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
+        check_kinds(self)
         within(self, 1, 100_000_000, "points")
         within(self, 0, 1, "strength")
 
@@ -274,6 +278,7 @@ class DemoSettings:
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
+        check_kinds(self)
         within(self, 0, MOST_SEED, "seed")
 
     def fit(self) -> FitSettings:

@@ -17,19 +17,20 @@ from arf.training.train import train
 pytestmark = pytest.mark.cuda
 
 
+@pytest.mark.parametrize("keep", ["none", "luminance"])
 @pytest.mark.parametrize("method", ["adain", "cast", "fast"])
-def test_a_picture_is_painted_as_on_the_cpu(tmp_path, method):
+def test_a_picture_is_painted_as_on_the_cpu(tmp_path, method, keep):
     content, style = natural.pictures(2, 128, seed=5).permute(0, 2, 3, 1)
     painted = {}
     for device in ("cpu", "cuda"):
         if method == "fast":
-            settings = FastSettings(model=str(fast_file(tmp_path)), device=device)
+            settings = FastSettings(model=str(fast_file(tmp_path)), device=device, preserve_color=keep)
             painted[device] = paint.fast(content, ["wave"], settings=settings)
         elif method == "cast":
-            settings = CastSettings(model=str(cast_file(tmp_path)), device=device)
+            settings = CastSettings(model=str(cast_file(tmp_path)), device=device, preserve_color=keep)
             painted[device] = paint.cast(content, [style], settings=settings)
         else:
-            settings = AdainSettings(model=str(adain_file(tmp_path)), device=device)
+            settings = AdainSettings(model=str(adain_file(tmp_path)), device=device, preserve_color=keep)
             painted[device] = paint.adain(content, [style], settings=settings)
     torch.testing.assert_close(painted["cuda"], painted["cpu"], atol=1e-2, rtol=0)
 

@@ -111,6 +111,8 @@ def start(line: str, log: Path) -> int:
         code = main(line.split())
     except SystemExit as end:
         code = end.code
+    except KeyboardInterrupt:  # before main
+        code = 128 + signal.SIGINT
     finally:
         if sys.exc_info()[0]:
             sys.excepthook(*sys.exc_info())

@@ -1,0 +1,71 @@
+"""J40: two jobs never write one output. The second is told so in one line, and touches nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import judge as judges
+import pytest
+from commands import refused, run
+from good import CALLS
+
+from arf.jobs.interrupts import Ended
+from arf.jobs.locks import owned
+from arf.jobs.runs import Run
+
+OWNED = {  # what a first job of each owns, below {out}
+    "render": "o.mp4", "video": "o.mp4", "demo": "o", "gatys": "o.png", "texture": "o.png", "invert": "o.png",
+    "dream": "o.png",
+}  # fmt: skip
+
+
+def lock_of(path: Path) -> Path | None:
+    """Where its lock lies, if not beside it under its own name."""
+    return {"": path / ".lock", ".png": path.with_name(f".{path.stem}.lock")}.get(path.suffix)
+
+
+@pytest.mark.parametrize("name", OWNED)
+def test_the_second_writer_of_an_output_is_refused(name, good, tmp_path, capsys):
+    line = CALLS[name].format(**asdict(good), out=tmp_path)
+    first = tmp_path / OWNED[name]
+    with owned(first, lock_of(first)):
+        before = judges.tree(tmp_path)
+        said = refused(capsys, *line.split())
+        assert f"{first} is being written by another arf (process " in said
+        assert judges.tree(tmp_path) == before
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_pictures_that_share_a_state_share_an_owner(good, tmp_path, capsys):
+    """made.png and made.jpg both have made.resume.safetensors and made.preview.png."""
+    line = CALLS["gatys"].format(**asdict(good), out=tmp_path).replace("o.png", "made.jpg")
+    with owned(tmp_path / "made.png", tmp_path / ".made.lock"):
+        assert "is being written" in refused(capsys, *line.split())
+
+
+BEGUN = {  # where a job of each kind can be stopped
+    "fit": "arf.radiance.fit.loop.evaluate",
+    "stylize": "arf.radiance.paint.stylize.Painter.prepare",
+    "train": "arf.training.train.Loop",
+}
+
+
+def stop(*_: object, **__: object) -> None:
+    raise Ended(15)
+
+
+@pytest.mark.parametrize("name", BEGUN)
+def test_the_second_to_resume_a_run_is_refused(name, good, tmp_path, capsys, monkeypatch):
+    line = CALLS[name].format(**asdict(good), out=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(BEGUN[name], stop)
+        code, _, said = run(capsys, *line.split())
+    path = Run.open(tmp_path, finished=False).path
+    assert (code, f"--resume {path}\n" in said) == (143, True)
+    with Run.open(path, finished=False).at_work():
+        before = judges.tree(tmp_path)
+        said = refused(capsys, name, "--resume", path)
+        assert f"{path} is being written by another arf (process " in said
+        assert judges.tree(tmp_path) == before
+    assert not list(tmp_path.rglob(".*"))
