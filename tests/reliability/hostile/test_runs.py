@@ -16,6 +16,9 @@ from good import CALLS
 from traps import ckpt, npy_pickle, npz_pickle, old_ckpt, yaml_lines
 from tripwire import MARK
 
+pytestmark = pytest.mark.filterwarnings(  # of nerfstudio's trainer
+    "ignore:Using a non-tuple sequence", "ignore:Converting a tensor", "ignore:Sparse CSR"
+)
 OPENED_BY = {
     name: CALLS[name].replace("{fit}", "{bad}/run") for name in ("evaluate", "stylize", "render", "export", "view")
 }
