@@ -81,7 +81,7 @@ class Export:
     """Preset; flags win over it."""
     settings: OmitArgPrefixes[ExportSettings] = field(default_factory=ExportSettings)
     output: Path | None = None
-    """Point cloud to write (.ply). By default cloud.ply in the run, the name longer where it is not the plain painting."""
+    """Point cloud to write (.ply). By default cloud.ply in the run, longer where it is not the plain painting."""
     common: OmitArgPrefixes[Replacing] = field(default_factory=Replacing)
 
 
