@@ -16,7 +16,7 @@ while IFS= read -r -d '' picture; do
     found=$((found + 1))
     title=$(basename "${picture%.*}")
     run=$(arf stylize "outputs/$name" --style "$picture" --json | python -c 'import json, sys; print(json.load(sys.stdin)["run"])')
-    arf render "$run" --output "outputs/$name/films/$title.mp4" --no-png
+    arf render "$run" --output "outputs/$name/films/$title.mp4" --no-png --overwrite
 done < <(find "$paintings" -maxdepth 1 -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' \) -print0 | sort -z)
 if [ "$found" = 0 ]; then
     echo "paint_all.sh: no .jpg or .png pictures in $paintings" >&2

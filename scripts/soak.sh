@@ -5,5 +5,4 @@ set -euo pipefail
 extras=test
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 mkdir -p outputs
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 nice python tests/reliability/kills.py --report outputs/soak.md "$@"

@@ -160,7 +160,7 @@ def _invert(command: Invert) -> dict[str, Any]:
         _paint(one, part, lambda layer=layer, **job: invert(photo, layer, command.settings, **job), layer)
         strip.append(image.read(part))
     image.write(output, image.contact_sheet([strip]))
-    for part in parts:
+    for part in reversed(parts):  # the first one's last: --resume looks for it
         state_path(part).unlink(missing_ok=True)
     return {"picture": output, "say": f"{output}  the photograph, then {', '.join(LAYERS)}"}
 

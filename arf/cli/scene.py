@@ -9,9 +9,10 @@ from typing import Any
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import Talk, progress
+from arf.cli.common import Replacing, Talk, progress
 from arf.cli.lines import one_line
 from arf.errors import UserError
+from arf.jobs.outputs import check_outputs, inputs_of, stale
 from arf.radiance.settings import DemoSettings, ExportSettings, FitSettings, RenderSettings, StylizeSettings
 
 
@@ -65,8 +66,9 @@ class Render:
     """Preset; flags win over it."""
     settings: OmitArgPrefixes[RenderSettings] = field(default_factory=RenderSettings)
     output: Path | None = None
-    """Video to write (.mp4); frames go into a folder of the same name. By default renders/<path>.mp4 in the run."""
-    common: OmitArgPrefixes[Talk] = field(default_factory=Talk)
+    """Video to write (.mp4); frames go into a folder of the same name. By default renders/<path>.mp4 in the run, the
+    name longer where it is not the plain painting."""
+    common: OmitArgPrefixes[Replacing] = field(default_factory=Replacing)
 
 
 @dataclass
@@ -79,8 +81,8 @@ class Export:
     """Preset; flags win over it."""
     settings: OmitArgPrefixes[ExportSettings] = field(default_factory=ExportSettings)
     output: Path | None = None
-    """Point cloud to write (.ply). By default cloud.ply in the run."""
-    common: OmitArgPrefixes[Talk] = field(default_factory=Talk)
+    """Point cloud to write (.ply). By default cloud.ply in the run, the name longer where it is not the plain painting."""
+    common: OmitArgPrefixes[Replacing] = field(default_factory=Replacing)
 
 
 @dataclass
@@ -194,17 +196,20 @@ def _stylize(command: Stylize) -> dict[str, Any]:
 
 def _render(command: Render) -> dict[str, Any]:
     from arf.jobs.files import below
-    from arf.radiance.film.render import render
+    from arf.radiance.film.render import FRAMES, render
     from arf.radiance.opening import open_run
 
     run = open_run(command.run)
     settings = _of_run(command, "render", run, ("compare", "strength", "preserve_color"))
-    name = Path(settings.path).stem
+    name = f"{Path(settings.path).stem}{'-compare' * settings.compare}{_of_look(settings)}"
     if command.output is None:
         below(run.path, "renders", name)  # where the frames go
     output = command.output or below(run.path, "renders", f"{name}.mp4")
     if output.suffix.lower() != ".mp4":
         raise UserError(f"cannot write {output}: the name of a video must end in .mp4")
+    frames = stale(output.with_suffix(""), FRAMES) if settings.png else []
+    saved = [settings.save_path] if settings.save_path else []
+    check_outputs([output, *saved, *frames], inputs_of(command), command.common.overwrite)
     with progress(command.common) as bars:
         video, frames = render(run, settings, output.with_suffix(""), lambda i, n: bars("render", i, n, {}))
     return {"video": video, "frames": frames, "say": f"{video} ({frames} frames)"}
@@ -217,7 +222,8 @@ def _export(command: Export) -> dict[str, Any]:
 
     run = open_run(command.run)
     settings = _of_run(command, "export", run, ("strength", "preserve_color"))
-    output = command.output or below(run.path, "cloud.ply")
+    output = command.output or below(run.path, f"cloud{_of_look(settings)}.ply")
+    check_outputs([output], inputs_of(command), command.common.overwrite)
     with progress(command.common) as bars:
         points = export(run, settings, output, lambda i, n: bars("export", i, n, {}))
     return {"cloud": output, "points": points, "say": f"{output} ({points:,} points)"}
@@ -248,6 +254,12 @@ def _view(command: View) -> None:
         view_run(run, command.host, command.port, command.device, ready, command.allow_outside)
     except KeyboardInterrupt:
         print("arf: closed the viewer", file=sys.stderr)
+
+
+def _of_look(settings: RenderSettings | ExportSettings) -> str:
+    """What the name of a film or a cloud says of its paint."""
+    strength = "" if settings.strength == 1 else f"-strength-{settings.strength:g}"
+    return f"{strength}{'-own-colors' * settings.preserve_color}"
 
 
 def _of_run(command: Any, section: str, run: Any, paint: tuple[str, ...]) -> Any:

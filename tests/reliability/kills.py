@@ -21,7 +21,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+os.environ["OMP_NUM_THREADS"] = "1"  # a child that is forked from a process with threads would wait for them for ever
 HOUSE = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(HOUSE))
 CAPTURE, STYLES = HOUSE / "data" / "still-life", HOUSE / "data" / "styles"
 PHOTO, STYLE = CAPTURE / "images" / "frame_0000.png", STYLES / "mosaic.jpg"
 LONGEST = 300  # seconds that a job may take
@@ -56,7 +58,9 @@ class Command:
             return None if finished else f"{' '.join(self.line.split()[:1])} --resume {infos[0].parent}"
         if self.kind == "state" and [*out.glob("*.resume.safetensors"), *out.glob("*.parts/state.safetensors")]:
             return f"{self.line} --resume"
-        return self.line
+        if any((out / f"made.{suffix}").exists() for suffix in ("png", "mp4", "ply")):  # which are written last
+            return None
+        return f"{self.line} --overwrite" if self.kind == "state" else self.line  # a trace may be there
 
 
 RUN, PICTURES = ("*/*/*/model.safetensors", "*/*/*/losses.csv"), ("*.png", "trace.csv")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from arf.errors import UserError
 from arf.jobs.device import pick_device
 from arf.jobs.locks import owned
+from arf.jobs.outputs import stale
 from arf.jobs.runs import Run
 from arf.media import image
 from arf.media.video import Writer
@@ -20,6 +20,8 @@ from arf.radiance.film.paths import CameraPath
 from arf.radiance.looks.painted import check_painted, picture
 from arf.radiance.opening import open_model
 from arf.radiance.settings import RenderSettings
+
+FRAMES = r"\d{5,9}\.png"  # names of a film's frames
 
 
 def render(
@@ -60,8 +62,8 @@ def render(
 
 def _remove_later_frames(folder: Path, count: int) -> None:
     """Those of an earlier film that was longer."""
-    for file in folder.glob("*.png"):
-        if re.fullmatch(r"\d{5,9}", file.stem) and int(file.stem) >= count:
+    for file in stale(folder, FRAMES):
+        if int(file.stem) >= count:
             file.unlink(missing_ok=True)
 
 

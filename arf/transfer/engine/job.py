@@ -104,8 +104,10 @@ class Job:
         if stopped.moment is None:
             return ""
         self._note(stopped.moment)
-        image.write(self.output, stopped.moment.picture())
-        self._save(stopped.moment)
+        try:
+            self._save(stopped.moment)
+        finally:  # also where the disk is too full for the state
+            image.write(self.output, stopped.moment.picture())
         self.preview_path.unlink(missing_ok=True)
         return f"; the best picture so far is {self.output}, go on with --resume"
 
@@ -138,7 +140,6 @@ class Job:
     def _save(self, moment: Moment, finished: bool = False) -> None:
         """Write the state; that of a finished picture is without what the optimiser remembers."""
         began = time.monotonic()
-        self._write_trace()
         tensors = {"best": moment.best}
         if not finished:
             tensors |= {f"{SEARCH}{name}": tensor for name, tensor in moment.memory.tensors.items()}
@@ -146,6 +147,7 @@ class Job:
             self.asked, moment.scale, moment.step, self.seconds, self.rows, None if finished else moment.memory.numbers
         )
         save_tensors(self.state_path, tensors, **vars(notes))
+        self._write_trace()  # second: a trace without a state would stand in the way of whoever begins again
         self._saved = time.monotonic()
         took = self._saved - began
         self._saving = took if took > 1 else 0.0
