@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import count
 
 import judge as judges
 import pytest
@@ -16,10 +17,11 @@ CAPTURE, RUN = CALLS["fit"].replace("{capture}", "{bad}"), CALLS["render"].repla
 @pytest.fixture
 def accepted(good, tmp_path, capfd, monkeypatch):
     """Calls a command that must end with 0, and change none of its inputs."""
-    out = spoil.folder(tmp_path / "out")
-    monkeypatch.chdir(out)
+    outs = (spoil.folder(tmp_path / f"out{i}") for i in count())
 
     def accepted(line, bad=""):
+        out = next(outs)
+        monkeypatch.chdir(out)
         before = judges.tree(good.root)
         code, trace = judges.call([word.format(**asdict(good), bad=bad, out=out) for word in line.split(" ")])
         assert (code, trace) == (0, ""), capfd.readouterr().err

@@ -111,8 +111,8 @@ def documents(draw: st.DrawFn, valid: bytes, codec: Codec) -> bytes:
             holder[path[-1]] = deepcopy(_at(value, draw(st.sampled_from(every))))
         elif how == "add" and isinstance(holder, dict):
             holder[draw(st.text(max_size=8))] = draw(VALUES)
-        elif how == "scale" and isinstance(holder[path[-1]], int | float):
-            holder[path[-1]] *= draw(st.sampled_from((-1, 0, 1e-30, 1e-9, 1e9, 1e30)))
+        elif how == "scale" and isinstance(held := holder[path[-1]], int | float) and not abs(held) > 2**64:
+            holder[path[-1]] = held * draw(st.sampled_from((-1, 0, 1e-30, 1e-9, 1e9, 1e30)))
         else:
             holder[path[-1]] = draw(VALUES)
     return codec.encode(value)

@@ -13,12 +13,10 @@ from pathlib import Path
 import pytest
 import spoil
 from good import CALLS
+from readers import configuration
 from traps import ckpt, npy_pickle, npz_pickle, old_ckpt, yaml_lines
 from tripwire import MARK
 
-pytestmark = pytest.mark.filterwarnings(  # of nerfstudio's trainer
-    "ignore:Using a non-tuple sequence", "ignore:Converting a tensor", "ignore:Sparse CSR"
-)
 OPENED_BY = {
     name: CALLS[name].replace("{fit}", "{bad}/run") for name in ("evaluate", "stylize", "render", "export", "view")
 }
@@ -152,28 +150,24 @@ def test_laughs(command, opened, at):
     opened(OPENED_BY[command], at)
 
 
-@pytest.fixture(scope="module")
-def stock(tmp_path_factory) -> Path:
-    """A run of nerfstudio's own trainer."""
+@pytest.fixture
+def theirs(good, at) -> Path:
+    """A run of ns-train whose configuration and checkpoint are read."""
     pytest.importorskip("nerfstudio")
-    from stock import train_stock
-
-    return train_stock(tmp_path_factory.mktemp("stock"))[0]
+    return configuration(good, spoil.folder(at / "run")).file.parent
 
 
 @pytest.mark.parametrize("make", [ckpt, old_ckpt, npy_pickle], ids=["zip", "old", "bare"])
 @pytest.mark.parametrize("command", OPENED_BY)
-def test_checkpoints(command, make, opened, stock, at, done):
-    run = shutil.copytree(stock, at / "run")
-    (checkpoint,) = (run / "nerfstudio_models").glob("*.ckpt")
+def test_checkpoints(command, make, opened, theirs, at, done):
+    (checkpoint,) = (theirs / "nerfstudio_models").glob("*.ckpt")
     made = make(at / "payload.npy", done)
     made.replace(checkpoint)
-    opened(OPENED_BY[command], at)
+    assert checkpoint.name in opened(OPENED_BY[command], at)
 
 
 @pytest.mark.parametrize("command", OPENED_BY)
-def test_frames_of_runs(command, opened, stock, at, secret):
+def test_frames_of_runs(command, opened, theirs, at, secret):
     """The recorded frame is somebody's too."""
-    run = shutil.copytree(stock, at / "run")
-    (run / "dataparser_transforms.json").write_text(json.dumps({"transform": str(secret), "scale": MARK}))
-    opened(OPENED_BY[command], at)
+    (theirs / "dataparser_transforms.json").write_text(json.dumps({"transform": str(secret), "scale": MARK}))
+    assert "dataparser_transforms.json" in opened(OPENED_BY[command], at)

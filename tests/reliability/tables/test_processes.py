@@ -15,8 +15,6 @@ LINES = {
     **{f"{name}: unknown flag": f"{call} --zzz" for name, call in CALLS.items()},
     "fit: a fifo for a capture": CALLS["fit"].replace("{capture}", "{fifo}"),
     "gatys: an escape in a name": CALLS["gatys"].replace("{photo}", "{escape}"),
-    "video: a protocol": CALLS["video"].replace("{video}", "concat:{video}|{video}"),
-    "view: a port that is none": "view {fit} --port 99999",
 }
 
 
