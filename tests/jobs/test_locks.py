@@ -22,9 +22,9 @@ from pathlib import Path
 from arf.jobs.locks import owned
 with owned(Path(sys.argv[1])):
     if os.fork() == 0:  # as a DataLoader's worker is made
+        print("mine", flush=True)  # both are there
         time.sleep(60)
         os._exit(0)
-    print("mine", flush=True)
     time.sleep(60)
 """
 
