@@ -147,7 +147,7 @@ def yield_cores() -> None:
     """Let threads that wait for each other sleep. To be called before torch is imported; what the user has set stays.
 
     GNU's OpenMP spins instead, which costs the others most of a core. Steps of the encoder per second, on two cores
-    alone, beside a busy process, and of each of two jobs: 106, 16 and 4; passive, 91, 84 and 87. Short spins lie between.
+    alone, beside a busy process, and of each of two jobs: 106, 16, 4; passive, 91, 84, 87. Short spins lie between.
     """
     if not any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")):
         os.environ["OMP_WAIT_POLICY"] = "passive"
