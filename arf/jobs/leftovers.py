@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -27,16 +29,27 @@ def temporary(path: Path) -> Path:
     return path.with_name(f".{path.stem}-{_machine()}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
 
 
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """A folder beside `path` within the block, for a library whose temporary files have names of their own."""
+    folder = temporary(path)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @cache
 def sweep(folder: Path) -> None:
-    """Remove the temporary files of dead processes from a folder, once in the life of this one."""
+    """Remove the temporary files and folders of dead processes from a folder, once in the life of this one."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = NAME.fullmatch(entry.name)
-            if found and entry.is_file(follow_symlinks=False):
+            if found and not entry.is_symlink():
                 with suppress(OSError):  # another one was quicker, or it is another user's
                     if _is_dead(found[1], int(found[2]), entry.stat(follow_symlinks=False).st_mtime):
-                        os.unlink(entry.path)
+                        (shutil.rmtree if entry.is_dir() else os.unlink)(entry.path)
 
 
 def _is_dead(machine: str, process: int, changed: float) -> bool:

@@ -21,6 +21,7 @@ from torch import Tensor
 from arf.errors import UserError
 from arf.jobs.device import free_memory
 from arf.jobs.files import atomic_path, cannot_read, is_shallow, plain
+from arf.jobs.leftovers import temporary_folder
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], **notes: Any) -> None:
@@ -35,13 +36,14 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], **notes: Any) -> Non
         value = tensor.detach().cpu().contiguous()
         contiguous[key] = value.clone() if value.data_ptr() in places else value  # nerfacto names some twice
         places.add(value.data_ptr())
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, temporary_folder(path) as folder:  # safetensors makes a file of its own in it
         try:
-            save_file(contiguous, temporary, metadata={"notes": json.dumps(plain(notes))})
+            save_file(contiguous, folder / path.name, metadata={"notes": json.dumps(plain(notes))})
         except SafetensorError as error:  # an I/O error wears this coat, its number in the text
             number = re.search(r"os error (\d+)", str(error))
             raise OSError(*([int(number[1]), os.strerror(int(number[1]))] if number else [str(error)])) from error
-        temporary.chmod(0o644)  # safetensors leaves it to the owner alone
+        (folder / path.name).chmod(0o644)  # safetensors leaves it to the owner alone
+        os.replace(folder / path.name, temporary)
 
 
 def load_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -6,12 +6,19 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from arf.jobs import leftovers
 from arf.jobs.files import atomic_path, write_json
 from arf.jobs.leftovers import temporary
+from arf.jobs.tensors import save_tensors
+
+
+class Killed(BaseException):
+    """The end."""
+
 
 WRITER = """
 import os, sys, time
@@ -48,6 +55,24 @@ def test_the_next_start_removes_what_a_killed_one_left(writer, tmp_path):
     os.waitid(os.P_PID, writer.pid, os.WEXITED | os.WNOWAIT)
     assert sweep(tmp_path) == []  # also where nobody has asked for its exit code yet
     assert not (tmp_path / "a.txt").exists()
+
+
+def test_what_a_library_writes_under_names_of_its_own_goes_too(tmp_path, monkeypatch):
+    """safetensors writes .tmpXXXXXX first, and a kill leaves it."""
+
+    def killed(tensors, path, **_):
+        (Path(path).parent / ".tmp5iMRXR").write_bytes(b"half")
+        raise Killed
+
+    monkeypatch.setattr("arf.jobs.tensors.save_file", killed)
+    monkeypatch.setattr(leftovers.shutil, "rmtree", lambda *_, **__: None)  # which a killed process does not reach
+    with pytest.raises(Killed):
+        save_tensors(tmp_path / "a.safetensors", {})
+    monkeypatch.undo()
+    (left,) = tmp_path.iterdir()
+    assert sweep(tmp_path) == [left.name]  # this process lives
+    monkeypatch.setattr(leftovers, "_is_dead", lambda *_: True)
+    assert sweep(tmp_path) == []
 
 
 def test_a_number_that_is_used_again_is_no_writer(tmp_path):
