@@ -83,7 +83,9 @@ COMMANDS = {
     "train fast": Command(f"train fast --style {STYLE} --steps 12 {TRAIN} --output {{out}}", RUN, "run"),
     "train many": Command(f"train many --style {STYLES} --steps 8 {TRAIN} --output {{out}}", RUN, "run"),
     "train cast": Command(f"train cast --style {STYLES} --steps 8 {TRAIN} --output {{out}}", RUN, "run"),
-    "render": Command("render {fit} --path orbit --frames 40 --overwrite --output {out}/made.mp4", ("made.mp4", "made/*.png")),
+    "render": Command(
+        "render {fit} --path orbit --frames 40 --overwrite --output {out}/made.mp4", ("made.mp4", "made/*.png")
+    ),
     "export": Command("export {fit} --points 20000 --output {out}/made.ply", ("made.ply",)),
     "demo": Command(f"demo --style {STYLE} --device cpu --output {{out}}", (*RUN, "film.mp4", "sheet.png")),
 }  # fmt: skip
