@@ -25,6 +25,8 @@ class Painted(Replacing):
     output: Path | None = None
     """Picture to write (.png, .jpg), or with several pictures a folder. By default
     outputs/<photo>-<style>-<command>.png."""
+    resume: bool = False
+    """With several pictures: go on where the same command was stopped or killed; pictures that exist are left."""
 
 
 @dataclass
@@ -97,10 +99,12 @@ def _paint(
 
     files = [file for path in command.content for file in (image.pictures_in(path) if path.is_dir() else [path])]
     outputs = _outputs(files, command.common.output, styles, what)
-    check_outputs(outputs, [*files, *inputs_of(command)], command.common.overwrite)
+    check_outputs(outputs, [*files, *inputs_of(command)], command.common.overwrite or command.common.resume)
     failed: list[UserError] = []
     with progress(command.common) as bars:
         for number, (file, output) in enumerate(zip(files, outputs, strict=True), start=1):
+            if command.common.resume and output.exists():
+                continue
             try:
                 picture = image.read_style(file)
                 native = tuple(picture.shape[:2])

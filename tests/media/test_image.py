@@ -394,7 +394,7 @@ def test_what_is_no_picture_is_told_at_the_door():
         (torch.rand(3, 4, 5), r"the photo is \[H, W, 3\], got \[3, 4, 5\]"),
         (torch.rand(1, 4, 5, 3), r"got \[1, 4, 5, 3\]"),
         (torch.rand(0, 5, 3), r"got \[0, 5, 3\]"),
-        (torch.rand(4, 5, 3) * 255, r"the photo is in \[0, 1\], got values from 0\."),
+        (torch.tensor([0.5, 250.0])[:, None, None].expand(2, 5, 3), r"in \[0, 1\], got values from 0\.5 to 250"),
         (torch.rand(4, 5, 3) - 1, "got values from -"),
         (torch.full((4, 5, 3), torch.nan), "got values from nan"),
     ):

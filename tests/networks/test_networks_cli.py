@@ -51,6 +51,27 @@ def test_adain_paints_a_folder(tmp_path, photos, capsys):
     assert torch.equal(image.to_bytes(image.read(written[2])), image.to_bytes(expected))
 
 
+def test_a_folder_that_was_not_finished_is_gone_on_with(tmp_path, photos, capsys):
+    flags = (
+        "--style",
+        photos / "p1.png",
+        "--size",
+        32,
+        "--model",
+        adain_file(tmp_path),
+        "--output",
+        tmp_path / "painted",
+    )
+    assert run(capsys, "adain", photos, *flags)[0] == 0
+    whole, kept, gone = (tmp_path / "painted" / f"p{i}-p1-adain.png" for i in range(3))
+    expected = gone.read_bytes()
+    gone.unlink()
+    whole.write_bytes(b"left alone")
+    assert "exists already" in refused(capsys, "adain", photos, *flags)
+    assert run(capsys, "adain", photos, *flags, "--resume")[0] == 0
+    assert (whole.read_bytes(), gone.read_bytes(), kept.is_file()) == (b"left alone", expected, True)
+
+
 def test_cast_paints_in_both_directions(tmp_path, photos, capsys):
     model, content = cast_file(tmp_path), image.read(photos / "p0.png")
     style, painted = image.read(photos / "p1.png"), {}

@@ -54,7 +54,7 @@ def test_nerfstudio_is_not_there(tmp_path):
 
 def test_a_place_is_fitted_repainted_filmed_and_exported(tmp_path):
     arf(tmp_path, PLACE)
-    assert len(list(tmp_path.glob("outputs/still-life/arf/*/renders/orbit.mp4"))) == 1
+    assert len(list(tmp_path.glob("outputs/still-life/arf/*/renders/orbit-compare.mp4"))) == 1
     assert (tmp_path / "cloud.ply").read_bytes().startswith(b"ply")
 
 

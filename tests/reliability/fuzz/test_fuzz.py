@@ -24,7 +24,7 @@ EXAMPLES = 25
 
 @pytest.mark.parametrize("how", ["values", "bytes"])
 @pytest.mark.parametrize("name", READERS)
-def test_readers(name, how, good, tmp_path, pytestconfig):
+def test_readers(name, how, good, tmp_path, pytestconfig, caplog):
     make, codec = READERS[name]
     if name in NEEDS_NERFSTUDIO:
         pytest.importorskip("nerfstudio")
@@ -33,7 +33,7 @@ def test_readers(name, how, good, tmp_path, pytestconfig):
     file, read = make(good, tmp_path)
     valid = file.read_bytes()
     read()
-    logging.getLogger().setLevel(logging.ERROR)
+    caplog.set_level(logging.ERROR)  # till the end of the test
 
     def one(content: bytes) -> None:
         file.write_bytes(content)
