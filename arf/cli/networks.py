@@ -95,6 +95,7 @@ def _paint(
     command: Any, styles: Sequence[str], what: str, paint: Callable[[Any, tuple[int, int]], Any]
 ) -> dict[str, Any]:
     """Paint every picture. One that cannot be painted does not keep the others from it."""
+    from arf.jobs.locks import sole_writer
     from arf.media import image
 
     files = [file for path in command.content for file in (image.pictures_in(path) if path.is_dir() else [path])]
@@ -110,7 +111,8 @@ def _paint(
                 native = tuple(picture.shape[:2])
                 if command.settings.size:
                     picture = image.fit_long_side(picture, command.settings.size)
-                image.write(output, paint(picture, native))
+                with sole_writer(output, command.common.overwrite):
+                    image.write(output, paint(picture, native))
             except UserError as error:
                 if len(files) == 1:
                     raise

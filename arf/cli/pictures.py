@@ -105,6 +105,7 @@ class Features:
 
 
 def _features(command: Features) -> dict[str, Any]:
+    from arf.jobs.locks import owned
     from arf.media import image
     from arf.transfer.features import OURS, features, write
 
@@ -113,9 +114,10 @@ def _features(command: Features) -> dict[str, Any]:
     check_outputs({folder / REPORT, *stale(folder, OURS)}, inputs_of(command), command.common.overwrite)
     photo = image.read(command.photo)
     other = image.read_style(command.other) if command.other else None
-    with progress(command.common) as bars:
-        found = features(photo, command.settings, other, bars)
-    report = write(found, folder, [path.name for path in (command.photo, command.other) if path])
+    with owned(folder):
+        with progress(command.common) as bars:
+            found = features(photo, command.settings, other, bars)
+        report = write(found, folder, [path.name for path in (command.photo, command.other) if path])
     layers, said = {}, ""
     for layer in found.layers:
         layers[layer.name] = {"channels": [channel.number for channel in layer.channels]}
@@ -140,6 +142,7 @@ def _texture(command: Texture) -> dict[str, Any]:
 
 
 def _invert(command: Invert) -> dict[str, Any]:
+    from arf.jobs.locks import owned
     from arf.media import image
     from arf.transfer.engine.job import state_path
     from arf.transfer.invert import invert
@@ -154,14 +157,16 @@ def _invert(command: Invert) -> dict[str, Any]:
     traces = [common.trace and _beside(common.trace, layer) for layer in LAYERS]
     stopped = [begun(part, state_path(part), common.resume, common.restart) for part in parts]
     check_outputs([output, *parts, *filter(None, traces)], inputs_of(command), common.overwrite or any(stopped))
-    for layer, part, trace in zip(LAYERS, parts, traces, strict=True):
-        resume = common.resume and (part == parts[0] or state_path(part).exists())
-        one = replace(command, common=replace(common, trace=trace, resume=resume, restart=not resume, overwrite=True))
-        _paint(one, part, lambda layer=layer, **job: invert(photo, layer, command.settings, **job), layer)
-        strip.append(image.read(part))
-    image.write(output, image.contact_sheet([strip]))
-    for part in reversed(parts):  # the first one's last: --resume looks for it
-        state_path(part).unlink(missing_ok=True)
+    with owned(output, _lock_of(output)):
+        for layer, part, trace in zip(LAYERS, parts, traces, strict=True):
+            resume = common.resume and (part == parts[0] or state_path(part).exists())
+            own = replace(common, trace=trace, resume=resume, restart=not resume, overwrite=True)
+            one = replace(command, common=own)
+            _paint(one, part, lambda layer=layer, **job: invert(photo, layer, command.settings, **job), layer)
+            strip.append(image.read(part))
+        image.write(output, image.contact_sheet([strip]))
+        for part in reversed(parts):  # the first one's last: --resume looks for it
+            state_path(part).unlink(missing_ok=True)
     return {"picture": output, "say": f"{output}  the photograph, then {', '.join(LAYERS)}"}
 
 
@@ -202,6 +207,11 @@ def _read(path: Path, size: int | None, at_most: int, settings: Any) -> Any:
     return image.fit_long_side(picture, long_side)
 
 
+def _lock_of(output: Path) -> Path:
+    """Named as the output's state and previews are, which a picture of another format would share."""
+    return output.with_name(f".{output.stem}.lock")
+
+
 def _beside(path: Path, layer: str) -> Path:
     """The name for a layer's part of what is written to a path."""
     return path.with_name(f"{path.stem}-{layer}{path.suffix}")
@@ -213,7 +223,7 @@ def _paint(command: Any, output: Path, paint: Callable[..., Any], label: str = "
     from arf.media import image
 
     image.check_name(output)
-    with owned(output, output.with_name(f".{output.stem}.lock")):  # as its state and previews are named
+    with owned(output, _lock_of(output)):
         return _optimise(command, output, paint, label)
 
 

@@ -217,6 +217,7 @@ def _render(command: Render) -> dict[str, Any]:
 
 def _export(command: Export) -> dict[str, Any]:
     from arf.jobs.files import below
+    from arf.jobs.locks import sole_writer
     from arf.radiance.opening import open_run
     from arf.radiance.share.pointcloud import export
 
@@ -224,7 +225,7 @@ def _export(command: Export) -> dict[str, Any]:
     settings = _of_run(command, "export", run, ("strength", "preserve_color"))
     output = command.output or below(run.path, f"cloud{_of_look(settings)}.ply")
     check_outputs([output], inputs_of(command), command.common.overwrite)
-    with progress(command.common) as bars:
+    with sole_writer(output, command.common.overwrite), progress(command.common) as bars:
         points = export(run, settings, output, lambda i, n: bars("export", i, n, {}))
     return {"cloud": output, "points": points, "say": f"{output} ({points:,} points)"}
 

@@ -90,6 +90,7 @@ def _train(command: Train) -> dict[str, Any]:
 
 
 def _onnx(command: Onnx) -> dict[str, Any]:
+    from arf.jobs.locks import sole_writer
     from arf.networks import modelfile
     from arf.networks.onnx_file import export
     from arf.networks.paint import open_any_style
@@ -104,7 +105,8 @@ def _onnx(command: Onnx) -> dict[str, Any]:
         network = open_any_style(settings_of(model=model, encoder_weights=command.encoder_weights))
     else:
         network = modelfile.open_fast(command.model or FastSettings.model)
-    told = export(network, output)
+    with sole_writer(output, command.common.overwrite):
+        told = export(network, output)
     styles = f"; mix: weights of {', '.join(network.names)}" if "mix" in told.inputs else ""
     checked = "not checked: onnxruntime is not installed"
     if told.difference is not None:

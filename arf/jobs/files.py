@@ -21,6 +21,7 @@ from arf.jobs.machine import starved
 
 LARGEST_JSON = 256_000_000  # bytes; a transforms.json of 100,000 frames has 100 MB
 DEEPEST = 32  # levels of JSON
+NOT_SETTLED = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # a file system that cannot say
 REMEDIES = {
     errno.ENOSPC: "free some space or write to another disk",
     errno.EDQUOT: "free some space or write to another disk",
@@ -33,7 +34,8 @@ REMEDIES = {
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, with the same suffix; it becomes `path` when the block ends well.
+    """Yield a temporary path beside `path`, with the same suffix; it becomes `path` when the block ends well, and the
+    disk has it then.
 
     Missing parent folders are made. When the block raises, or writes nothing, `path` keeps what it held before and the
     temporary file goes.
@@ -47,7 +49,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent.absolute())
         yield half
+        _settle(half, os.O_RDWR)
         os.replace(half, path)
+        with suppress(OSError):  # it is written: Windows opens no folder, and some may be written to but not read
+            _settle(path.parent, os.O_RDONLY)
     except Exception as error:
         if refusal := _system_error(error, path.parent):
             raise cannot_write(path, refusal) from error
@@ -55,6 +60,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # the disk or folder is already the trouble that is being reported
             half.unlink(missing_ok=True)
+
+
+def _settle(path: Path, flags: int) -> None:
+    """Wait until the disk has a file, or what a folder holds: a power cut then leaves the old file or the new one."""
+    opened = os.open(path, flags)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in NOT_SETTLED:
+            raise
+    finally:
+        os.close(opened)
 
 
 def check_writable(path: str | Path) -> None:

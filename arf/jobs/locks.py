@@ -17,6 +17,7 @@ from pathlib import Path
 
 from arf.errors import UserError
 from arf.jobs.files import cannot_write, no_name
+from arf.jobs.outputs import check_outputs
 
 try:
     import fcntl
@@ -58,6 +59,18 @@ def owned(output: Path, lock: Path | None = None, remedy: str = ELSEWHERE) -> It
         with suppress(OSError):  # Windows removes no open file; left there, it is nobody's
             lock.unlink()
         os.close(held)
+
+
+@contextmanager
+def sole_writer(output: Path, overwrite: bool) -> Iterator[None]:
+    """`owned`, for a result that is written in one go: what another writer has finished just now is kept.
+
+    Raises:
+        UserError: as `owned`; or the output exists and is not to be overwritten.
+    """
+    with owned(output):
+        check_outputs([output], (), overwrite)
+        yield
 
 
 def _take(lock: Path) -> int:

@@ -35,6 +35,33 @@ def test_a_finished_write_replaces_the_old_file_and_leaves_nothing_else(tmp_path
     assert only(tmp_path) == ["a.txt"]
 
 
+def test_the_disk_has_a_file_before_it_is_renamed_and_its_name_after(tmp_path, monkeypatch):
+    done: list[str] = []
+
+    def noted(what, call):
+        monkeypatch.setattr(os, what, lambda *given: (done.append(what), call(*given)))
+
+    noted("fsync", os.fsync)
+    noted("replace", os.replace)
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+        assert done == []
+    assert done == ["fsync", "replace", "fsync"]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_what_the_disk_refuses_only_when_asked_to_settle_is_not_taken_for_written(tmp_path, monkeypatch, number):
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(UserError, match=os.strerror(number)), atomic_path(target) as temporary:
+        temporary.write_text("new")
+    assert (target.read_text(), only(tmp_path)) == ("old", ["a.txt"])
+
+
 @pytest.mark.parametrize("failure", [ValueError("bug"), KeyboardInterrupt(), UserError("said already")])
 def test_an_interrupted_write_keeps_the_old_file_and_raises_what_was_raised(tmp_path, failure):
     target = tmp_path / "a.txt"

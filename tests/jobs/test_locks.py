@@ -14,12 +14,12 @@ import pytest
 
 from arf.errors import UserError
 from arf.jobs import locks
-from arf.jobs.locks import owned
+from arf.jobs.locks import owned, sole_writer
 
 OWNER = """
 import os, sys, time
 from pathlib import Path
-from arf.jobs.locks import owned
+from arf.jobs.locks import owned, sole_writer
 with owned(Path(sys.argv[1])):
     if os.fork() == 0:  # as a DataLoader's worker is made
         print("mine", flush=True)  # both are there
@@ -55,6 +55,15 @@ def test_another_process_is_refused_in_one_line_until_the_owner_is_killed(anothe
     assert (tmp_path / ".a.png.lock").exists()
     take(tmp_path / "a.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_another_writer_has_finished_meanwhile_is_kept(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"theirs")
+    with pytest.raises(UserError, match="exists already"), sole_writer(tmp_path / "a.png", overwrite=False):
+        pass
+    with sole_writer(tmp_path / "a.png", overwrite=True):
+        assert (tmp_path / ".a.png.lock").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_another_thread_is_refused(tmp_path):

@@ -16,20 +16,26 @@ from arf.jobs.runs import Run
 
 OWNED = {  # what a first job of each owns, below {out}
     "render": "o.mp4", "video": "o.mp4", "demo": "o", "gatys": "o.png", "texture": "o.png", "invert": "o.png",
-    "dream": "o.png",
+    "dream": "o.png", "features": "o", "adain": "o.png", "cast": "o.png", "fast": "o.png", "export": "o.ply",
+    "onnx": "o.onnx",
 }  # fmt: skip
 
 
-def lock_of(path: Path) -> Path | None:
+OPTIMISED = {"gatys", "texture", "invert", "dream"}  # theirs is named as their states and previews are
+
+
+def lock_of(name: str, path: Path) -> Path | None:
     """Where its lock lies, if not beside it under its own name."""
-    return {"": path / ".lock", ".png": path.with_name(f".{path.stem}.lock")}.get(path.suffix)
+    if name == "demo":
+        return path / ".lock"
+    return path.with_name(f".{path.stem}.lock") if name in OPTIMISED else None
 
 
 @pytest.mark.parametrize("name", OWNED)
 def test_the_second_writer_of_an_output_is_refused(name, good, tmp_path, capsys):
     line = CALLS[name].format(**asdict(good), out=tmp_path)
     first = tmp_path / OWNED[name]
-    with owned(first, lock_of(first)):
+    with owned(first, lock_of(name, first)):
         before = judges.tree(tmp_path)
         said = refused(capsys, *line.split())
         assert f"{first} is being written by another arf (process " in said
@@ -42,6 +48,17 @@ def test_pictures_that_share_a_state_share_an_owner(good, tmp_path, capsys):
     line = CALLS["gatys"].format(**asdict(good), out=tmp_path).replace("o.png", "made.jpg")
     with owned(tmp_path / "made.png", tmp_path / ".made.lock"):
         assert "is being written" in refused(capsys, *line.split())
+
+
+def test_one_picture_that_another_paints_does_not_keep_the_others_from_it(good, tmp_path, capsys, caplog):
+    call = ["fast", good.photo, good.style, "--style", "mosaic", "--output", tmp_path]
+    names = [f"{path.stem}-mosaic-fast.png" for path in (good.photo, good.style)]
+    with owned(tmp_path / names[0]):
+        assert "1 of 2 pictures could not be painted" in refused(capsys, *call)
+    assert "is being written by another arf" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == names[1:]
+    assert run(capsys, *call, "--resume")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
 BEGUN = {  # where a job of each kind can be stopped
