@@ -48,6 +48,7 @@ SIZE = 128  # of a crop
 POSITIONS = 400  # compared per crop and tap
 DRAWN = 2  # crops of a batch that the student has drawn itself
 POOL = 32  # crops being drawn
+MEASURED = 48  # crops by which what features spread is measured
 JUDGED = 32  # held-out crops of each kind
 SAVE_EVERY = 250  # steps
 
@@ -152,7 +153,7 @@ class Distillation:
         self.teacher, self.crops = teacher, crops
         self.steps, self.seed, self.batch, self.rate = steps, seed, batch, rate
         rng = np.random.default_rng([seed, 1])
-        pictures = crops.batch(48, rng)
+        pictures = crops.batch(MEASURED, rng)
         self.student = Student(teacher, pictures)
         targets = teacher(pictures, TAPS)
         self.spread, self.unit_spread = {}, {}

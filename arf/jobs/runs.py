@@ -274,7 +274,9 @@ class Curves:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(self.rows)
-        figure = Figure(figsize=(3.2 * (len(names) - 1), 2.6), layout="constrained")
+        wide, high = 3.2 * (len(names) - 1), 2.6
+        figure = Figure(figsize=(wide, high))
+        figure.subplots_adjust(0.65 / wide, 0.5 / high, 1 - 0.15 / wide, 1 - 0.35 / high, wspace=1 / 3)
         FigureCanvasAgg(figure)
         steps = [row["step"] for row in self.rows]
         for axes, name in zip(figure.subplots(1, len(names) - 1, squeeze=False)[0], names[1:], strict=True):

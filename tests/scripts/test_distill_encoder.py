@@ -20,7 +20,7 @@ def script(monkeypatch):
     spec = importlib.util.spec_from_file_location("distill_encoder", ROOT / "scripts" / "distill_encoder.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for name, value in {"SIZE": 48, "POSITIONS": 30, "POOL": 4, "JUDGED": 6, "SAVE_EVERY": 2}.items():
+    for name, value in {"SIZE": 48, "POSITIONS": 30, "POOL": 4, "MEASURED": 20, "JUDGED": 6, "SAVE_EVERY": 2}.items():
         monkeypatch.setattr(module, name, value)
     made = natural.pictures(2, 64)
     monkeypatch.setattr(module.natural, "pictures", lambda *_, **__: made)
