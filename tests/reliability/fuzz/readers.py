@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import states
 import torch
 from captures import load, poses_bounds, ring, transforms, write_picture
 from documents import JSON, TENSORS, WORDS, YAML, Codec
@@ -28,8 +29,7 @@ from arf.media import image
 from arf.media.footage import probe
 from arf.networks import modelfile
 from arf.radiance.film.path_files import from_json
-from arf.radiance.fit.state import FitState
-from arf.radiance.opening import open_model, open_photoreal, open_run
+from arf.radiance.opening import open_model, open_run
 from arf.radiance.settings import FitSettings
 from arf.style import pretrained
 from arf.training.settings import TrainSettings
@@ -115,14 +115,9 @@ def training(good: Good, at: Path) -> Prepared:
     return Prepared(at / "arf.json", lambda: record_of(Run.open(at, "training", finished=False)))
 
 
-def state(good: Good, at: Path) -> Prepared:
-    """What an unfinished fit goes on from."""
-    shutil.copytree(good.fit, at, dirs_exist_ok=True)
-    opened = Run.open(at)
-    settings = FitSettings(steps=20, resolutions=(12,), stages=()).for_kind("bounded")
-    field, _ = open_photoreal(opened, CPU)
-    FitState(field, settings).save(opened)
-    return Prepared(at / "resume.safetensors", lambda: FitState(field, settings).load(opened))
+def state(good: Good, at: Path, of: Callable[[Good, Path], states.State]) -> Prepared:
+    """What an unfinished job goes on from."""
+    return Prepared(*of(good, at))
 
 
 def preset(good: Good, at: Path) -> Prepared:
@@ -205,7 +200,11 @@ READERS: dict[str, tuple[Callable[[Good, Path], Prepared], Codec | None]] = {
     "arf.json of a training": (training, JSON),
     "model of a fit": (partial(run, kind="fit", name="model.safetensors"), TENSORS),
     "model of a painting": (partial(run, kind="painted", name="model.safetensors"), TENSORS),
-    "state of a fit": (state, TENSORS),
+    "state of a fit": (partial(state, of=states.fit), TENSORS),
+    "state of a painting": (partial(state, of=states.painting), TENSORS),
+    "state of a training": (partial(state, of=states.training), TENSORS),
+    "state of a picture": (partial(state, of=states.picture), TENSORS),
+    "state of a film": (partial(state, of=states.video), TENSORS),
     "preset": (preset, YAML),
     "fast network": (partial(network, make=fast_file, read=modelfile.open_fast), TENSORS),
     "adain network": (partial(network, make=adain_file, read=modelfile.open_adain), TENSORS),
