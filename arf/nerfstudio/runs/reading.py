@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import zipfile
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def _parser_values(path: Path, config: Any) -> dict[str, Any]:
     # ns-train copies its --data into the datamanager, whose own goes over the dataparser's
     data = config["pipeline"]["datamanager"].get("data") or config.get("data") or values.get("data")
     parser_config({**values, "data": data}, where)
-    if not Path(data).exists():
+    if not os.path.exists(data):  # which, unlike Path.exists, takes a name of any length
         remedy = "put the capture back there"
         if not Path(data).is_absolute():
             remedy += ", or start arf in the folder where ns-train was started"

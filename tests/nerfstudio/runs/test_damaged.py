@@ -107,9 +107,10 @@ def test_weights_of_another_nerfstudio_are_refused(run):
     assert "nerfstudio 1.1 did not make it; train again" in refusal(run)
 
 
-def test_a_capture_that_has_gone_is_named(run):
-    with_config(run, lambda config: vars(config.pipeline.datamanager).update(data=Path("/nowhere/shed")))
-    assert refusal(run) == f"{run} was trained on /nowhere/shed, which is not there; put the capture back there"
+@pytest.mark.parametrize("gone", ["/nowhere/shed", "/nowhere/" + "shed" * 99])
+def test_a_capture_that_has_gone_is_named(gone, run):
+    with_config(run, lambda config: vars(config.pipeline.datamanager).update(data=Path(gone)))
+    assert refusal(run) == f"{run} was trained on {gone}, which is not there; put the capture back there"
 
 
 def test_an_unknown_dataparser_is_named(run):
