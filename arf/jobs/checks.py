@@ -26,8 +26,12 @@ def within(settings: Any, low: float, high: float, *names: str) -> None:
         for number in value if isinstance(value, tuple) else [value]:
             if number is not None and not low <= number <= min(high, float_info.max):  # nor NaN, nor infinity
                 bound = f"between {low:g} and {high:g}" if high < inf else f"{low:g} or more"
-                said = f"{number:g}" if isinstance(number, float) or abs(number) < 1e300 else f"{str(number)[:12]}…"
-                raise UserError(f"{name} is {said}; it must be {bound}")
+                raise UserError(f"{name} is {said(number)}; it must be {bound}")
+
+
+def said(number: float) -> str:
+    """A number in few letters. A whole one may be larger than any float."""
+    return f"{number:g}" if isinstance(number, float) or abs(number) < 1e300 else f"{str(number)[:12]}…"
 
 
 def check_unused(settings: Any, names: Iterable[str], where: str) -> None:

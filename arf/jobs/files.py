@@ -193,8 +193,11 @@ def read_json(path: str | Path) -> Any:
     """
     text = read_text(path, "JSON file", LARGEST_JSON)
     try:
-        return parse_json(text)
-    except ValueError as error:
+        value = json.loads(text)
+        if not is_shallow(value):
+            raise RecursionError("nested too deep")
+        return value
+    except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is not valid JSON ({reason}); restore or regenerate it") from error
 
@@ -217,32 +220,16 @@ def read_text(path: str | Path, kind: str, most: int) -> str:
         raise UserError(f"{path} is no {kind}: it is not UTF-8 ({error.reason}); restore or regenerate it") from error
 
 
-def parse_json(text: str) -> Any:
-    """What JSON says.
-
-    Raises:
-        ValueError: it is none; lists and objects lie in one another deeper than in anything that arf writes or reads,
-            so that what walks through them by recursion might not come to an end; or a whole number has more than 64
-            bits, which no other kind of number would take.
-    """
-    try:
-        value = json.loads(text, parse_int=_whole)
-    except RecursionError as error:
-        raise ValueError("nested too deep") from error
+def is_shallow(value: Any) -> bool:
+    """Whether lists and objects lie in one another no deeper than in anything that arf writes or reads, so that what
+    walks through them by recursion comes to an end."""
     level = [value]
     for _ in range(DEEPEST + 1):
         level = [item for item in level if isinstance(item, (dict, list))]
         if not level:
-            return value
+            return True
         level = [item for held in level for item in (held.values() if isinstance(held, dict) else held)]
-    raise ValueError("nested too deep")
-
-
-def _whole(digits: str) -> int:
-    value = int(digits)
-    if not -(2**63) <= value < 2**64:
-        raise ValueError(f"{digits[:12]}…, a whole number of more than 64 bits")
-    return value
+    return False
 
 
 def plain(value: Any) -> Any:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from arf.errors import UserError
 from arf.jobs.device import free_memory
-from arf.jobs.files import atomic_path, cannot_read, parse_json, plain
+from arf.jobs.files import atomic_path, cannot_read, is_shallow, plain
 from arf.jobs.leftovers import temporary_folder
 
 
@@ -56,12 +56,12 @@ def load_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, 
         raise UserError(f"{refusal}; {remedy}")
     try:
         with safe_open(path, framework="pt") as file:
-            notes = parse_json((file.metadata() or {}).get("notes", "{}"))
-            if not isinstance(notes, dict):
+            notes = json.loads((file.metadata() or {}).get("notes", "{}"))
+            if not isinstance(notes, dict) or not is_shallow(notes):
                 raise ValueError("its notes are no object")
             check_room(path, remedy)
             return {key: file.get_tensor(key) for key in file.keys()}, notes  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is cut short or corrupt ({error}); {remedy}") from error
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from arf.errors import UserError
+from arf.jobs.checks import said
 from arf.jobs.door import admit
 from arf.jobs.runs import Run, check_rows
 from arf.jobs.tensors import check_tensors, optimizer_tensors, restore_optimizer, tensors_like
@@ -123,7 +124,7 @@ class FitState:
         }
         for name, (low, value, high) in ranges.items():
             if not low <= value <= high:
-                raise UserError(f"{where}: {name} is {value:g}, not between {low:g} and {high:g}; {REMEDY}")
+                raise UserError(f"{where}: {name} is {said(value)}, not between {low:g} and {high:g}; {REMEDY}")
         check_rows(notes.curves, notes.step, where, REMEDY)
 
     def _load_moments(self, tensors: dict[str, Tensor], where: object) -> None:

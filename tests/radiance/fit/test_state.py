@@ -49,6 +49,7 @@ ROW = {"step": 10, "rgb": 1.0}
     [
         ({"step": 31}, "step is 31, not between 0 and 30"),
         ({"step": -1}, "step is -1"),
+        ({"step": 10**400}, "step is 100000000000…, not"),
         ({"step": "x"}, "step: expected int, got str"),
         ({"step": ...}, "missing required field step"),
         ({"rays": 0}, "rays is 0"),
