@@ -211,7 +211,11 @@ def _render(command: Render) -> dict[str, Any]:
     saved = [settings.save_path] if settings.save_path else []
     check_outputs([output, *saved, *frames], inputs_of(command), command.common.overwrite)
     with progress(command.common) as bars:
-        video, frames = render(run, settings, output.with_suffix(""), lambda i, n: bars("render", i, n, {}))
+
+        def said(i: int, n: int) -> None:
+            bars("render", i, n, {})
+
+        video, frames = render(run, settings, output.with_suffix(""), said, command.common.overwrite)
     return {"video": video, "frames": frames, "say": f"{video} ({frames} frames)"}
 
 

@@ -50,6 +50,16 @@ def test_pictures_that_share_a_state_share_an_owner(good, tmp_path, capsys):
         assert "is being written" in refused(capsys, *line.split())
 
 
+def test_a_film_that_is_being_painted_is_not_one_that_was_stopped(good, tmp_path, capsys):
+    """Both have a state."""
+    line = CALLS["video"].format(**asdict(good), out=tmp_path)
+    (tmp_path / "o.parts").mkdir()
+    (tmp_path / "o.parts" / "state.safetensors").touch()
+    with owned(tmp_path / "o.mp4"):
+        assert "is being written by another arf" in refused(capsys, *line.split())
+    assert "was begun and stopped" in refused(capsys, *line.split())
+
+
 def test_one_picture_that_another_paints_does_not_keep_the_others_from_it(good, tmp_path, capsys, caplog):
     call = ["fast", good.photo, good.style, "--style", "mosaic", "--output", tmp_path]
     names = [f"{path.stem}-mosaic-fast.png" for path in (good.photo, good.style)]

@@ -98,12 +98,12 @@ def film(
     footage = probe(source)
     state = parts_folder(output) / STATE
     check_outputs([output, state, *stale(parts_folder(output), PARTS)], [source], overwrite=True)
-    check_outputs([output], (), begun(output, state, resume, restart) or overwrite)
-    check_writable(output)
     shown = {name: value for name, value in asdict(settings).items() if name not in FREE}
     wish = {**(asked or {}), **shown, "source": source.name, "bytes": source.stat().st_size}
     height, width = footage.fitted(settings.size)
     with owned(output):
+        check_outputs([output], (), begun(output, state, resume, restart) or overwrite)
+        check_writable(output)
         reel = Reel(output, plain(wish), settings, (height, width), resume)
         with reel, closing(footage.read((height, width))) as frames:
             reel.skip(frames)

@@ -9,7 +9,7 @@ import torch
 
 from arf.errors import UserError
 from arf.jobs.device import pick_device
-from arf.jobs.locks import owned
+from arf.jobs.locks import sole_writer
 from arf.jobs.outputs import stale
 from arf.jobs.runs import Run
 from arf.media import image
@@ -25,17 +25,25 @@ FRAMES = r"\d{5,9}\.png"  # names of a film's frames
 
 
 def render(
-    run: Run, settings: RenderSettings, output: Path, progress: Callable[[int, int], None] = lambda *_: None
+    run: Run,
+    settings: RenderSettings,
+    output: Path,
+    progress: Callable[[int, int], None] = lambda *_: None,
+    overwrite: bool = False,
 ) -> tuple[Path, int]:
     """Film a run. Writes `<output>.mp4` and, unless turned off, the folder `<output>/` of PNG frames.
 
     The camera path is written too where the settings name a file for it.
 
+    Args:
+        overwrite: replace a video of that name.
+
     Returns:
         The video's path and the number of frames.
 
     Raises:
-        UserError: `compare` or a strength on a run that has no style, an unknown path, a file that cannot be written.
+        UserError: `compare` or a strength on a run that has no style, an unknown path, a file that cannot be written or
+            exists.
     """
     settings.check()
     if settings.compare and run.kind != "stylize":
@@ -44,19 +52,20 @@ def render(
     field, painted, capture = open_model(run, pick_device(settings.device), settings.allow_outside)
     look = painted.look if painted else None
     path = camera_path(capture, settings)
-    if settings.save_path is not None:
-        path_files.to_json(path, settings.save_path)
     video = output.with_name(output.name + ".mp4")
-    with owned(video), Writer(video, path.fps, settings.quality) as writer:
-        for k, camera in enumerate(path.cameras):
-            shown = picture(field, look, camera, settings.strength, settings.preserve_color).split(3, dim=2)
-            frame = torch.cat(shown if settings.compare else shown[-1:], dim=1)
-            writer.write(frame)
+    with sole_writer(video, overwrite):
+        if settings.save_path is not None:
+            path_files.to_json(path, settings.save_path)
+        with Writer(video, path.fps, settings.quality) as writer:
+            for k, camera in enumerate(path.cameras):
+                shown = picture(field, look, camera, settings.strength, settings.preserve_color).split(3, dim=2)
+                frame = torch.cat(shown if settings.compare else shown[-1:], dim=1)
+                writer.write(frame)
+                if settings.png:
+                    image.write(output / f"{k:05d}.png", frame)
+                progress(k + 1, len(path))
             if settings.png:
-                image.write(output / f"{k:05d}.png", frame)
-            progress(k + 1, len(path))
-        if settings.png:
-            _remove_later_frames(output, len(path))
+                _remove_later_frames(output, len(path))
     return video, len(path)
 
 

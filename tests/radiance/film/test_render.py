@@ -48,7 +48,9 @@ def test_a_shorter_film_leaves_no_frame_of_a_longer_one(fitted, tmp_path):
     render(fitted, replace(SHORT, frames=3), tmp_path / "film")
     for name in ("100000.png", "notes.png", "0001.png"):
         (tmp_path / "film" / name).touch()
-    render(fitted, replace(SHORT, frames=2), tmp_path / "film")
+    with pytest.raises(UserError, match=r"film\.mp4 exists already; give --overwrite"):
+        render(fitted, replace(SHORT, frames=2), tmp_path / "film")
+    render(fitted, replace(SHORT, frames=2), tmp_path / "film", overwrite=True)
     assert sorted(p.name for p in (tmp_path / "film").iterdir()) == ["00000.png", "00001.png", "0001.png", "notes.png"]
 
 
