@@ -38,13 +38,13 @@ from arf.media import image
 from arf.radiance.capture.views import Views
 from arf.radiance.extras import nerfstudio_is_installed
 from arf.radiance.fields.field import Field
-from arf.radiance.film import paths
 from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.operator.deferred import DeferredSet, DeferredView
 from arf.radiance.operator.matrix import ROWS
 from arf.radiance.operator.views import OperatorSet
 from arf.radiance.paint.painter import Painter
+from arf.radiance.paths import shapes as paths
 from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
 

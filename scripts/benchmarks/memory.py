@@ -14,10 +14,10 @@ import torch
 from common import ROOT, Rendered, analytic_capture, fitted_run, peak_memory, print_table
 
 from arf.media import image
-from arf.radiance.film import paths
 from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.painter import Painter
+from arf.radiance.paths import shapes as paths
 from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
 

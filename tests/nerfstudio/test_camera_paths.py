@@ -20,7 +20,8 @@ from nerfstudio.viewer.render_panel import populate_render_tab
 from viser.transforms import SO3
 
 from arf.radiance.capture.cameras import Cameras
-from arf.radiance.film import path_files, paths
+from arf.radiance.paths import files as path_files
+from arf.radiance.paths import shapes as paths
 
 KINDS = {
     "pinhole": CameraType.PERSPECTIVE,

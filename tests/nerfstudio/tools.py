@@ -20,9 +20,9 @@ from viewer_client import Client, free_port, stop_viewer
 
 from arf.jobs.runs import Run
 from arf.media import image
-from arf.radiance.film.path_files import to_json
-from arf.radiance.film.paths import CameraPath
 from arf.radiance.opening import capture_of
+from arf.radiance.paths.files import to_json
+from arf.radiance.paths.shapes import CameraPath
 
 
 def give_ffmpeg(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -15,10 +15,11 @@ from arf.jobs.runs import Run
 from arf.media import image
 from arf.media.video import Writer
 from arf.radiance.capture.views import Capture
-from arf.radiance.film import path_files, paths
-from arf.radiance.film.paths import CameraPath
 from arf.radiance.looks.painted import check_painted, picture
 from arf.radiance.opening import open_model
+from arf.radiance.paths import files as path_files
+from arf.radiance.paths import shapes as paths
+from arf.radiance.paths.shapes import CameraPath
 from arf.radiance.settings import RenderSettings
 
 FRAMES = r"\d{5,9}\.png"  # names of a film's frames

@@ -23,9 +23,9 @@ from arf.errors import UserError
 from arf.jobs.files import atomic_path, read_json, write_json
 from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.poses import check_pose, to_square
-from arf.radiance.film.path_files import check_near, to_json
-from arf.radiance.film.paths import CameraPath
-from arf.radiance.film.splines import smooth_poses
+from arf.radiance.paths.files import check_near, to_json
+from arf.radiance.paths.shapes import CameraPath
+from arf.radiance.paths.splines import smooth_poses
 
 LONGEST_NAME = 48  # characters; file systems allow 255 bytes, and a character may take four
 RANGES = {"fov": (5.0, 150.0), "width": (16, 8192), "height": (16, 8192), "fps": (1.0, 120.0), "seconds": (0.1, 600.0)}

@@ -12,7 +12,7 @@ import torch
 from viser import ClientHandle, GuiEvent
 
 from arf.errors import UserError
-from arf.radiance.film.splines import smooth_poses
+from arf.radiance.paths.splines import smooth_poses
 from arf.radiance.viewer.draft import RANGES, Draft, saved_names, within
 from arf.radiance.viewer.frustums import Nodes, add_frustum
 from arf.radiance.viewer.guide import Guide

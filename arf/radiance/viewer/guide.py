@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from viser import ClientHandle
 
-from arf.radiance.film.splines import smooth_poses
+from arf.radiance.paths.splines import smooth_poses
 from arf.radiance.viewer.world import World
 
 STEP = 1 / 20  # seconds between two places of a camera that moves

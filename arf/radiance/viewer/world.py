@@ -19,7 +19,7 @@ from viser.transforms import SO3
 
 from arf.radiance.capture.cameras import Camera, Cameras
 from arf.radiance.capture.poses import focus_point
-from arf.radiance.film.path_files import FARTHEST
+from arf.radiance.paths.files import FARTHEST
 
 HALF_TURN = torch.tensor([1.0, -1.0, -1.0])  # of a camera about its x axis
 WALK = 4.0  # viser units from the first camera to what it looks at: two seconds on foot

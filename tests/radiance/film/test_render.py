@@ -11,11 +11,11 @@ import torch
 from arf.errors import UserError
 from arf.media import image
 from arf.radiance.capture.cameras import Cameras
-from arf.radiance.film import paths
 from arf.radiance.film.render import camera_path, render
 from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import Painted, picture
 from arf.radiance.opening import open_painted, open_photoreal
+from arf.radiance.paths import shapes as paths
 from arf.radiance.settings import RenderSettings
 
 CPU = torch.device("cpu")

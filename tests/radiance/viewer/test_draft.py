@@ -10,7 +10,7 @@ import torch
 from visitors import Compass
 
 from arf.errors import UserError
-from arf.radiance.film.path_files import from_json
+from arf.radiance.paths.files import from_json
 from arf.radiance.viewer.draft import Draft, file_name, free_file, saved_names
 
 KEYS = list(Compass().cameras.poses[:4])

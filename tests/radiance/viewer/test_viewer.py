@@ -25,7 +25,7 @@ from PIL import Image
 from visitors import PATIENCE, Compass, Visitor, close, free_port, sky, until
 from websockets.asyncio.client import connect
 
-from arf.radiance.film.path_files import from_json
+from arf.radiance.paths.files import from_json
 from arf.radiance.viewer.viewer import Viewer
 from arf.radiance.viewer.world import Gaze
 

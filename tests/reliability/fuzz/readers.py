@@ -28,8 +28,8 @@ from arf.jobs.runs import Run
 from arf.media import image
 from arf.media.footage import probe
 from arf.networks import modelfile
-from arf.radiance.film.path_files import from_json
 from arf.radiance.opening import open_model, open_run
+from arf.radiance.paths.files import from_json
 from arf.radiance.settings import FitSettings
 from arf.style import pretrained
 from arf.training.settings import TrainSettings

@@ -18,7 +18,7 @@ from arf.errors import UserError
 from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.poses import focus_point, look_at, looks_forward, mean_pose, vertical
 from arf.radiance.capture.views import Views
-from arf.radiance.film.splines import nearest_neighbour_order, smooth_poses
+from arf.radiance.paths.splines import nearest_neighbour_order, smooth_poses
 
 FPS = 30.0
 SWING = 2 * math.pi / 3  # an orbit does not cross a stretch this long in which no training camera stands

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from arf.errors import UserError
 from arf.radiance.capture.capture import CaptureConfig, load_capture
 from arf.radiance.capture.poses import focus_point, look_at
-from arf.radiance.film import paths
+from arf.radiance.paths import shapes as paths
 
 UP = torch.tensor([0.0, 0.0, 1.0])
 

@@ -14,7 +14,7 @@ from arf.errors import UserError
 from arf.jobs.files import read_json, write_json
 from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.poses import check_pose, to_square
-from arf.radiance.film.paths import FPS, KEY_SPACING, CameraPath, frame_size
+from arf.radiance.paths.shapes import FPS, KEY_SPACING, CameraPath, frame_size
 
 KINDS = {"perspective": "pinhole", "fisheye": "fisheye", "equirectangular": "equirectangular"}  # theirs: ours
 RATES, FIELDS = (0.01, 1000), (0.01, 179.9)  # frames per second; vertical fields of view in degrees

@@ -11,7 +11,8 @@ from captures import FOCAL, HEIGHT, WIDTH, ring, views_of
 
 from arf.errors import UserError
 from arf.radiance.capture.poses import to_square
-from arf.radiance.film import path_files, paths
+from arf.radiance.paths import files as path_files
+from arf.radiance.paths import shapes as paths
 
 
 def test_json_round_trip(tmp_path):

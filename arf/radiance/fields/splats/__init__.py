@@ -1,0 +1,1 @@
+"""Gaussian splats: their files, projection, rasteriser kernels, and the field."""

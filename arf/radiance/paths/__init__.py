@@ -1,0 +1,1 @@
+"""Camera paths: kinds, splines, and their files."""
