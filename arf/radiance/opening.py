@@ -150,5 +150,4 @@ def _restored(run: Run, tensors: Tensors, model: dict[str, Any], capture: Captur
     except UserError as error:
         raise UserError(f"{run.path}: {error}") from error
     restore(field, tensors, run.path, REMEDY)
-    field.eval()
     return field

@@ -30,6 +30,7 @@ class Camera:
         width, height: of its picture in pixels.
         kind: "pinhole"; "fisheye" (equidistant: the angle from the axis is proportional to the radius);
             "equirectangular" (longitude and latitude; fx is half the width, fy the height).
+        above, below: rows of the whole picture over and under this one, where it is a band of it.
     """
 
     pose: Float[Tensor, "3 4"]
@@ -40,6 +41,8 @@ class Camera:
     width: int
     height: int
     kind: CameraKind = "pinhole"
+    above: int = 0
+    below: int = 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -50,9 +53,15 @@ class Camera:
     def pixels(self) -> int:
         return self.width * self.height
 
+    @property
+    def rows(self) -> int:
+        """Of the whole picture."""
+        return self.above + self.height + self.below
+
     def band(self, first: int, rows: int) -> Camera:
         """The camera of some rows of the picture."""
-        return replace(self, cy=self.cy - first, height=rows)
+        rest = self.height - first - rows
+        return replace(self, cy=self.cy - first, height=rows, above=self.above + first, below=self.below + rest)
 
     def bands(self, pixels: int) -> Iterator[Camera]:
         """Cameras of successive rows, of at most so many pixels each but of one row at least."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +18,8 @@ from torch import Tensor
 
 from arf.radiance.capture.cameras import Camera, Cameras
 from arf.radiance.capture.views import Views
+
+NOWHERE = 1e6  # depth of a ray that meets nothing
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Trace:
         color: float32 [P, 3] the field's own picture, background included, unclamped.
         depth: float32 [P] distance along the ray in scene units, a mean; 1e6 where there is nothing.
         rest: float32 [P, 4] colour (times its weight) and weight of what has no column; None where all has one.
+        merged: whether a column stands in a pixel's row at most once.
     """
 
     starts: Int[Tensor, " p1"]
@@ -41,6 +44,7 @@ class Trace:
     color: Float[Tensor, "p 3"]
     depth: Float[Tensor, " p"]
     rest: Float[Tensor, "p 4"] | None = None
+    merged: bool = False
 
 
 @dataclass
@@ -83,6 +87,7 @@ class Field(Protocol):
         background: [3] RGB behind everything.
         band: pixels that are best traced at once, when nothing is kept of them.
         detail: the finest thing that it can show, in units of the longest side of the space that it maps.
+        drop: share of a pixel's weight that a style loop may well do without.
     """
 
     name: str
@@ -90,6 +95,7 @@ class Field(Protocol):
     background: Float[Tensor, " 3"]
     band: int
     detail: float
+    drop: float
 
     @property
     def count(self) -> int:
@@ -135,3 +141,19 @@ class Field(Protocol):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> object:
         """Inverse of `state_dict`, also into a field of another size."""
+
+
+@runtime_checkable
+class Direct(Protocol):
+    """What a field offers beside that if it renders any colours of its columns without a trace, and quickly."""
+
+    def own(self, camera: Camera) -> Float[Tensor, "V 3"]:
+        """The columns' own colours as the camera sees them."""
+
+    def render(
+        self, camera: Camera, colors: Float[Tensor, "V c"], background: Float[Tensor, " c"]
+    ) -> Float[Tensor, "h w c"]:
+        """The picture, unclamped."""
+
+    def pull(self, camera: Camera, gradient: Float[Tensor, "h w c"]) -> Float[Tensor, "V c"]:
+        """The transpose of `render`: how much each column contributed to a picture."""

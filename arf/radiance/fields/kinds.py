@@ -39,10 +39,12 @@ def build(values: dict[str, Any], place: Place, device: torch.device) -> Field:
 def _kind(name: str) -> ModuleType:
     if name == "voxel":
         return import_module("arf.radiance.fields.voxel.kind")
+    if name == "splat":
+        return import_module("arf.radiance.fields.splats.kind")
     if name == "nerfacto":
         if room := nerfstudio("models.nerfacto_kind"):
             return room
         raise UserError(
             "nerfacto is nerfstudio's, which is not installed here: pip install nerfstudio, or take --backbone voxel"
         )
-    raise UserError(f"no backbone {name!r}; there are voxel and nerfacto: open the run with a newer arf")
+    raise UserError(f"no backbone {name!r}; there are voxel, splat and nerfacto: open the run with a newer arf")

@@ -19,8 +19,7 @@ from arf.media.image import to_bytes
 from arf.radiance.capture.cameras import Camera, Cameras
 from arf.radiance.capture.poses import to_square
 from arf.radiance.capture.views import Capture
-from arf.radiance.fields.field import Field
-from arf.radiance.fields.rays.samples import NOWHERE
+from arf.radiance.fields.field import NOWHERE, Field
 from arf.radiance.fields.rays.space import Space
 from arf.radiance.fields.voxel.grid import shape_at
 from arf.radiance.looks.look import Look

@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from arf.radiance.fields.field import NOWHERE
 from arf.radiance.fields.rays.volume import before, ray_sums
-
-NOWHERE = 1e6  # depth of a ray that meets nothing
 
 
 @dataclass

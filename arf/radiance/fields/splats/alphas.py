@@ -1,0 +1,89 @@
+"""What one splat covers of a tile, as the kernels walk over it: row by row, all pixels of a row at once.
+
+Loops over a row are written so that LLVM takes them for its vector units: sixteen times the same, no branches.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba as nb
+import numpy as np
+
+from arf.radiance.fields.splats.jit import FAST
+from arf.radiance.fields.splats.projection import FAINT, TILE
+
+PIXELS = TILE * TILE
+CLOSED = 1e-4  # of transmittance: behind it nothing is seen
+LOOK = 31  # a tile is looked at after every 32 splats, whether there is any pixel that is not closed
+
+_FAINT, _MOST, _HALF, _CLOSED = np.float32(FAINT), np.float32(0.99), np.float32(0.5), np.float32(CLOSED)
+_ROUND = np.float32(1.5 * 2**23)  # added and taken away: rounds to the nearest whole number
+# 2^f for f in [-0.5, 0.5], to 2e-7: least squares on Chebyshev nodes of the relative error
+_P = [np.float32(p) for p in np.polynomial.chebyshev.Chebyshev.interpolate(np.exp2, 5, [-0.5, 0.5])
+      .convert(kind=np.polynomial.Polynomial).coef]  # fmt: skip
+_P0, _P1, _P2, _P3, _P4, _P5 = _P
+
+
+def device(function):
+    """Decorates what kernels call."""
+    return nb.njit(function, fastmath=FAST, nogil=True, error_model="numpy", cache=False)
+
+
+@device
+def exp2(x):
+    """2^x for x in [-126, 127]."""
+    whole = np.float32(np.float32(x + _ROUND) - _ROUND)
+    f = np.float32(x - whole)
+    p = np.float32(_P4 + f * _P5)
+    p = np.float32(_P3 + f * p)
+    p = np.float32(_P2 + f * p)
+    p = np.float32(_P1 + f * p)
+    p = np.float32(_P0 + f * p)
+    bits = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23))
+    return np.float32(p * bits.view(np.float32))
+
+
+@device
+def rows_of(ellipses, i, top, rows):
+    """First and last + 1 of a tile's rows that splat i may reach."""
+    y = ellipses[i, 1] - np.float32(top) - _HALF
+    reach = np.float32(math.sqrt(ellipses[i, 5] + _FAINT)) / ellipses[i, 4]
+    first = max(np.float32(0), np.float32(math.ceil(y - reach)))
+    last = min(np.float32(rows - 1), np.float32(math.floor(y + reach)))
+    return nb.int64(first), nb.int64(last) + 1
+
+
+@device
+def alphas(ellipses, i, left, y, out):
+    """Its alphas at the pixels of a tile's row, in the picture's row y from column `left` on; 0 where below 1/255."""
+    dy = np.float32(y) + _HALF - ellipses[i, 1]
+    v = ellipses[i, 4] * dy
+    top = ellipses[i, 5] - v * v
+    l0 = ellipses[i, 2]
+    u = np.float32(ellipses[i, 3] * dy + l0 * (np.float32(left) + _HALF - ellipses[i, 0]))
+    for lane in range(TILE):
+        along = np.float32(u + l0 * np.float32(np.int32(lane)))
+        power = np.float32(top - along * along)
+        alpha = exp2(power if power >= -_FAINT else -_FAINT)
+        alpha = alpha if alpha < _MOST else _MOST
+        out[lane] = alpha if power >= -_FAINT else np.float32(0)
+
+
+@device
+def blend(weights, through, here):
+    """From alphas to the weights of a row's pixels, and on with their transmittance, which begins at `here`."""
+    for lane in range(TILE):
+        before = through[here + lane]
+        weight = weights[lane] * (before if before >= _CLOSED else np.float32(0))
+        weights[lane] = weight
+        through[here + lane] = before - weight
+
+
+@device
+def closed(transmittance):
+    """Whether a tile's pixels all are."""
+    most = np.float32(0)
+    for pixel in range(PIXELS):
+        most = max(most, transmittance[pixel])
+    return most < _CLOSED

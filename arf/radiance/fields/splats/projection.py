@@ -1,0 +1,150 @@
+"""From Gaussians in space to ellipses in a picture (Zwicker et al., EWA Splatting, 2001; Kerbl et al., 2023).
+
+    Σ₂ = J W Σ Wᵀ Jᵀ + 0.3 I          J: the projection's derivative at the mean, W: the camera's rotation
+
+An ellipse is kept as the factor L of its inverse, Σ₂⁻¹ log₂(e) / 2 = LᵀL with L = [[l0, l1], [0, l2]], so that
+
+    alpha(dx, dy) = 2^(peak − (l0 dx + l1 dy)² − (l2 dy)²)          peak = log₂ opacity
+
+which stays exact in float32 for needles that cross the whole picture, where the inverse's own three numbers cancel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+
+from arf.radiance.capture.cameras import Camera
+from arf.radiance.fields.splats.jit import kernel
+from arf.radiance.fields.splats.splats import Splats
+
+TILE = 16  # pixels along a tile's side
+NEAR = 0.01  # scene units: what is nearer to the camera's plane is left out
+BLUR = 0.3  # px² added to the covariance, the width of a pixel
+FAINT = math.log2(255.0)  # a contribution below 1/255 is left out: 2^-FAINT
+HALF_LOG2E = 0.5 * math.log2(math.e)
+MARGIN = 0.3  # of half the picture, beyond its edges: where J is taken at most
+
+
+@dataclass
+class Projected:
+    """N ellipses in a picture of `width` × `height` pixels.
+
+    Attributes:
+        ellipses: float32 [N, 6]: centre x and y in pixels, l0, l1, l2 and peak; see above.
+        depths: float32 [N] along the optical axis.
+        tiles: int32 [N, 4] first and last + 1 column, first and last + 1 row of the tiles that it reaches; none where
+            it is behind the camera, beside the picture, or fainter than 1/255.
+    """
+
+    ellipses: np.ndarray
+    depths: np.ndarray
+    tiles: np.ndarray
+    width: int
+    height: int
+
+
+def project(splats: Splats, camera: Camera, antialiased: bool = False) -> Projected:
+    """
+    Args:
+        camera: a pinhole.
+        antialiased: opacities are less by √(det (Σ₂ − 0.3 I) / det Σ₂), so that a splat which is smaller than a pixel
+            gets no heavier by the blur (Yu et al., Mip-Splatting, 2024).
+    """
+    count = len(splats)
+    ellipses = np.empty((count, 6), np.float32)
+    depths, tiles = np.empty(count, np.float32), np.empty((count, 4), np.int32)
+    pose = camera.pose.double().cpu().numpy()
+    turn = np.ascontiguousarray((pose[:, :3] * (1, -1, -1)).T)  # world to camera; x right, y down, z forward
+    world = np.concatenate([turn, -(turn @ pose[:, 3:])], 1).astype(np.float32)
+    across, down = 0.5 * MARGIN * camera.width / camera.fx, 0.5 * MARGIN * (camera.rows / camera.fy)
+    inner = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
+    reach = np.array(
+        [
+            camera.cx / camera.fx + across, (camera.width - camera.cx) / camera.fx + across,
+            (camera.cy + camera.above) / camera.fy + down, (camera.rows - camera.cy - camera.above) / camera.fy + down,
+        ], np.float32,
+    )  # fmt: skip
+    parts = (splats.means, splats.scales, splats.quats, splats.opacities)
+    arrays = [part.detach().cpu().numpy() for part in parts]
+    size = (np.int32(camera.width), np.int32(camera.height))
+    _project(*arrays, world, inner, reach, *size, antialiased, ellipses, depths, tiles)
+    return Projected(ellipses, depths, tiles, camera.width, camera.height)
+
+
+@kernel()
+def _project(means, scales, quats, opacities, world, inner, reach, width, height, antialiased, ellipses, depths, tiles):
+    fx, fy, cx, cy = nb.float64(inner[0]), nb.float64(inner[1]), nb.float64(inner[2]), nb.float64(inner[3])
+    across, down = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
+    for i in nb.prange(len(means)):
+        tiles[i, :] = 0
+        x, y, z = nb.float64(means[i, 0]), nb.float64(means[i, 1]), nb.float64(means[i, 2])
+        tx = world[0, 0] * x + world[0, 1] * y + world[0, 2] * z + world[0, 3]
+        ty = world[1, 0] * x + world[1, 1] * y + world[1, 2] * z + world[1, 3]
+        tz = world[2, 0] * x + world[2, 1] * y + world[2, 2] * z + world[2, 3]
+        depths[i] = tz
+        opacity = nb.float64(opacities[i])
+        if not (tz > NEAR and opacity * 255.0 > 1.0):
+            continue
+        kx, ky = tx / tz, ty / tz
+        ux, uy = min(max(kx, -reach[0]), reach[1]), min(max(ky, -reach[2]), reach[3])
+        # rows of J W: a, b
+        jx, jy = fx / tz, fy / tz
+        a0, a1, a2 = (
+            jx * (world[0, 0] - ux * world[2, 0]), jx * (world[0, 1] - ux * world[2, 1]),
+            jx * (world[0, 2] - ux * world[2, 2]),
+        )  # fmt: skip
+        b0, b1, b2 = (
+            jy * (world[1, 0] - uy * world[2, 0]), jy * (world[1, 1] - uy * world[2, 1]),
+            jy * (world[1, 2] - uy * world[2, 2]),
+        )  # fmt: skip
+        qw, qx, qy, qz = (
+            nb.float64(quats[i, 0]),
+            nb.float64(quats[i, 1]),
+            nb.float64(quats[i, 2]),
+            nb.float64(quats[i, 3]),
+        )
+        s0, s1, s2 = nb.float64(scales[i, 0]), nb.float64(scales[i, 1]), nb.float64(scales[i, 2])
+        # rows of J W R S: m, n
+        r00, r01, r02 = 1 - 2 * (qy * qy + qz * qz), 2 * (qx * qy - qw * qz), 2 * (qx * qz + qw * qy)
+        r10, r11, r12 = 2 * (qx * qy + qw * qz), 1 - 2 * (qx * qx + qz * qz), 2 * (qy * qz - qw * qx)
+        r20, r21, r22 = 2 * (qx * qz - qw * qy), 2 * (qy * qz + qw * qx), 1 - 2 * (qx * qx + qy * qy)
+        m0, m1, m2 = (
+            (a0 * r00 + a1 * r10 + a2 * r20) * s0,
+            (a0 * r01 + a1 * r11 + a2 * r21) * s1,
+            (a0 * r02 + a1 * r12 + a2 * r22) * s2,
+        )
+        n0, n1, n2 = (
+            (b0 * r00 + b1 * r10 + b2 * r20) * s0,
+            (b0 * r01 + b1 * r11 + b2 * r21) * s1,
+            (b0 * r02 + b1 * r12 + b2 * r22) * s2,
+        )
+        xx, xy, yy = m0 * m0 + m1 * m1 + m2 * m2, m0 * n0 + m1 * n1 + m2 * n2, n0 * n0 + n1 * n1 + n2 * n2
+        # det M Mᵀ is a sum of squares (Lagrange): no cancellation, however thin
+        c0, c1, c2 = m1 * n2 - m2 * n1, m2 * n0 - m0 * n2, m0 * n1 - m1 * n0
+        sharp = c0 * c0 + c1 * c1 + c2 * c2
+        det = sharp + BLUR * (xx + yy) + BLUR * BLUR
+        xx, yy = xx + BLUR, yy + BLUR
+        if antialiased:
+            opacity *= math.sqrt(sharp / det)
+            if not opacity * 255.0 > 1.0:
+                continue
+        peak = math.log2(opacity)
+        # Σ₂⁻¹ = [[yy, -xy], [-xy, xx]] / det = LᵀL: l0² = yy / det, l0 l1 = -xy / det, l2² = 1 / yy
+        l0 = math.sqrt(HALF_LOG2E * yy / det)
+        l1 = -xy / yy * l0
+        l2 = math.sqrt(HALF_LOG2E / yy)
+        px, py = fx * kx + cx, fy * ky + cy
+        far = (peak + FAINT) / HALF_LOG2E  # squared distance, in standard deviations, at which it is 1/255
+        ex, ey = math.sqrt(far * xx), math.sqrt(far * yy)
+        if not (px + ex > 0.0 and px - ex < width and py + ey > 0.0 and py - ey < height):
+            continue
+        ellipses[i, 0], ellipses[i, 1], ellipses[i, 2] = px, py, l0
+        ellipses[i, 3], ellipses[i, 4], ellipses[i, 5] = l1, l2, peak
+        tiles[i, 0] = max(0.0, px - ex) // TILE
+        tiles[i, 1] = min(float(across), (px + ex) // TILE + 1.0)
+        tiles[i, 2] = max(0.0, py - ey) // TILE
+        tiles[i, 3] = min(float(down), (py + ey) // TILE + 1.0)

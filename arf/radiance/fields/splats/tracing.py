@@ -1,0 +1,136 @@
+"""What each pixel sees of the splats, as rows of a sparse matrix: (pixel, splat, weight), nearest first."""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+from jaxtyping import Float, Int
+
+from arf.radiance.fields.splats.alphas import LOOK, PIXELS, alphas, blend, closed, device, rows_of
+from arf.radiance.fields.splats.jit import kernel
+from arf.radiance.fields.splats.projection import TILE, Projected
+from arf.radiance.fields.splats.tiles import Tiles
+
+BINS = 64  # of weights when the lightest are looked for, four to each halving
+CHUNK = 1 << 12  # pixels that a thread lightens at once
+
+Rows = tuple[Int[np.ndarray, " p1"], Int[np.ndarray, " e"], Float[np.ndarray, " e"]]  # starts, columns, weights
+
+
+def trace(projected: Projected, tiles: Tiles) -> Rows:
+    """All weights of all pixels, row by row: int64 [P + 1], int32 [E], float32 [E]."""
+    size = projected.height, projected.width
+    counts = np.zeros(size, np.int32)
+    parts = tiles.starts, tiles.splats, tiles.order, projected.ellipses
+    none = np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.int64)
+    _walk(*parts, *size, counts, *none)
+    starts = np.zeros(size[0] * size[1] + 1, np.int64)
+    np.cumsum(counts.ravel(), out=starts[1:])
+    columns, weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
+    _walk(*parts, *size, counts, columns, weights, starts)
+    return starts, columns, weights
+
+
+def lighten(rows: Rows, drop: float) -> Rows:
+    """Rows without their lightest entries: at most a share `drop` of each row's weight. The entry before takes it
+    over, or the first that stays, so that a row's total is kept."""
+    starts, columns, weights = rows
+    fresh, stays = np.zeros(len(starts), np.int64), np.empty(len(weights), np.bool_)
+    _choose(starts, weights, np.float32(drop), stays, fresh)
+    fresh = fresh.cumsum()
+    lean = np.empty(fresh[-1], np.int32), np.empty(fresh[-1], np.float32)
+    _keep(starts, columns, weights, stays, fresh, *lean)
+    return fresh, *lean
+
+
+@kernel()
+def _walk(starts, splats, order, ellipses, height, width, counts, columns_out, weights_out, rows_out):
+    """Counts each pixel's entries, or, where there is room for them, writes them down."""
+    across = (width + TILE - 1) // TILE
+    writing = len(rows_out) > 0
+    for k in nb.prange(len(order)):
+        x0, y0 = order[k] % across * TILE, order[k] // across * TILE
+        rows, columns = min(TILE, height - y0), min(TILE, width - x0)
+        through = np.ones(PIXELS, np.float32)
+        number = np.zeros(PIXELS, np.int64)
+        if writing:
+            for row in range(rows):
+                for column in range(columns):
+                    number[row * TILE + column] = rows_out[(y0 + row) * width + x0 + column]
+        for row in range(TILE):  # what lies beside the picture is closed from the start
+            for column in range(TILE):
+                if row >= rows or column >= columns:
+                    through[row * TILE + column] = np.float32(0)
+        weights = np.empty(TILE, np.float32)
+        for at in range(starts[order[k]], starts[order[k] + 1]):
+            i = splats[at]
+            first, last = rows_of(ellipses, i, y0, rows)
+            for row in range(first, last):
+                alphas(ellipses, i, x0, y0 + row, weights)
+                here = row * TILE
+                blend(weights, through, here)
+                for lane in range(TILE):
+                    if weights[lane] > np.float32(0):
+                        if writing:
+                            columns_out[number[here + lane]] = i
+                            weights_out[number[here + lane]] = weights[lane]
+                        number[here + lane] += 1
+            if at & LOOK == LOOK and closed(through):
+                break
+        if not writing:
+            for row in range(rows):
+                for column in range(columns):
+                    counts[y0 + row, x0 + column] = number[row * TILE + column]
+
+
+@kernel()
+def _choose(starts, weights, drop, stays, kept):
+    """Which entries stay, and how many of each row. Weights are sorted into bins: the lightest bins go as a whole, and
+    of the first that is too heavy for that as many as there is room for, the farthest first."""
+    rows = len(starts) - 1
+    for chunk in nb.prange((rows + CHUNK - 1) // CHUNK):
+        sums = np.zeros(BINS, np.float32)
+        for row in range(chunk * CHUNK, min(rows, (chunk + 1) * CHUNK)):
+            begin, end = starts[row], starts[row + 1]
+            sums[:] = np.float32(0)
+            total = np.float32(0)
+            for e in range(begin, end):
+                total += weights[e]
+                sums[_bin(weights[e])] += weights[e]
+            spare, edge = drop * total, 0
+            while edge < BINS - 1 and sums[edge] <= spare:
+                spare -= sums[edge]
+                edge += 1
+            number = 0
+            for e in range(end - 1, begin - 1, -1):
+                which = _bin(weights[e])
+                stays[e] = which > edge or (which == edge and weights[e] > spare)
+                if which == edge and not stays[e]:
+                    spare -= weights[e]
+                number += stays[e]
+            kept[row + 1] = number
+
+
+@device
+def _bin(weight):
+    """Which bin a weight falls into: by its exponent of two and the two bits behind it, from 2^-15 on."""
+    bits = np.int64(np.float32(weight).view(np.int32) >> np.int32(21))
+    return min(max(bits - ((127 - 15) << 2), 0), BINS - 1)
+
+
+@kernel()
+def _keep(starts, columns, weights, stays, fresh, columns_out, weights_out):
+    rows = len(starts) - 1
+    for chunk in nb.prange((rows + CHUNK - 1) // CHUNK):
+        for row in range(chunk * CHUNK, min(rows, (chunk + 1) * CHUNK)):
+            at, waiting = fresh[row], np.float32(0)
+            for e in range(starts[row], starts[row + 1]):
+                if stays[e]:
+                    columns_out[at] = columns[e]
+                    weights_out[at] = weights[e] + waiting
+                    waiting = np.float32(0)
+                    at += 1
+                elif at > fresh[row]:
+                    weights_out[at - 1] += weights[e]
+                else:
+                    waiting += weights[e]
