@@ -130,7 +130,8 @@ def _joined(parts: list[Part]) -> Part:
             these = [these[0], *(starts[1:] + before for starts, before in zip(these[1:], _ends(these), strict=False))]
         if name == "rest" and any(rest is not None for rest in these):
             these = [p.leftover.new_zeros(len(p.leftover), 4) if p.rest is None else p.rest for p in parts]
-        values[name] = None if these[0] is None else torch.cat(these)
+        if isinstance(these[0], Tensor):
+            values[name] = torch.cat(these)
     return kind(**values)
 
 
