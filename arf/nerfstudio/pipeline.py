@@ -146,7 +146,7 @@ class ArfPipeline(VanillaPipeline):
         config.datamanager.dataparser = parser_of(run)
         config.datamanager.train_num_rays_per_batch = max(camera.pixels for camera in views.cameras)
         config.model.field_values = {"backbone": field.name, **field.values()}
-        config.model.drop_weight = config.paint.drop_weight
+        config.model.drop_weight = config.paint.dropped(field.drop)
         return run, field, capture
 
     def _prepare(self, run: Run, field: Field, capture: Capture) -> None:
@@ -169,7 +169,7 @@ class ArfPipeline(VanillaPipeline):
         painter.theta = nn.Parameter(painter.theta.detach())
         self.config.model.field_values = {"backbone": field.name, **field.values()}  # with its grid's resolution
         look = Look(painter.theta.detach(), painter.background, painter.recolor)
-        self.model.show(Painted(field, look, paint.drop_weight))
+        self.model.show(Painted(field, look, paint.dropped(field.drop)))
         self.model.colors.theta = painter.theta
 
     # --- what the trainer calls -----------------------------------------------------------------------------------
@@ -265,5 +265,5 @@ class ArfPipeline(VanillaPipeline):
         run = Run.at(folder, self.capture.name, "arf", **description(self.fitted, [*self.config.style], paint, field))
         final = {name: float(term.detach()) for name, term in self.latest.items()}
         metrics = {"final": {"step": self.painter.steps, **final}}
-        painted = Painted(field, self.model.colors.look(), paint.drop_weight)
+        painted = Painted(field, self.model.colors.look(), paint.dropped(field.drop))
         finish_painting(run, painted, self.capture.train, self.styles, self.painter.steps, metrics)

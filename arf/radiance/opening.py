@@ -108,7 +108,7 @@ def open_painted(run: Run, device: torch.device, allow_outside: bool = False) ->
     rest = {name: value for name, value in tensors.items() if not name.startswith(FIELD)}
     check_tensors(rest, {LOOK + name: tensor for name, tensor in like.items()}, run.path / MODEL, REMEDY)
     look = Look.of_tensors(_below(tensors, LOOK)).to(device)
-    return Painted(field, look, record.settings.drop_weight), capture
+    return Painted(field, look, record.settings.dropped(field.drop)), capture
 
 
 def open_model(run: Run, device: torch.device, allow_outside: bool = False) -> tuple[Field, Painted | None, Capture]:
@@ -132,7 +132,7 @@ def _of_old(run: Run, tensors: Tensors, record: PaintRecord, capture: Capture, d
     look = Look.of_tensors(old).to(device)
     theta = look.recolor.apply(field.colors)
     theta[rows] = look.theta
-    return Painted(field, replace(look, theta=theta), record.settings.drop_weight)
+    return Painted(field, replace(look, theta=theta), record.settings.dropped(field.drop))
 
 
 def _below(tensors: Tensors, prefix: str) -> Tensors:

@@ -13,6 +13,7 @@ from arf.errors import UserError
 from arf.jobs.door import admit, settings_of_run
 from arf.jobs.runs import INFO, Run
 from arf.radiance.settings import FitSettings, StylizeSettings
+from arf.radiance.sight import Sight
 
 REMEDY = "make the run again"
 
@@ -22,15 +23,17 @@ class Source:
     """A capture, and how a fit read it.
 
     Attributes:
-        settings: of the fit; None where it was ns-train's.
-        parser: `name`, fields and recorded `frame` of the dataparser of a fit of ns-train's; None for ours.
+        settings: of the fit; None where it was none of ours.
+        parser: `name`, fields and recorded `frame` of the dataparser of a fit of ns-train's; None for all else.
         capture: the capture's fingerprint; older runs have none.
+        sight: of splats that came as a file, which `data` names; None for all else.
     """
 
     data: Path
     settings: FitSettings | None = None
     parser: dict[str, Any] | None = None
     capture: str | None = None
+    sight: Sight | None = None
 
 
 @dataclass
@@ -116,6 +119,8 @@ def _expect(run: Run, kind: str) -> None:
 def _check_source(source: Source, values: dict[str, Any], where: object) -> None:
     if source.settings is not None:
         source.settings = _settings(FitSettings, values["settings"], where)
+    elif source.sight is not None:
+        source.sight.check(f"{where}: sight")
     elif source.parser is None:
         raise UserError(f"{where}: settings: they are missing; {REMEDY}")
 

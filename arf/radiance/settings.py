@@ -127,6 +127,36 @@ def parse_color(text: str) -> tuple[float, float, float]:
 
 
 @dataclass
+class SplatSettings:
+    """From where splats that come as a file are looked at; their own renderings are the photographs."""
+
+    capture: Path | None = None
+    """For splats: a capture whose cameras are used, in any format that `arf fit` reads."""
+    cameras: Path | None = None
+    """For splats: cameras from a file, the cameras.json of 3D Gaussian Splatting or a camera path of the viewer."""
+    views: int | None = None
+    """For splats: how many views; 40 where the cameras are made up, and at most 100 of those that are given."""
+    stand: Literal["auto", "around", "inside"] = "auto"
+    """For splats that bring no cameras: around an object, or inside a place; auto looks where the mass is."""
+    up: Literal["auto", "x", "y", "z", "-x", "-y", "-z"] = "auto"
+    """For splats: the axis of the file that points up; auto takes what its header says, or else -y."""
+    view_size: int = 384
+    """For splats: the views have as many pixels as a square of this side."""
+    backdrop: str = "auto"
+    """For splats: the colour behind them, "r,g,b" in 0..1; auto: white behind a cut-out, black behind a place."""
+
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        check_kinds(self)
+        within(self, 2, 10_000, "views")
+        within(self, 32, 4096, "view_size")
+        if self.capture and self.cameras:
+            raise UserError("--capture and --cameras both say where the cameras are; give one of them")
+        if self.backdrop != "auto":
+            parse_color(self.backdrop)
+
+
+@dataclass
 class StylizeSettings:
     """Repaint a fitted scene in the style of one or more pictures."""
 
@@ -170,8 +200,9 @@ class StylizeSettings:
     no_cache: bool = False
     """Keep no render operators: trace every view anew in every step and back-propagate chunk by chunk. Many times
     slower; for views so many or so large that not even the disk holds their operators."""
-    drop_weight: float = 0.0025
-    """Share of each ray's weight, its lightest samples, that the render operators may leave out."""
+    drop_weight: float | None = None
+    """Share of each pixel's weight, its lightest parts, that the render operators may leave out; 0.0025 when left out,
+    and 0.01 for splats."""
     color_resolution: int | None = None
     """nerfacto: cells of the colour grid along each side; as many as the views have pixels (192 to 768) when left
     out. A voxel grid is repainted on its own vertices."""
@@ -195,6 +226,10 @@ class StylizeSettings:
         within(self, 0, MOST_SEED, "seed")
         within(self, 0, 0.5, "drop_weight")
         within(self, 8, 2048, "color_resolution")
+
+    def dropped(self, usual: float) -> float:
+        """`drop_weight`, or what is usual for a kind of field (`Field.drop`)."""
+        return usual if self.drop_weight is None else self.drop_weight
 
 
 @dataclass

@@ -197,7 +197,7 @@ def test_its_config_is_complete(trained, fitted, room):
     assert made.max_num_iterations == made.pipeline.paint.steps == 30
     assert made.pipeline.datamanager.dataparser.data == room
     assert made.pipeline.model.field_values["total_steps"] == fitted.info["settings"]["steps"]
-    assert made.pipeline.model.drop_weight == PAINT.drop_weight
+    assert made.pipeline.model.drop_weight == PAINT.dropped(0.0025)
     assert arf_stylized.config.pipeline.run is None  # the registered method is as it was
 
 

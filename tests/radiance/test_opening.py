@@ -23,7 +23,7 @@ def test_a_run_of_either_kind_shows_its_field(fitted, stylized):
     field, painted, _ = open_model(stylized, CPU)
     assert painted.field is field
     assert len(painted.look.theta) == field.count
-    assert painted.drop == STYLIZE.drop_weight
+    assert painted.drop == STYLIZE.dropped(0)
 
 
 def test_a_painting_of_arf_0_1_shows_what_it_showed(fitted, stylized, tmp_path):

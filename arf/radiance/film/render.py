@@ -15,7 +15,7 @@ from arf.jobs.runs import Run
 from arf.media import image
 from arf.media.video import Writer
 from arf.radiance.capture.views import Capture
-from arf.radiance.looks.painted import check_painted, picture
+from arf.radiance.looks.painted import check_painted, painting, picture
 from arf.radiance.opening import open_model
 from arf.radiance.paths import files as path_files
 from arf.radiance.paths import shapes as paths
@@ -59,8 +59,10 @@ def render(
             path_files.to_json(path, settings.save_path)
         with Writer(video, path.fps, settings.quality) as writer:
             for k, camera in enumerate(path.cameras):
-                shown = picture(field, look, camera, settings.strength, settings.preserve_color).split(3, dim=2)
-                frame = torch.cat(shown if settings.compare else shown[-1:], dim=1)
+                shown = (picture if settings.compare else painting)(
+                    field, look, camera, settings.strength, settings.preserve_color
+                )
+                frame = torch.cat(shown.split(3, dim=2), dim=1)
                 writer.write(frame)
                 if settings.png:
                     image.write(output / f"{k:05d}.png", frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from arf.errors import UserError
 from arf.jobs.runs import Run
 from arf.radiance.capture.cameras import Camera
-from arf.radiance.fields.field import Field, Trace
+from arf.radiance.fields.field import Direct, Field, Trace
 from arf.radiance.looks.blend import blend
 from arf.radiance.looks.look import Look
 
@@ -72,14 +73,48 @@ def picture(
     Raises:
         UserError: it is not finite, as of a field of huge numbers, or seen from where no number reaches.
     """
-    parts = []
+    parts = _parts(field, look, camera, strength, preserve_color, drop)
+    return _finite(torch.cat([part.clamp(0, 1).cpu() for part in parts]).view(*camera.size, -1))
+
+
+@torch.no_grad()
+def painting(
+    field: Field, look: Look | None, camera: Camera, strength: float = 1.0, preserve_color: bool = False
+) -> Float[Tensor, "h w 3"]:
+    """The last of `picture`'s pictures alone, which may be quicker."""
+    if isinstance(field, Direct):
+        colors, background = shaded(field, look, camera, strength, preserve_color)
+        return _finite(field.render(camera, colors[:, -3:].contiguous(), background[-3:]).clamp(0, 1).cpu())
+    return picture(field, look, camera, strength, preserve_color)[..., -3:]
+
+
+def shaded(
+    field: Direct, look: Look | None, camera: Camera, strength: float, preserve_color: bool
+) -> tuple[Float[Tensor, "V c"], Float[Tensor, " c"]]:
+    """What `shade` does, to the columns' colours and the background instead: rendering commutes with it."""
+    own, behind = field.own(camera), field.background
+    if look is None:
+        return own, behind
+    colors, background = look.theta.unflatten(1, (-1, 3)), look.background.unflatten(0, (-1, 3))
+    colors = blend(own[:, None].expand_as(colors), colors, strength, preserve_color)
+    background = blend(behind[None].expand_as(background), background, strength, preserve_color)
+    return torch.cat([own, colors.flatten(1)], 1), torch.cat([behind, background.flatten()])
+
+
+def _parts(
+    field: Field, look: Look | None, camera: Camera, strength: float, preserve_color: bool, drop: float
+) -> Iterator[Float[Tensor, "*p c"]]:
+    if isinstance(field, Direct):
+        yield field.render(camera, *shaded(field, look, camera, strength, preserve_color))
+        return
     for band in camera.bands(field.band):
         if look is None:
-            part = field.shoot(band).color
+            yield field.shoot(band).color
         else:
-            part = shade(field.trace(band, drop), look, strength, preserve_color)
-        parts.append(part.clamp(0, 1).cpu())
-    whole = torch.cat(parts).view(*camera.size, -1)
+            yield shade(field.trace(band, drop), look, strength, preserve_color)
+
+
+def _finite(whole: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
     if not whole.isfinite().all():
         raise UserError("a picture of the field is not finite: the model, or a camera, is damaged; make the run again")
     return whole

@@ -2,7 +2,8 @@
 
 Zhang et al., ARF (ECCV 2022), sec. 3.2: render the picture without a graph, take the loss and its gradient with
 respect to each pixel, then render again band by band and pull the pixels' gradient through each. Everything is traced
-twice. It is what remains where render operators do not fit (`--no-cache`).
+twice. It is what remains where render operators do not fit (`--no-cache`). A field that renders colours directly needs
+no trace for it, and no bands.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.capture.views import Views
-from arf.radiance.fields.field import Field
+from arf.radiance.fields.field import Direct, Field
 from arf.radiance.operator.matrix import RenderOperator
 
 
@@ -42,7 +43,7 @@ class DeferredSet:
         self.pixels = sum(camera.pixels for camera in views.cameras)
         with field.survey(views, resolution) as columns_are_met:
             for i, camera in enumerate(views.cameras):
-                if columns_are_met:
+                if columns_are_met:  # no Direct field's
                     for band in camera.bands(field.band):
                         field.trace(band, drop)
                 progress(i + 1, len(views))
@@ -71,6 +72,8 @@ class DeferredView:
     @torch.no_grad()
     def transpose(self, picture: Float[Tensor, "h w 3"]) -> Float[Tensor, "V 3"]:
         """How much each column contributed to a picture."""
+        if isinstance(self.views.field, Direct):
+            return self.views.field.pull(self.camera, picture)
         out, first = picture.new_zeros(self.views.count, picture.shape[2]), 0
         for band in self.bands():
             out += band.transpose(picture[first : first + band.height])
@@ -90,7 +93,9 @@ class DeferredView:
 class _Deferred(torch.autograd.Function):
     @staticmethod
     def forward(ctx, theta, background, view):
-        ctx.view = view
+        ctx.view, field = view, view.views.field
+        if isinstance(field, Direct):
+            return field.render(view.camera, theta, background)
         return torch.cat([band.apply(theta, background) for band in view.bands()])
 
     @staticmethod

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt16
 from torch import Tensor
 
 from arf.radiance.fields.field import Trace
+from arf.radiance.operator.product import times, transposed
 
 ROWS = 1 << 15  # pixels whose entries are merged at once on a GPU: some hundreds of megabytes
 ENTRIES = 1 << 24  # of a matrix that are spread at once on a GPU: 0.4 GB
@@ -32,7 +33,7 @@ class RenderOperator:
         count: number of columns, V.
         starts: int32 or int64 [H*W + 1] where each pixel's entries begin.
         columns: int32 (int64 where V needs it) [E].
-        values: float32 [E].
+        values: float32 [E], or uint16 [E] in 1/65535, of which a CPU makes more.
         transmittance: float32 [H*W], left over behind each pixel.
     """
 
@@ -41,7 +42,7 @@ class RenderOperator:
     count: int
     starts: Int[Tensor, " p1"]
     columns: Int[Tensor, " e"]
-    values: Float[Tensor, " e"]
+    values: Float[Tensor, " e"] | UInt16[Tensor, " e"]
     transmittance: Float[Tensor, " p"]
 
     @property
@@ -65,9 +66,14 @@ class RenderOperator:
         flat = picture.detach().reshape(self.height * self.width, -1)  # [p, 3]
         if flat.is_cuda:
             return spread(self, flat)
+        if self.values.dtype == torch.uint16:
+            return torch.from_numpy(transposed(self._rows(), flat.numpy(), self.count))
         parts = (self.values.numpy(), self.columns.numpy(), self.starts.numpy())
         matrix = scipy.sparse.csr_matrix(parts, shape=(len(flat), self.count), copy=False)
         return torch.from_numpy(matrix.T @ np.ascontiguousarray(flat.numpy()))
+
+    def _rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.starts.numpy(), self.columns.numpy(), self.values.numpy()
 
     def to(self, device: torch.device | str) -> RenderOperator:
         """The same operator on another device."""
@@ -78,8 +84,9 @@ class RenderOperator:
 class _Apply(torch.autograd.Function):
     @staticmethod
     def forward(ctx, theta, operator):
-        ctx.operator = operator
-        o = operator
+        ctx.operator = o = operator
+        if o.values.dtype == torch.uint16:
+            return torch.from_numpy(times(o._rows(), theta.detach().numpy()))
         matrix = torch.sparse_csr_tensor(
             o.starts, o.columns, o.values, (len(o.starts) - 1, o.count), check_invariants=False
         )
@@ -109,8 +116,13 @@ def build(trace: Trace, height: int, width: int, count: int) -> RenderOperator:
     """The operator of a traced view over `count` columns.
 
     Entries of one pixel that meet in a column are summed, where the trace is: by scipy on a CPU, by torch on a GPU.
+    Where there are none, nothing is moved, and a CPU keeps weights as whole numbers of 1/65535.
     """
     index = torch.int32 if max(count, len(trace.weights)) < 2**31 else torch.int64
+    if trace.merged:
+        values = trace.weights if trace.weights.is_cuda else (trace.weights * 65535).round().to(torch.uint16)
+        rows = trace.starts.to(index), trace.columns.to(index), values
+        return RenderOperator(height, width, count, *rows, trace.leftover)
     merge = merge_by_torch if trace.weights.is_cuda else merge_by_scipy
     return RenderOperator(height, width, count, *merge(trace, count, index), trace.leftover)
 

@@ -36,7 +36,7 @@ class OperatorSet:
         with field.survey(views, resolution):
             for i, camera in enumerate(views.cameras):
                 parts = []
-                for band in camera.bands(ROWS):  # a trace takes many times what is left of it once it is merged
+                for band in camera.bands(max(ROWS, field.band)):  # a trace takes many times what is left of it merged
                     traced = field.trace(band, drop)
                     parts.append(build(traced, *band.size, field.count))
                 operator = stack(parts)

@@ -113,7 +113,7 @@ class Painter:
     def prepare(self, progress: Progress) -> None:
         """Trace the views, recolour and re-fit the colours, encode the content."""
         start, s = time.perf_counter(), self.settings
-        shared = s.drop_weight, s.color_resolution, lambda i, n: progress("trace", i, n, {})
+        shared = s.dropped(self.field.drop), s.color_resolution, lambda i, n: progress("trace", i, n, {})
         if s.no_cache:
             self.operators = DeferredSet(self.field, self.views, *shared)
         else:

@@ -85,7 +85,7 @@ def open_cache(settings: StylizeSettings, folder: Path, device: torch.device) ->
 
 
 def _write(run: Run, capture: Capture, painter: Painter, look: Look, styles: list[Tensor]) -> None:
-    painted = Painted(painter.field, look, painter.settings.drop_weight)
+    painted = Painted(painter.field, look, painter.settings.dropped(painter.field.drop))
     if room := nerfstudio("runs.writing"):
         room.write_painting(run, capture, painted)
     operators, cache = painter.operators, painter.cache

@@ -23,7 +23,7 @@ from arf.radiance.fields.field import NOWHERE, Field
 from arf.radiance.fields.rays.space import Space
 from arf.radiance.fields.voxel.grid import shape_at
 from arf.radiance.looks.look import Look
-from arf.radiance.looks.painted import check_painted, picture
+from arf.radiance.looks.painted import check_painted, painting
 from arf.radiance.opening import open_model
 from arf.radiance.settings import ExportSettings
 
@@ -130,7 +130,7 @@ def surface_of(
     depth, opacity, solid = (
         torch.cat([getattr(part, name).cpu() for part in surfaces]) for name in ("depth", "opacity", "solid")
     )
-    seen = picture(field, look, camera, strength, preserve_color)[..., -3:].flatten(0, 1)  # [p, 3]
+    seen = painting(field, look, camera, strength, preserve_color).flatten(0, 1)  # [p, 3]
     depth = depth.where(opacity >= opaque, NOWHERE)
     origins, directions = camera.rays()
     points = origins + depth[:, None] * directions

@@ -15,7 +15,7 @@ from arf.radiance.capture.cameras import Camera
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import Field
 from arf.radiance.looks.look import Look
-from arf.radiance.looks.painted import picture
+from arf.radiance.looks.painted import painting
 from arf.radiance.opening import open_model
 from arf.radiance.viewer.editor import PATHS
 from arf.radiance.viewer.guard import check_port
@@ -50,4 +50,4 @@ class OpenedScene:
     @torch.no_grad()
     def render(self, camera: Camera, strength: float, preserve_color: bool) -> Float[Tensor, "h w 3"]:
         """What the camera sees, on the CPU."""
-        return picture(self.field, self.look, camera, strength, preserve_color)[..., -3:]
+        return painting(self.field, self.look, camera, strength, preserve_color)

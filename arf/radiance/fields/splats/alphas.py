@@ -10,7 +10,7 @@ import math
 import numba as nb
 import numpy as np
 
-from arf.radiance.fields.splats.jit import FAST
+from arf.radiance.fields.jit import FAST
 from arf.radiance.fields.splats.projection import FAINT, TILE
 
 PIXELS = TILE * TILE

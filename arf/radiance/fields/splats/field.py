@@ -16,8 +16,8 @@ from arf.errors import UserError
 from arf.radiance.capture.cameras import Camera, Cameras
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import NOWHERE, Shot, Surface, Trace
+from arf.radiance.fields.jit import ready
 from arf.radiance.fields.splats.harmonics import seen
-from arf.radiance.fields.splats.jit import ready
 from arf.radiance.fields.splats.projection import Projected, project
 from arf.radiance.fields.splats.raster import pull, rasterise
 from arf.radiance.fields.splats.splats import Splats

@@ -18,7 +18,7 @@ import numba as nb
 import numpy as np
 
 from arf.radiance.capture.cameras import Camera
-from arf.radiance.fields.splats.jit import kernel
+from arf.radiance.fields.jit import kernel
 from arf.radiance.fields.splats.splats import Splats
 
 TILE = 16  # pixels along a tile's side

@@ -13,8 +13,8 @@ import numba as nb
 import numpy as np
 from jaxtyping import Float, Int
 
+from arf.radiance.fields.jit import kernel
 from arf.radiance.fields.splats.alphas import LOOK, PIXELS, alphas, blend, closed, rows_of
-from arf.radiance.fields.splats.jit import kernel
 from arf.radiance.fields.splats.projection import TILE, Projected
 from arf.radiance.fields.splats.tiles import Tiles
 

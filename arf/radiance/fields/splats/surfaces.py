@@ -6,7 +6,7 @@ import numba as nb
 import numpy as np
 from jaxtyping import Float
 
-from arf.radiance.fields.splats.jit import kernel
+from arf.radiance.fields.jit import kernel
 from arf.radiance.fields.splats.tracing import Rows
 
 Values = Float[np.ndarray, " p"]

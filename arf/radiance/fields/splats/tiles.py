@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from arf.errors import UserError
-from arf.radiance.fields.splats.jit import kernel
+from arf.radiance.fields.jit import kernel
 from arf.radiance.fields.splats.projection import TILE, Projected
 
 MOST = 2**31 - 1  # pairs of a tile and a splat in one picture

@@ -45,7 +45,7 @@ def ready() -> RLock:
     if not _said:
         _said.append(True)
         if not all(map(_is_kept, _kernels)):
-            log.warning("the kernels for splats are compiled for this machine, once: it takes half a minute")
+            log.warning("kernels are compiled for this machine, once: it takes half a minute")
     return LOCK
 
 

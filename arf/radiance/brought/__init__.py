@@ -1,0 +1,1 @@
+"""Splats that somebody brings: from where to look at them, and what they then show."""
