@@ -33,7 +33,7 @@ def make(root: Path, method: str = "splatfacto", **options: object) -> tuple[Pat
     """A run of a model that has learnt nothing but noise: its directory and its model."""
     config = copy.deepcopy(method_configs[method])
     config.output_dir, config.timestamp = root / "outputs", "now"
-    config.data = write_transforms(root / "shed", ring(9))
+    config.data = config.pipeline.datamanager.data = write_transforms(root / "shed", ring(9))
     model_config = config.pipeline.model
     vars(model_config).update({"random_init": True, "num_random": COUNT, **options})
     config.set_experiment_name()

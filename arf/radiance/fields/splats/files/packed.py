@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -30,7 +31,9 @@ def unpacked(path: Path, read: Callable[[ModuleType], GSData]) -> Splats:
         UserError: gsply refuses it.
     """
     try:
-        data = read(gsply())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numba's, of libraries that it would rather have for its threads
+            data = read(gsply())
     except Exception as error:  # its own, zlib's, zstandard's, numpy's
         if short := starved(error):
             raise short from error
