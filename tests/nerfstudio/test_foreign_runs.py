@@ -112,7 +112,7 @@ def test_a_run_that_cannot_be_traced_is_one_line_and_exit_code_two(stock, tmp_pa
     path, _, _ = stock
     copy = shutil.copytree(path, tmp_path / "splats")
     config = (copy / "config.yml").read_text()
-    (copy / "config.yml").write_text(config.replace("nerfacto.NerfactoModelConfig", "splatfacto.SplatfactoModelConfig"))
+    (copy / "config.yml").write_text(config.replace("nerfacto.NerfactoModelConfig", "tensorf.TensoRFModelConfig"))
     style = ["--style", "none.jpg"] if command == "stylize" else []
     assert main([command, str(copy), *style]) == 2
     said = capsys.readouterr().err.strip()

@@ -1,4 +1,4 @@
-"""Runs that ns-train made, of nerfacto or of ours: what config.yml and the checkpoint say, with nothing executed."""
+"""Runs of ns-train, of nerfacto, splatfacto or ours: what config.yml and the checkpoint say, with nothing executed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from arf.nerfstudio.models.nerfacto import INSTALL_TCNN, NerfactoFieldConfig, ha
 from arf.nerfstudio.models.voxel import VoxelModelConfig
 from arf.nerfstudio.runs.captures import PARSERS, parser_config, recorded_frame
 from arf.nerfstudio.runs.plain import CLASS, checked, load_plain
+from arf.nerfstudio.runs.splatfacto import SPLATFACTO, model_values, splats_of
 
 CONFIG, MODELS = "config.yml", "nerfstudio_models"
 # classes of models as config.yml spells them, now and in arf 0.1
@@ -37,12 +38,14 @@ class NerfstudioRun:
 
     Attributes:
         path: the run directory.
-        method: "nerfacto", "nerfacto-big", "arf-voxel", ...
+        method: "nerfacto", "nerfacto-big", "splatfacto", "arf-voxel", ...
         scene: nerfstudio's name of the experiment.
         step: of the checkpoint.
-        model: as `backbones.plain`; a nerfacto's `implementation` is what the weights were really made with.
+        model: what `arf.radiance.fields.kinds.build` takes; a nerfacto's `implementation` is what the weights were
+            really made with.
         parser: `name` of the dataparser and its fields; `data` is absolute.
-        state: the model's state_dict without the weights of its metrics.
+        state: the model's state_dict without the weights of its metrics; of splatfacto, the tensors of `Splats` and
+            the background.
     """
 
     path: Path
@@ -69,6 +72,8 @@ def read_nerfstudio_run(path: str | Path) -> NerfstudioRun:
     step, state = _read_checkpoint(path)
     if model["backbone"] == "nerfacto":
         model["implementation"] = _implementation(path, state)
+    elif model["backbone"] == "splats":
+        state = splats_of(state, config["pipeline"]["model"], path)
     return NerfstudioRun(path, method, scene, step, model, parser, state)
 
 
@@ -111,8 +116,11 @@ def _model_values(path: Path, config: Any, method: str) -> dict[str, Any]:
         values.pop("prompt", None)
         checked(VoxelModelConfig, values, where)
         return {"backbone": "voxel", **values}
+    if node[CLASS] == SPLATFACTO:
+        return model_values(values, where)
     if node[CLASS] not in NERFACTO:
-        raise UserError(f"{path} is a run of {method}, which cannot be traced; give a run of nerfacto or of `arf fit`")
+        known = "nerfacto, of splatfacto or of `arf fit`"
+        raise UserError(f"{path} is a run of {method}, which cannot be traced; give a run of {known}")
     poses = {"mode": _get(path, config, "pipeline", "model", "camera_optimizer", "mode")}
     checked(CameraOptimizerConfig, poses, where)
     checked(NerfactoFieldConfig, {key: v for key, v in values.items() if key != "camera_optimizer"}, where)

@@ -68,10 +68,11 @@ def test_a_checkpoint_takes_no_more_memory_than_it_has_bytes(run):
 # --- what cannot be read ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["splatfacto", "instant-ngp", "depth-nerfacto", "vanilla-nerf"])
+@pytest.mark.parametrize("method", ["tensorf", "instant-ngp", "depth-nerfacto", "vanilla-nerf"])
 def test_other_methods_are_refused(method, run):
     as_method(run, method)
-    assert refusal(run) == f"{run} is a run of {method}, which cannot be traced; give a run of nerfacto or of `arf fit`"
+    known = "nerfacto, of splatfacto or of `arf fit`"
+    assert refusal(run) == f"{run} is a run of {method}, which cannot be traced; give a run of {known}"
 
 
 @pytest.mark.parametrize("method", ["nerfacto-big", "nerfacto-huge"])

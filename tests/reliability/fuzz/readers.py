@@ -20,6 +20,7 @@ from captures import load, poses_bounds, ring, transforms, write_picture
 from documents import JSON, TENSORS, WORDS, YAML, Codec
 from good import Good
 from PIL import Image
+from splats import SPLATS, Read
 from trained import adain_file, fast_file
 
 from arf.jobs.files import write_json
@@ -93,6 +94,10 @@ def colmap_binary(good: Good, at: Path, spoiled: str) -> Prepared:
 def llff(good: Good, at: Path) -> Prepared:
     np.save(at / "x.npy", poses_bounds(ring(VIEWS)))
     return capture(good, at, "poses_bounds.npy", (at / "x.npy").read_bytes())
+
+
+def splats(good: Good, at: Path, make: Callable[[Path], Read]) -> Prepared:
+    return Prepared(*make(at))
 
 
 def camera_path(good: Good, at: Path) -> Prepared:
@@ -214,6 +219,7 @@ READERS: dict[str, tuple[Callable[[Good, Path], Prepared], Codec | None]] = {
     **{
         suffix: (partial(picture, suffix=suffix), None) for suffix in (".png", ".jpg", ".webp", ".tiff", ".gif", ".bmp")
     },
+    **{name: (partial(splats, make=make), codec) for name, (make, codec) in SPLATS.items()},
     ".mp4": (film, None),
 }
 NEEDS_NERFSTUDIO = {"config.yml", "checkpoint"}

@@ -1,0 +1,135 @@
+"""Splats, and files of them as other programs write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from arf.radiance.fields.splats.splats import Splats
+
+ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "<"}
+KINDS = {"float": "f4", "double": "f8", "uchar": "u1", "int": "i4", "ushort": "u2"}
+
+
+def some(count: int = 40, rest: int = 0, seed: int = 0) -> Splats:
+    """Splats that every format can hold, within ±2."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    quats = torch.nn.functional.normalize(noise(count, 4), dim=1)
+    means, opacities = noise(count, 3).clamp(-2, 2), noise(count).sigmoid()
+    colors = torch.rand(count, 3, generator=generator)
+    return Splats(means, (noise(count, 3) - 3).exp(), quats, opacities, colors, noise(count, rest, 3).clamp(-3, 3) / 4)
+
+
+def columns(splats: Splats) -> dict[str, np.ndarray]:
+    """What 3D Gaussian Splatting writes of splats, by name, in its order."""
+    own = {name: tensor.double().numpy() for name, tensor in splats.tensors().items()}
+    opacity = own["opacities"]
+    parts = {
+        **dict(zip("xyz", own["means"].T, strict=True)),
+        **{name: np.zeros(len(splats)) for name in ("nx", "ny", "nz")},
+        **{f"f_dc_{i}": (own["colors"][:, i] - 0.5) * 2 * np.sqrt(np.pi) for i in range(3)},
+    }
+    for channel in range(3):
+        for k in range(splats.rest.shape[1]):
+            parts[f"f_rest_{channel * splats.rest.shape[1] + k}"] = own["rest"][:, k, channel]
+    parts["opacity"] = np.log(opacity / (1 - opacity))
+    parts |= {f"scale_{i}": np.log(own["scales"][:, i]) for i in range(3)}
+    return parts | {f"rot_{i}": 3 * own["quats"][:, i] for i in range(4)}  # which need not be unit ones
+
+
+def write_rows(
+    path: Path,
+    rows: dict[str, np.ndarray],
+    encoding: str = "binary_little_endian",
+    kinds: dict[str, str] | None = None,
+    comments: tuple[str, ...] = (),
+    count: int | None = None,
+    before: tuple[str, bytes] = ("", b""),
+    newline: str = "\n",
+) -> Path:
+    """A PLY file of columns by name.
+
+    Args:
+        kinds: types of those that are no floats.
+        count: that the header claims; else the columns' length.
+        before: header lines and data of elements that come first.
+    """
+    kinds = {name: (kinds or {}).get(name, "float") for name in rows}
+    length = len(next(iter(rows.values())))
+    lines = ["ply", f"format {encoding} 1.0", *(f"comment {text}" for text in comments), *before[0].splitlines()]
+    lines += [f"element vertex {length if count is None else count}"]
+    lines += [f"property {kind} {name}" for name, kind in kinds.items()]
+    lines += ["end_header", ""]
+    table = np.zeros(length, [(name, ORDERS[encoding] + KINDS[kind]) for name, kind in kinds.items()])
+    for name, values in rows.items():
+        table[name] = values
+    data = table.tobytes()
+    if encoding == "ascii":
+        data = "\n".join(" ".join(repr(value) for value in row.item()) for row in table).encode()
+    path.write_bytes(newline.join(lines).encode() + before[1] + data)
+    return path
+
+
+def compressed(splats: Splats) -> bytes:
+    """A compressed .ply, as PlayCanvas describes it: chunks of 256 with bounds; 11, 10, 11 bits of places and scales,
+    8 of colours and opacity, 10 of the three smaller parts of a quaternion and 2 for which is the largest."""
+    own = {name: tensor.double().numpy() for name, tensor in splats.tensors().items()}
+    kinds = {"": own["means"], "scale_": np.log(own["scales"]), "color": own["colors"]}
+    bounds, packed = [], [[] for _ in range(4)]
+    for at in range(0, len(splats), 256):
+        part = slice(at, at + 256)
+        low, high = ([side(values[part], 0) for values in kinds.values()] for side in (np.min, np.max))
+        bounds += [edge for pair in zip(low, high, strict=True) for edge in pair]
+        place, scale, color = (
+            (values[part] - lo) / (hi - lo) for values, lo, hi in zip(kinds.values(), low, high, strict=True)
+        )
+        quats = own["quats"][part]
+        largest = np.abs(quats).argmax(1)
+        quats = quats * np.sign(quats[np.arange(len(quats)), largest])[:, None]
+        smaller = quats[np.arange(4) != largest[:, None]].reshape(-1, 3) / np.sqrt(2) + 0.5
+        packed[0].append(_bits(place, (11, 10, 11)))
+        packed[1].append(_bits(smaller, (10, 10, 10)) | (largest.astype(np.uint32) << 30))
+        packed[2].append(_bits(scale, (11, 10, 11)))
+        packed[3].append(_bits(np.column_stack([color, own["opacities"][part]]), (8, 8, 8, 8)))
+    names = [f"{end}_{part}{axis}" for part in ("", "scale_") for end in ("min", "max") for axis in "xyz"]
+    names += ["min_r", "min_g", "min_b", "max_r", "max_g", "max_b"]
+    count, rest = len(splats), splats.rest.shape[1]
+    lines = [
+        "ply",
+        "format binary_little_endian 1.0",
+        "comment Generated by a test",
+        f"element chunk {-(-count // 256)}",
+    ]
+    lines += [*(f"property float {name}" for name in names), f"element vertex {count}"]
+    lines += [f"property uint packed_{name}" for name in ("position", "rotation", "scale", "color")]
+    data = np.concatenate(bounds).astype("<f4").tobytes()
+    data += np.stack([np.concatenate(part) for part in packed], 1).astype("<u4").tobytes()
+    if rest:
+        lines += [f"element sh {count}", *(f"property uchar f_rest_{i}" for i in range(3 * rest))]
+        channels = own["rest"].transpose(0, 2, 1)  # all of red first
+        data += np.clip(np.round(channels * 32 + 127.5), 0, 255).astype("u1").tobytes()
+    return "\n".join([*lines, "end_header", ""]).encode() + data
+
+
+def _bits(shares: np.ndarray, widths: tuple[int, ...]) -> np.ndarray:
+    """Shares of 1 in so many bits each, the first in the highest."""
+    packed = np.zeros(len(shares), np.uint32)
+    for share, width in zip(shares.T, widths, strict=True):
+        packed = (packed << width) | np.round(share * (2**width - 1)).astype(np.uint32)
+    return packed
+
+
+def assert_same(found: Splats, wanted: Splats, tolerance: float = 1e-6) -> None:
+    """The same numbers, quaternions up to their sign."""
+    side = (found.quats * wanted.quats).sum(1, keepdim=True).sign()
+    for name, tensor in wanted.tensors().items():
+        held = getattr(found, name) * (side if name == "quats" else 1)
+        torch.testing.assert_close(
+            held, tensor, rtol=tolerance, atol=tolerance, msg=lambda said, name=name: f"{name}: {said}"
+        )
