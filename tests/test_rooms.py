@@ -23,9 +23,11 @@ arf.jobs
 arf.media
 arf.style
 arf.radiance.settings arf.radiance.extras arf.radiance.capture arf.networks arf.transfer
+arf.radiance.sight
 arf.training arf.radiance.asked arf.radiance.records arf.radiance.fields
 arf.radiance.evaluate arf.radiance.operator arf.radiance.looks arf.radiance.paths
-arf.radiance.fit arf.radiance.opening
+arf.radiance.fit arf.radiance.brought
+arf.radiance.opening
 arf.radiance.paint arf.radiance.film arf.radiance.share
 arf.radiance.viewer arf.radiance.demo
 arf.nerfstudio

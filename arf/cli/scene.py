@@ -13,7 +13,14 @@ from arf.cli.common import Replacing, Talk, progress
 from arf.cli.lines import one_line
 from arf.errors import UserError
 from arf.jobs.outputs import check_outputs, inputs_of, stale
-from arf.radiance.settings import DemoSettings, ExportSettings, FitSettings, RenderSettings, StylizeSettings
+from arf.radiance.settings import (
+    DemoSettings,
+    ExportSettings,
+    FitSettings,
+    RenderSettings,
+    SplatSettings,
+    StylizeSettings,
+)
 
 
 @dataclass
@@ -43,7 +50,8 @@ class Stylize:
     """Repaint a fitted scene in the style of one or more pictures."""
 
     run: Positional[Path | None] = None
-    """A run of `arf fit`, or a folder that holds some (the newest is taken)."""
+    """A run of `arf fit`, a folder that holds some (the newest is taken), or splats: a .ply, .splat or .spz, or a run
+    folder of 3D Gaussian Splatting."""
     style: UseAppendAction[tuple[Path, ...]] = ()
     """Style picture; give it several times to mix styles."""
     config: Path | None = None
@@ -53,6 +61,7 @@ class Stylize:
     allow_outside: bool = False
     """Let the capture's files name photographs outside of the capture's folder."""
     settings: OmitArgPrefixes[StylizeSettings] = field(default_factory=StylizeSettings)
+    splats: OmitArgPrefixes[SplatSettings] = field(default_factory=SplatSettings)
     common: OmitArgPrefixes[Output] = field(default_factory=Output)
 
 
@@ -61,10 +70,11 @@ class Render:
     """Film a fitted or stylized scene along a camera path."""
 
     run: Positional[Path]
-    """A run, or a folder that holds some (the newest is taken)."""
+    """A run, a folder that holds some (the newest is taken), or splats: a .ply, .splat or .spz."""
     config: Path | None = None
     """Preset; flags win over it."""
     settings: OmitArgPrefixes[RenderSettings] = field(default_factory=RenderSettings)
+    splats: OmitArgPrefixes[SplatSettings] = field(default_factory=SplatSettings)
     output: Path | None = None
     """Video to write (.mp4); frames go into a folder of the same name. By default renders/<path>.mp4 in the run, the
     name longer where it is not the plain painting."""
@@ -76,10 +86,11 @@ class Export:
     """Write a fitted or stylized scene as a coloured point cloud (PLY), for MeshLab, Blender and the like."""
 
     run: Positional[Path]
-    """A run, or a folder that holds some (the newest is taken)."""
+    """A run, a folder that holds some (the newest is taken), or splats: a .ply, .splat or .spz."""
     config: Path | None = None
     """Preset; flags win over it."""
     settings: OmitArgPrefixes[ExportSettings] = field(default_factory=ExportSettings)
+    splats: OmitArgPrefixes[SplatSettings] = field(default_factory=SplatSettings)
     output: Path | None = None
     """Point cloud to write (.ply). By default cloud.ply in the run, longer where it is not the plain painting."""
     common: OmitArgPrefixes[Replacing] = field(default_factory=Replacing)
@@ -114,11 +125,12 @@ class View:
     """Walk through a run in a browser, repaint it with a slider, and make camera paths for `arf render --path`."""
 
     run: Positional[Path]
-    """A run, or a folder that holds some (the newest is taken)."""
+    """A run, a folder that holds some (the newest is taken), or splats: a .ply, .splat or .spz."""
     port: int = 7007
     """Port to listen at. From another machine: ssh -L 7007:localhost:7007 HOST, with the same port on both sides."""
     host: str = "127.0.0.1"
     """Address to listen at: only this machine. 0.0.0.0 lets in everybody who can reach it, without a password."""
+    splats: OmitArgPrefixes[SplatSettings] = field(default_factory=SplatSettings)
     allow_outside: bool = False
     """Let the capture's files name photographs outside of the capture's folder."""
     device: str = "auto"
@@ -170,7 +182,7 @@ def _fit(command: Fit) -> dict[str, Any]:
 def _stylize(command: Stylize) -> dict[str, Any]:
     from arf.jobs.presets import unless_preset
     from arf.jobs.runs import Run
-    from arf.radiance.opening import open_run
+    from arf.radiance.opening import open_run, reopened
     from arf.radiance.paint.stylize import stylize
     from arf.radiance.records import fit_record, paint_record
 
@@ -179,12 +191,12 @@ def _stylize(command: Stylize) -> dict[str, Any]:
         unfinished = Run.open(command.resume, "stylize", finished=False)
         _refuse_finished(unfinished)
         record = paint_record(unfinished)
-        styles, settings, fitted = [*record.styles], record.settings, open_run(record.fit.run, "fit")
+        styles, settings, fitted = [*record.styles], record.settings, reopened(record.fit)
     elif command.run is None:
         raise UserError("stylize what? Name a run: arf stylize RUN --style PICTURE (or --resume RUN)")
     else:
-        fitted = open_run(command.run, "fit")
-        if fit_record(fitted).model.get("backbone", "voxel") == "voxel":  # repainted on its own vertices
+        fitted = open_run(command.run, "fit", command.splats)
+        if fit_record(fitted).model.get("backbone", "voxel") != "nerfacto":  # repainted on its own vertices, or splats
             settings = unless_preset(settings, command.config, "stylize", ("color_resolution",))
     with progress(command.common) as bars:
         run = stylize(fitted, styles, settings, command.common.output, bars, unfinished, command.allow_outside)
@@ -199,7 +211,7 @@ def _render(command: Render) -> dict[str, Any]:
     from arf.radiance.film.render import FRAMES, render
     from arf.radiance.opening import open_run
 
-    run = open_run(command.run)
+    run = open_run(command.run, splats=command.splats)
     settings = _of_run(command, "render", run, ("compare", "strength", "preserve_color"))
     name = f"{Path(settings.path).stem}{'-compare' * settings.compare}{_of_look(settings)}"
     if command.output is None:
@@ -225,7 +237,7 @@ def _export(command: Export) -> dict[str, Any]:
     from arf.radiance.opening import open_run
     from arf.radiance.share.pointcloud import export
 
-    run = open_run(command.run)
+    run = open_run(command.run, splats=command.splats)
     settings = _of_run(command, "export", run, ("strength", "preserve_color"))
     output = command.output or below(run.path, f"cloud{_of_look(settings)}.ply")
     check_outputs([output], inputs_of(command), command.common.overwrite)
@@ -250,7 +262,7 @@ def _view(command: View) -> None:
     from arf.radiance.opening import open_run
     from arf.radiance.viewer.opened import view_run
 
-    run = open_run(command.run)
+    run = open_run(command.run, splats=command.splats)
 
     def ready(url: str) -> None:
         print(one_line(f"{url}  {run.path}"), flush=True)

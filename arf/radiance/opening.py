@@ -13,6 +13,8 @@ from arf.errors import UserError
 from arf.jobs.runs import Run
 from arf.jobs.tensors import check_tensors
 from arf.radiance.asked import capture_config
+from arf.radiance.brought.scene import bring, capture_of_sight, is_splats
+from arf.radiance.brought.views import Renderings
 from arf.radiance.capture.capture import load_capture
 from arf.radiance.capture.views import Capture
 from arf.radiance.extras import nerfstudio
@@ -22,27 +24,47 @@ from arf.radiance.fields.place import Place
 from arf.radiance.fields.stored import restore
 from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import FIELD, LOOK, Painted
-from arf.radiance.records import REMEDY, PaintRecord, fit_record, paint_record, source_of
+from arf.radiance.records import REMEDY, Origin, PaintRecord, fit_record, paint_record, source_of
+from arf.radiance.settings import SplatSettings
 from arf.style.color import Affine
 
 MODEL = "model.safetensors"
 Tensors = dict[str, Tensor]
 
 
-def open_run(path: str | Path, kind: str | None = None) -> Run:
-    """`Run.open` of finished runs, which also takes a run of ns-train (nerfacto, arf-nerfacto, arf-voxel) as a fit.
+def open_run(path: str | Path, kind: str | None = None, splats: SplatSettings | None = None) -> Run:
+    """`Run.open` of finished runs, which also takes a run of ns-train (nerfacto, splatfacto, arf-nerfacto, arf-voxel)
+    as a fit, and splats: a file, or a run folder of 3D Gaussian Splatting.
 
     Args:
         path: a run, its config.yml, or a folder that holds some (the newest is taken, one of ours if there is any).
+        splats: from where splats are looked at, where they bring no cameras.
 
     Raises:
         UserError: as `Run.open`; a run that is no scene's, or says what cannot be; or a run of ns-train that cannot be
             read here.
     """
     path = Path(path)
+    if is_splats(path):
+        if kind == "stylize":
+            raise UserError(f"{path} holds splats, but a stylize run is needed")
+        return bring(path, splats or SplatSettings())
     run = _found(path.parent if path.name == "config.yml" else path, kind)
     source_of(run)
+    if splats not in (None, SplatSettings()):
+        raise UserError(f"{run.path} has cameras of its own: flags for splats are for files that bring none")
     return run
+
+
+def reopened(origin: Origin) -> Run:
+    """The fit under a painting, to go on with that.
+
+    Raises:
+        UserError: as `open_run`, or they are other splats than they were.
+    """
+    if origin.sight is not None:
+        return bring(origin.run, SplatSettings(), origin)
+    return open_run(origin.run, "fit")
 
 
 def _found(path: Path, kind: str | None) -> Run:
@@ -72,6 +94,8 @@ def capture_of(run: Run, allow_outside: bool = False) -> Capture:
         UserError: it has gone, or it is another than it was.
     """
     source = source_of(run)
+    if source.sight is not None:
+        return capture_of_sight(source, run.info["scene"])
     if source.parser is not None:
         room = nerfstudio("runs.captures")
         if room is None:
@@ -94,7 +118,7 @@ def open_photoreal(run: Run, device: torch.device, allow_outside: bool = False) 
     tensors = nerfstudio("runs.reading").state_of(run) if record.parser is not None else run.load("model")[0]
     field = _restored(run, tensors, record.model, capture, device)
     capture.train.cameras = field.refined(capture.train.cameras)
-    return field, capture
+    return field, _rendered(capture, field)
 
 
 def open_painted(run: Run, device: torch.device, allow_outside: bool = False) -> tuple[Painted, Capture]:
@@ -108,7 +132,7 @@ def open_painted(run: Run, device: torch.device, allow_outside: bool = False) ->
     rest = {name: value for name, value in tensors.items() if not name.startswith(FIELD)}
     check_tensors(rest, {LOOK + name: tensor for name, tensor in like.items()}, run.path / MODEL, REMEDY)
     look = Look.of_tensors(_below(tensors, LOOK)).to(device)
-    return Painted(field, look, record.settings.dropped(field.drop)), capture
+    return Painted(field, look, record.settings.dropped(field.drop)), _rendered(capture, field)
 
 
 def open_model(run: Run, device: torch.device, allow_outside: bool = False) -> tuple[Field, Painted | None, Capture]:
@@ -133,6 +157,13 @@ def _of_old(run: Run, tensors: Tensors, record: PaintRecord, capture: Capture, d
     theta = look.recolor.apply(field.colors)
     theta[rows] = look.theta
     return Painted(field, replace(look, theta=theta), record.settings.dropped(field.drop))
+
+
+def _rendered(capture: Capture, field: Field) -> Capture:
+    """A capture, its photographs rendered where it has none."""
+    if isinstance(capture.train, Renderings):
+        capture.train.field = field
+    return capture
 
 
 def _below(tensors: Tensors, prefix: str) -> Tensors:

@@ -32,6 +32,7 @@ class Sight:
         cut_out: whether there is nothing but a background around it.
         box: low and high corner of what is there, as `Capture.scene_box`.
         transform: twelve numbers, row by row: a rotation and a translation.
+        background: RGB behind it.
     """
 
     poses: list[list[float]]
@@ -42,6 +43,7 @@ class Sight:
     box: list[list[float]]
     transform: list[list[float]]
     scale: float
+    background: list[float]
 
     @classmethod
     def of(
@@ -52,13 +54,13 @@ class Sight:
         box: Float[Tensor, "2 3"],
         transform: Float[Tensor, "3 4"],
         scale: float,
+        background: tuple[float, float, float],
     ) -> Sight:
         lenses = torch.stack([cameras.fx, cameras.fy, cameras.cx, cameras.cy], 1)
         sizes = torch.stack([cameras.width, cameras.height], 1)
         poses = cameras.poses.flatten(1)
-        return cls(
-            poses.tolist(), lenses.tolist(), sizes.tolist(), kind, cut_out, box.tolist(), transform.tolist(), scale
-        )
+        frame = box.tolist(), transform.tolist(), scale
+        return cls(poses.tolist(), lenses.tolist(), sizes.tolist(), kind, cut_out, *frame, list(background))
 
     def check(self, where: str) -> None:
         """
@@ -66,9 +68,10 @@ class Sight:
             UserError: it is none that `of` makes.
         """
         count = len(self.poses)
-        if not (2 <= count <= MOST and len(self.lenses) == len(self.sizes) == count):
-            raise UserError(f"{where}: it has {count} poses; there must be 2 to {MOST}, a lens and a size each; {REMEDY}")
-        for name, rows, columns in (("poses", count, 12), ("lenses", count, 4), ("sizes", count, 2), ("box", 2, 3), ("transform", 3, 4)):
+        if not 2 <= count <= MOST:
+            raise UserError(f"{where}: it has {count} poses, not 2 to {MOST}; {REMEDY}")
+        shapes = {"poses": (count, 12), "lenses": (count, 4), "sizes": (count, 2), "box": (2, 3), "transform": (3, 4)}
+        for name, (rows, columns) in shapes.items():
             values = getattr(self, name)
             if len(values) != rows or any(len(row) != columns for row in values):
                 raise UserError(f"{where}: {name} are not {rows} times {columns} numbers; {REMEDY}")
@@ -81,6 +84,8 @@ class Sight:
             if not all(FIELDS[0] <= focal / side <= FIELDS[1] for focal, side in zip(lens, size, strict=False)):
                 raise UserError(f"{where}: lens {k} has focal lengths {lens[:2]}; {REMEDY}")
         check_pose(to_square(torch.tensor(self.transform, dtype=torch.float64)).numpy(), f"{where}: transform")
+        if len(self.background) != 3 or not all(0 <= value <= 1 for value in self.background):
+            raise UserError(f"{where}: background is {self.background[:4]}, not three numbers in 0..1; {REMEDY}")
         if not (1e-12 < self.scale < 1e12):
             raise UserError(f"{where}: scale is {self.scale:g}; {REMEDY}")
 

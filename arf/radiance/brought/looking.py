@@ -23,8 +23,8 @@ NEARER = 1.3  # times the object's radius in front of its middle: it is not the 
 SMALL = 24  # pixels of a side of that picture
 
 
-def look(field: Field, splats: Splats, stand: str, count: int, size: int) -> tuple[Cameras, bool]:
-    """Cameras, and whether they stand around something.
+def look(field: Field, splats: Splats, stand: str, count: int, size: int) -> Cameras:
+    """`count` cameras.
 
     Args:
         stand: "auto", "around" or "inside".
@@ -35,11 +35,11 @@ def look(field: Field, splats: Splats, stand: str, count: int, size: int) -> tup
     if stand == "inside" and place is None:
         place = mass.centre, 0.3 * mass.spread
     if place is not None:
-        return inside(field, *place, count, size), False
+        return inside(field, *place, count, size)
     framed = around(mass, count, size)
     if mass.around > ALONE:
         framed = around(mass, count, size, farthest=_unhidden(field, mass, framed))
-    return framed, True
+    return framed
 
 
 def _unhidden(field: Field, mass: Mass, cameras: Cameras) -> Float[Tensor, " n"]:

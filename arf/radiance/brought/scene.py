@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,27 @@ from jaxtyping import Float
 from torch import Tensor
 
 from arf.errors import UserError
+from arf.jobs.files import plain
 from arf.jobs.runs import Run
-from arf.radiance.brought.given import cameras_of_capture, cameras_of_file
+from arf.radiance.brought.frames import in_scene, placed, placement_of, upright
+from arf.radiance.brought.given import aligned, chosen, listed_cameras, path_cameras
+from arf.radiance.brought.looking import look
+from arf.radiance.brought.mass import mass_of
 from arf.radiance.brought.views import Renderings
-from arf.radiance.capture.poses import to_square
+from arf.radiance.capture.cameras import Camera, Cameras
+from arf.radiance.capture.poses import Placement
 from arf.radiance.capture.views import Capture
 from arf.radiance.fields.splats.field import SplatField
-from arf.radiance.fields.splats.files.folders import CAMERAS, find_splats
 from arf.radiance.fields.splats.files.reading import SplatFile, read_splats
-from arf.radiance.fields.splats.splats import Splats
+from arf.radiance.fields.splats.files.runs import find_cameras, find_splats
 from arf.radiance.records import Source
 from arf.radiance.settings import SplatSettings, parse_color
 from arf.radiance.sight import Sight
 
-log = logging.getLogger(__name__)
-
-VIEWS, MOST = 40, 100  # views that are made up; that are taken of those given
-CUT_OUT = 0.9  # mean opacity of the views, below which there is nothing around what they show
+VIEWS = 40  # that are made up unless told otherwise
+EMPTY, CUT_OUT = 0.005, 0.9  # mean opacity of the views: they see nothing; there is nothing around what they show
+SMALL = 96  # pixels of the longer side of a picture that this is measured on
+SUFFIXES = (".ply", ".splat", ".spz")
 BLOCK = 1 << 20  # bytes that are hashed at once
 CPU = torch.device("cpu")
 
@@ -37,7 +41,7 @@ class Brought(Run):
     """Splats from a file, as a finished fit. `path` is the file, or the folder of 3D Gaussian Splatting's run."""
 
     def __init__(self, path: Path, info: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-        super().__init__(path, info)
+        super().__init__(path, plain(info))
         self._tensors = tensors
 
     def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -45,34 +49,32 @@ class Brought(Run):
 
 
 def is_splats(path: Path) -> bool:
-    """Whether a path is a file of splats, or a run folder of 3D Gaussian Splatting."""
-    return path.suffix.lower() in (".ply", ".splat", ".spz") or (path / "point_cloud").is_dir()
+    """Whether a path is meant as a file of splats, or is a run folder of 3D Gaussian Splatting."""
+    return path.suffix.lower() in SUFFIXES or os.path.isdir(path / "point_cloud")
 
 
-def bring(path: Path, settings: SplatSettings, sight: Sight | None = None) -> Brought:
+def bring(path: Path, settings: SplatSettings, earlier: Source | None = None) -> Brought:
     """Read splats and choose from where to look at them.
 
     Args:
-        sight: an earlier choice for the same file.
+        earlier: what was chosen before, for the same file.
 
     Raises:
-        UserError: no splats there, a damaged file, cameras that cannot be had, or that see nothing.
+        UserError: no splats there, a damaged file, cameras that cannot be had or see nothing, or another file than
+            earlier.
     """
     settings.check()
     file = find_splats(path)
-    found = read_splats(file)
-    if sight is None:
-        sight = _sight(found, path, settings)
-    transform = torch.tensor(sight.transform, dtype=torch.float64)
-    splats = in_scene(found.splats, transform, sight.scale)
-    color = settings.backdrop if settings.backdrop != "auto" else "1,1,1" if sight.cut_out else "0,0,0"
-    tensors = {**splats.tensors(), "background": torch.tensor(parse_color(color))}
+    found, digest = read_splats(file), fingerprint(file)
+    if earlier and earlier.capture != digest:
+        raise UserError(f"{path} has changed since it was painted; restore it, or stylize it again")
+    sight = earlier.sight if earlier else _sight(found, file, settings)
+    splats = in_scene(found.splats, placement_of(torch.tensor(sight.transform, dtype=torch.float64), sight.scale))
     info = {
         "kind": "fit", "method": "splats", "scene": found.name, "finished": True, "settings": None,
-        "data": path.resolve(), "capture": fingerprint(file), "sight": sight,
-        "model": {"backbone": "splat", "antialiased": False},
+        "data": path.resolve(), "capture": digest, "sight": sight, "model": {"backbone": "splat"},
     }  # fmt: skip
-    return Brought(path, info, tensors)
+    return Brought(path, info, {**splats.tensors(), "background": torch.tensor(sight.background)})
 
 
 def capture_of_sight(source: Source, name: str) -> Capture:
@@ -85,18 +87,6 @@ def capture_of_sight(source: Source, name: str) -> Capture:
     return Capture(**parts, kind=sight.kind, scene_box=box, space_box=box, bounds=None, **frame)
 
 
-def in_scene(splats: Splats, transform: Float[Tensor, "3 4"], scale: float) -> Splats:
-    """Splats of the file in the scene's frame."""
-    turn = transform[:, :3]
-    return splats.moved(turn, -(turn.T @ transform[:, 3]), scale)
-
-
-def in_file(splats: Splats, transform: Float[Tensor, "3 4"], scale: float) -> Splats:
-    """The inverse of `in_scene`."""
-    back = torch.linalg.inv(to_square(transform))
-    return splats.moved(back[:3, :3], scale * transform[:, 3], 1 / scale)
-
-
 def fingerprint(file: Path) -> str:
     """Sixteen hexadecimal digits of a file's content."""
     digest = hashlib.sha256()
@@ -106,21 +96,44 @@ def fingerprint(file: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _sight(found: SplatFile, path: Path, settings: SplatSettings) -> Sight:
-    given = settings.cameras or (path / CAMERAS if path.is_dir() and (path / CAMERAS).is_file() else None)
-    if settings.capture:
-        cameras, transform, scale, kind = cameras_of_capture(found.splats, settings)
-    elif given:
-        cameras, transform, scale, kind = cameras_of_file(given, found, settings)
-    else:
-        cameras, transform, scale, kind = _made_up(found, settings)
-    if settings.capture or given:
-        count = min(settings.views or MOST, len(cameras))
-        cameras = cameras[torch.linspace(0, len(cameras) - 1, count).round().long().tolist()]
-    field = SplatField(in_scene(found.splats, transform, scale), torch.zeros(3), CPU)
-    opacity = float(torch.stack([field.shoot(camera).opacity.mean() for camera in _small(cameras)]).mean())
-    if opacity < 0.01:
-        raise UserError(f"{path}: the cameras see nothing of the splats; other --cameras, or --stand around, may")
+def _sight(found: SplatFile, file: Path, settings: SplatSettings) -> Sight:
+    placement, cameras = _given(found, file, settings)
+    field = SplatField(in_scene(found.splats, placement), torch.zeros(3), CPU)
+    if cameras is None:
+        cameras = look(field, field.splats, settings.stand, settings.views or VIEWS, settings.view_size)
+    shown = [float(field.shoot(_small(camera)).opacity.mean()) for camera in cameras]
+    opacity = sum(shown) / len(shown)
+    if opacity < EMPTY:
+        raise UserError(f"{file}: the cameras see nothing of the splats; give other --cameras, or try --stand around")
     cut_out = opacity < CUT_OUT
-    box = field.splats.means.quantile if False else None
-    return Sight.of(cameras, "bounded" if kind == "around" and cut_out else "unbounded", cut_out, _box(field, cameras), transform, scale)
+    box = _box(field, cameras, cut_out)
+    color = settings.backdrop if settings.backdrop != "auto" else "1,1,1" if cut_out else "0,0,0"
+    frame = box, placement.transform, placement.scale
+    return Sight.of(cameras, "bounded" if cut_out else "unbounded", cut_out, *frame, parse_color(color))
+
+
+def _given(found: SplatFile, file: Path, settings: SplatSettings) -> tuple[Placement, Cameras | None]:
+    """Where the scene lies, and the cameras that the settings or the file's own run folder name, if they do."""
+    if settings.capture:
+        return aligned(found.splats, settings)
+    given = settings.cameras or find_cameras(file)
+    if given is None:
+        return upright(found, settings.up), None
+    if listed := listed_cameras(given):
+        placement = placed(listed)
+        return placement, chosen(listed.placed(placement), settings)
+    return upright(found, settings.up), chosen(path_cameras(given), settings)
+
+
+def _box(field: SplatField, cameras: Cameras, cut_out: bool) -> Float[Tensor, "2 3"]:
+    """Of an object what holds it, of a place the cube around the cameras."""
+    if cut_out:
+        box = mass_of(field.splats).box.float()
+        return box + 0.05 * (box[1] - box[0]) * torch.tensor([[-1.0], [1.0]])
+    reach = cameras.poses[:, :, 3].abs().amax().clamp_min(1.0)
+    return torch.stack([-reach.expand(3), reach.expand(3)])
+
+
+def _small(camera: Camera) -> Camera:
+    scale = SMALL / max(camera.size)
+    return camera.resized(max(2, round(camera.width * scale)), max(2, round(camera.height * scale)))

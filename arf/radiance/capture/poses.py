@@ -126,7 +126,7 @@ def _orient(poses: Float[Tensor, "n 3 4"], orientation: Orientation) -> Float[Te
         axes = torch.linalg.eigh(poses[:, :, 3].T @ poses[:, :, 3]).eigenvectors.flip(1).T  # rows, the largest first
         axes = axes * torch.where(axes[2] @ up < 0, -1.0, 1.0)  # upright
         return torch.cat([axes[:1] * torch.linalg.det(axes).sign(), axes[1:]])
-    return _turn_up(vertical(poses) if orientation == "vertical" else up)
+    return turn_up(vertical(poses) if orientation == "vertical" else up)
 
 
 def vertical(poses: Float[Tensor, "n 3 4"]) -> Float[Tensor, " 3"]:
@@ -140,7 +140,7 @@ def vertical(poses: Float[Tensor, "n 3 4"]) -> Float[Tensor, " 3"]:
     return normalize(up - across[0] * (across[0] @ up), dim=0)  # a row of cameras leaves a plane of such directions
 
 
-def _turn_up(up: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
+def turn_up(up: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
     """The smallest rotation that takes a unit vector to +z: 1 + K + K²/(1 + cos) with K = [up × z]ₓ."""
     x, y, z = up.tolist()
     if z < -1 + 1e-12:

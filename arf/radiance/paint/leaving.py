@@ -21,7 +21,7 @@ from arf.radiance.settings import StylizeSettings
 def description(fitted: Run, styles: list[Path], settings: StylizeSettings, field: Field) -> dict[str, Any]:
     """What arf.json says of a painting: enough to open it without the fit, and to resume it with the fit."""
     record = fit_record(fitted)
-    source = {key: getattr(record, key) for key in ("data", "settings", "parser", "capture")}
+    source = {key: getattr(record, key) for key in ("data", "settings", "parser", "capture", "sight")}
     return {
         "kind": "stylize", "styles": [path.resolve() for path in styles], "settings": settings,
         "fit": {**source, "run": fitted.path.resolve()}, "model": {"backbone": field.name, **field.values()},

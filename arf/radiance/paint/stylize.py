@@ -19,6 +19,7 @@ from arf.jobs.runs import Curves, Run
 from arf.media import image
 from arf.radiance.capture.views import Capture
 from arf.radiance.extras import nerfstudio
+from arf.radiance.fields.rays.field import RayField
 from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import Painted
 from arf.radiance.opening import open_photoreal
@@ -86,7 +87,7 @@ def open_cache(settings: StylizeSettings, folder: Path, device: torch.device) ->
 
 def _write(run: Run, capture: Capture, painter: Painter, look: Look, styles: list[Tensor]) -> None:
     painted = Painted(painter.field, look, painter.settings.dropped(painter.field.drop))
-    if room := nerfstudio("runs.writing"):
+    if isinstance(painted.field, RayField) and (room := nerfstudio("runs.writing")):
         room.write_painting(run, capture, painted)
     operators, cache = painter.operators, painter.cache
     metrics = {
