@@ -134,11 +134,14 @@ def knn_loss(
     vectors = _one_picture(features)  # [N, C]
     if vectors.shape[1] != bank.vectors.shape[1]:
         raise ValueError(f"features have {vectors.shape[1]} channels, the style's have {bank.vectors.shape[1]}")
+    shares = None if weight is None else _weight_rows(weight, features)[0, :, 0]  # [N]
+    if shares is not None and not shares.is_cuda:  # no search for what does not count; a GPU's host would have to wait
+        counted = (shares > 0).nonzero().squeeze(1)
+        vectors, shares = vectors[counted], shares[counted]
     chosen = bank.vectors[bank.nearest(vectors.detach(), k)].mean(1)  # [N, C]; the mean of cosines is linear in s
     similarity = (_unit(vectors) * chosen).sum(1)  # [N]
-    if weight is None:
+    if shares is None:
         return 1 - similarity.mean()
-    shares = _weight_rows(weight, features)[0, :, 0]  # [N]
     return ((1 - similarity) * shares).sum() / shares.sum().clamp_min(TINY)
 
 
