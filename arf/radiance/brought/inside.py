@@ -17,8 +17,9 @@ UP = torch.tensor([0.0, 0.0, 1.0])
 FIELD = math.radians(70)  # of view, across
 ASPECT = 4 / 3
 PROBE = 24  # pixels of a face of the cube that is looked around with
-CLEAR = 0.25  # of the mass's spread: in a place nothing is nearer to its middle than this, but for a tenth
-COVERED = 0.6  # share of the directions in which there is something, in a place
+CLEAR = 0.6  # of the mass's spread: in three of four level directions a place is free that far from its middle
+LEVEL = 0.35  # slope of a direction that is still level
+COVERED = 0.85  # share of the directions in which there is something, in a place
 STEPS = (0.0, -0.5, 0.5)  # of the spread, from the middle: where there may be room to stand
 NEAR = 0.02  # share of the mass within half of that distance: so much of it, and there is no room
 ROOM = 0.5  # of the free distance around: how far cameras stand from the middle
@@ -41,18 +42,21 @@ def standpoint(field: Field, mass: Mass) -> tuple[Float[Tensor, " 3"], float] | 
 
 
 def look_round(field: Field, at: Float[Tensor, " 3"]) -> tuple[float, float]:
-    """How far it is, at least, in nine of ten directions in which there is something; and in what share there is."""
-    depths, opacities = [], []
+    """How far it is, at least, in three of four level directions; and in what share of all there is something."""
+    depths, opacities, slopes = [], [], []
     for face in FACES:
         towards = torch.tensor(face, dtype=torch.float64)
         up = torch.tensor([0.0, 1.0, 0.0]).double() if face[2] else UP.double()
         pose = look_at(at, at + towards, up).float()
         half = PROBE / 2
-        surface = field.surface(Camera(pose, half, half, half, half, PROBE, PROBE))
+        camera = Camera(pose, half, half, half, half, PROBE, PROBE)
+        surface = field.surface(camera)
+        slopes.append(camera.rays()[1][:, 2].abs())
         depths.append(surface.depth)
         opacities.append(surface.opacity)
-    depth, seen = torch.cat(depths), torch.cat(opacities) > 0.5
-    return float(depth[seen].quantile(0.1)) if seen.any() else 0.0, float(seen.float().mean())
+    depth, seen = torch.cat(depths).cpu(), torch.cat(opacities).cpu() > 0.5
+    level = torch.cat(slopes) < LEVEL
+    return float(depth[level].quantile(0.25)), float(seen.float().mean())
 
 
 def inside(field: Field, at: Float[Tensor, " 3"], free: float, count: int, size: int) -> Cameras:

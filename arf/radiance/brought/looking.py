@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from arf.radiance.brought.around import around, directions
-from arf.radiance.brought.inside import inside, standpoint
+from arf.radiance.brought.inside import inside, look_round, standpoint
 from arf.radiance.brought.mass import Mass, mass_of
 from arf.radiance.capture.cameras import Cameras
 from arf.radiance.fields.field import Field
@@ -33,7 +33,7 @@ def look(field: Field, splats: Splats, stand: str, count: int, size: int) -> Cam
     mass = mass_of(splats)
     place = standpoint(field, mass) if stand != "around" else None
     if stand == "inside" and place is None:
-        place = mass.centre, 0.3 * mass.spread
+        place = mass.centre, look_round(field, mass.centre)[0]
     if place is not None:
         return inside(field, *place, count, size)
     framed = around(mass, count, size)

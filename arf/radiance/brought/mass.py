@@ -14,7 +14,9 @@ MOST = 1 << 16  # splats that are looked at
 FAINT = 0.1  # opacity of a splat that is no mass
 REACH = 3.0  # of the median distance from the middle: what is farther out is not of the thing in the middle
 EDGE = 0.002  # share of the mass on either side, along an axis, that floats around
-ROUNDS = 30
+ROUNDS = 100
+SAMPLED, NEIGHBOURS = 8192, 16  # points, and how many of each one's that its density is told by
+DENSE = 0.25  # share of the points that the thing is looked for at
 
 
 @dataclass
@@ -37,23 +39,36 @@ class Mass:
 
 
 def mass_of(splats: Splats) -> Mass:
-    """The densest part of it: beginning with all, what is far from the middle is left out until nothing changes."""
+    """The thing where splats are densest, whole: from there on everything that is near belongs to it, until nothing
+    more is near. A thing that is alone is found with little of what floats about; one that stands in a place, without
+    it, if there is a gap."""
     solid = (splats.opacities >= FAINT).nonzero().squeeze(1)
-    if len(solid) < 4:
+    if len(solid) < NEIGHBOURS:
         solid = torch.arange(len(splats))
     points = splats.means[solid[:: -(-len(solid) // MOST)]].double()
-    kept = points
+    middle, reach = _densest(points)
+    kept = points[:0]
     for _ in range(ROUNDS):
-        middle = kept.median(0).values
-        distances = (points - middle).norm(dim=1)
-        reach = REACH * (kept - middle).norm(dim=1).median()
-        inner = points[distances <= reach.clamp_min(1e-12)]
-        if len(inner) == len(kept):
+        inner = points[(points - middle).norm(dim=1) <= reach]
+        if len(inner) <= len(kept):
             break
         kept = inner
-    quantiles = torch.tensor([EDGE, 1 - EDGE], dtype=torch.float64)
-    box = kept.quantile(quantiles, dim=0)
+        middle = kept.median(0).values
+        reach = REACH * (kept - middle).norm(dim=1).median().clamp_min(1e-12)
+    kept = kept if len(kept) else points
+    box = kept.quantile(torch.tensor([EDGE, 1 - EDGE], dtype=torch.float64), dim=0)
     inside = kept[((kept >= box[0]) & (kept <= box[1])).all(1)]
-    centre = box.mean(0)
     spread = float((kept - kept.median(0).values).norm(dim=1).median().clamp_min(1e-12))
-    return Mass(inside if len(inside) else kept, centre, box, spread, 1 - len(kept) / len(points))
+    return Mass(inside if len(inside) else kept, box.mean(0), box, spread, 1 - len(kept) / len(points))
+
+
+def _densest(points: Float[Tensor, "m 3"]) -> tuple[Float[Tensor, " 3"], Float[Tensor, ""]]:
+    """A middle and a reach to begin with: points count by how near their neighbours are."""
+    from scipy.spatial import cKDTree  # imports slowly
+
+    some = points[:: -(-len(points) // SAMPLED)]
+    among = min(NEIGHBOURS, len(some))
+    distances = torch.from_numpy(cKDTree(some.numpy()).query(some.numpy(), k=[among])[0])[:, 0]
+    chosen = some[distances <= distances.quantile(DENSE)]
+    middle = chosen.median(0).values
+    return middle, REACH * (chosen - middle).norm(dim=1).median().clamp_min(1e-12)
