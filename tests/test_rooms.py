@@ -118,10 +118,11 @@ def test_folders_are_small():
 
 
 LAZY = ("torchvision", "scipy.spatial", "pycolmap", "cv2", "trimesh", "torchmetrics", "matplotlib", "nerfstudio")
-LAZY += ("torch.utils.tensorboard",)
+LAZY += ("torch.utils.tensorboard", "numba", "gsply", "zstandard")
 OPENING = (*LAZY, "viser", "arf.radiance.fit", "arf.training", "arf.radiance.paint.stylize", "arf.style.encoder")
 NOT_IMPORTED = {  # in this order in one process: what each of these does not bring along
     "arf.radiance.opening": OPENING,
+    "arf.radiance.fields.splats.files.reading": OPENING,
     "arf.radiance.film.render": OPENING,
     "arf.radiance.share.pointcloud": OPENING,
     "arf.radiance.fit.loop": (*LAZY, "viser", "arf.training"),

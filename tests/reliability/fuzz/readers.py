@@ -20,7 +20,7 @@ from captures import load, poses_bounds, ring, transforms, write_picture
 from documents import JSON, TENSORS, WORDS, YAML, Codec
 from good import Good
 from PIL import Image
-from splats import SPLATS, Read
+from splat_readers import SPLATS, Read
 from trained import adain_file, fast_file
 
 from arf.jobs.files import write_json
