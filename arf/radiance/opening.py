@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,7 @@ from arf.errors import UserError
 from arf.jobs.runs import Run
 from arf.jobs.tensors import check_tensors
 from arf.radiance.asked import capture_config
-from arf.radiance.brought.scene import bring, capture_of_sight, is_splats
-from arf.radiance.brought.views import Renderings
+from arf.radiance.brought.views import Renderings, capture_of_sight
 from arf.radiance.capture.capture import load_capture
 from arf.radiance.capture.views import Capture
 from arf.radiance.extras import nerfstudio
@@ -24,11 +24,12 @@ from arf.radiance.fields.place import Place
 from arf.radiance.fields.stored import restore
 from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import FIELD, LOOK, Painted
-from arf.radiance.records import REMEDY, Origin, PaintRecord, fit_record, paint_record, source_of
+from arf.radiance.records import REMEDY, Origin, PaintRecord, Source, fit_record, paint_record, source_of
 from arf.radiance.settings import SplatSettings
 from arf.style.color import Affine
 
 MODEL = "model.safetensors"
+SPLATS = (".ply", ".splat", ".spz")
 Tensors = dict[str, Tensor]
 
 
@@ -48,7 +49,7 @@ def open_run(path: str | Path, kind: str | None = None, splats: SplatSettings | 
     if is_splats(path):
         if kind == "stylize":
             raise UserError(f"{path} holds splats, but a stylize run is needed")
-        return bring(path, splats or SplatSettings())
+        return _brought(path, splats or SplatSettings())
     run = _found(path.parent if path.name == "config.yml" else path, kind)
     source_of(run)
     if splats not in (None, SplatSettings()):
@@ -63,8 +64,19 @@ def reopened(origin: Origin) -> Run:
         UserError: as `open_run`, or they are other splats than they were.
     """
     if origin.sight is not None:
-        return bring(origin.run, SplatSettings(), origin)
+        return _brought(origin.run, SplatSettings(), origin)
     return open_run(origin.run, "fit")
+
+
+def is_splats(path: Path) -> bool:
+    """Whether a path is meant as a file of splats, or is a run folder of 3D Gaussian Splatting."""
+    return path.suffix.lower() in SPLATS or os.path.isdir(path / "point_cloud")
+
+
+def _brought(path: Path, settings: SplatSettings, earlier: Source | None = None) -> Run:
+    from arf.radiance.brought.scene import bring  # numba imports slowly
+
+    return bring(path, settings, earlier)
 
 
 def _found(path: Path, kind: str | None) -> Run:

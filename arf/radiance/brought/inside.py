@@ -18,6 +18,7 @@ FIELD = math.radians(70)  # of view, across
 ASPECT = 4 / 3
 PROBE = 24  # pixels of a face of the cube that is looked around with
 CLEAR = 0.6  # of the mass's spread: in three of four level directions a place is free that far from its middle
+WIDE = 1.3  # times as wide as high is a place
 LEVEL = 0.35  # slope of a direction that is still level
 COVERED = 0.85  # share of the directions in which there is something, in a place
 STEPS = (0.0, -0.5, 0.5)  # of the spread, from the middle: where there may be room to stand
@@ -28,7 +29,13 @@ FACES = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
 
 
 def standpoint(field: Field, mass: Mass) -> tuple[Float[Tensor, " 3"], float] | None:
-    """Where there is most room amid the mass, and how much; None where the mass is not around an empty middle."""
+    """Where there is most room amid the mass, and how much; None where the mass is not around an empty middle.
+
+    A closed hull of a thing is empty amid it as well. Places are wider than they are high: what is not is a thing.
+    """
+    across, along, high = (mass.box[1] - mass.box[0]).tolist()
+    if (across + along) / 2 < WIDE * high:
+        return None
     best = None
     for step_x in STEPS:
         for step_y in STEPS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,8 @@ from arf.radiance.brought.frames import in_scene, placed, placement_of, upright
 from arf.radiance.brought.given import aligned, chosen, listed_cameras, path_cameras
 from arf.radiance.brought.looking import look
 from arf.radiance.brought.mass import mass_of
-from arf.radiance.brought.views import Renderings
 from arf.radiance.capture.cameras import Camera, Cameras
 from arf.radiance.capture.poses import Placement
-from arf.radiance.capture.views import Capture
 from arf.radiance.fields.splats.field import SplatField
 from arf.radiance.fields.splats.files.reading import SplatFile, read_splats
 from arf.radiance.fields.splats.files.runs import find_cameras, find_splats
@@ -32,7 +29,6 @@ from arf.radiance.sight import Sight
 VIEWS = 40  # that are made up unless told otherwise
 EMPTY, CUT_OUT = 0.005, 0.9  # mean opacity of the views: they see nothing; there is nothing around what they show
 SMALL = 96  # pixels of the longer side of a picture that this is measured on
-SUFFIXES = (".ply", ".splat", ".spz")
 BLOCK = 1 << 20  # bytes that are hashed at once
 CPU = torch.device("cpu")
 
@@ -46,11 +42,6 @@ class Brought(Run):
 
     def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return self._tensors, {}
-
-
-def is_splats(path: Path) -> bool:
-    """Whether a path is meant as a file of splats, or is a run folder of 3D Gaussian Splatting."""
-    return path.suffix.lower() in SUFFIXES or os.path.isdir(path / "point_cloud")
 
 
 def bring(path: Path, settings: SplatSettings, earlier: Source | None = None) -> Brought:
@@ -75,16 +66,6 @@ def bring(path: Path, settings: SplatSettings, earlier: Source | None = None) ->
         "data": path.resolve(), "capture": digest, "sight": sight, "model": {"backbone": "splat"},
     }  # fmt: skip
     return Brought(path, info, {**splats.tensors(), "background": torch.tensor(sight.background)})
-
-
-def capture_of_sight(source: Source, name: str) -> Capture:
-    """What stands for a capture: its views' photographs are still to be rendered."""
-    sight = source.sight
-    views = Renderings.of(sight.cameras(), sight.cut_out)
-    box, transform = torch.tensor(sight.box), torch.tensor(sight.transform, dtype=torch.float64)
-    parts = {"name": name, "root": source.data.parent, "train": views, "held_out": views.select([])}
-    frame = {"transform": transform, "scale": sight.scale, "fingerprint": source.capture or ""}
-    return Capture(**parts, kind=sight.kind, scene_box=box, space_box=box, bounds=None, **frame)
 
 
 def fingerprint(file: Path) -> str:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.photographs import Photograph
-from arf.radiance.capture.views import Views
+from arf.radiance.capture.views import Capture, Views
 from arf.radiance.fields.field import Field
+from arf.radiance.records import Source
 
 OPAQUE = 0.995  # from here on a pixel counts in full
 
@@ -51,3 +52,13 @@ class Renderings(Views):
 
     def select(self, indices: Sequence[int]) -> Renderings:
         return replace(self, cameras=self.cameras[list(indices)])
+
+
+def capture_of_sight(source: Source, name: str) -> Capture:
+    """What stands for a capture: its views' photographs are still to be rendered."""
+    sight = source.sight
+    views = Renderings.of(sight.cameras(), sight.cut_out)
+    box, transform = torch.tensor(sight.box), torch.tensor(sight.transform, dtype=torch.float64)
+    parts = {"name": name, "root": source.data.parent, "train": views, "held_out": views.select([])}
+    frame = {"transform": transform, "scale": sight.scale, "fingerprint": source.capture or ""}
+    return Capture(**parts, kind=sight.kind, scene_box=box, space_box=box, bounds=None, **frame)

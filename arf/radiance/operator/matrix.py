@@ -16,7 +16,6 @@ from jaxtyping import Float, Int, UInt16
 from torch import Tensor
 
 from arf.radiance.fields.field import Trace
-from arf.radiance.operator.product import times, transposed
 
 ROWS = 1 << 15  # pixels whose entries are merged at once on a GPU: some hundreds of megabytes
 ENTRIES = 1 << 24  # of a matrix that are spread at once on a GPU: 0.4 GB
@@ -67,6 +66,8 @@ class RenderOperator:
         if flat.is_cuda:
             return spread(self, flat)
         if self.values.dtype == torch.uint16:
+            from arf.radiance.operator.product import transposed  # numba imports slowly
+
             return torch.from_numpy(transposed(self._rows(), flat.numpy(), self.count))
         parts = (self.values.numpy(), self.columns.numpy(), self.starts.numpy())
         matrix = scipy.sparse.csr_matrix(parts, shape=(len(flat), self.count), copy=False)
@@ -86,6 +87,8 @@ class _Apply(torch.autograd.Function):
     def forward(ctx, theta, operator):
         ctx.operator = o = operator
         if o.values.dtype == torch.uint16:
+            from arf.radiance.operator.product import times
+
             return torch.from_numpy(times(o._rows(), theta.detach().numpy()))
         matrix = torch.sparse_csr_tensor(
             o.starts, o.columns, o.values, (len(o.starts) - 1, o.count), check_invariants=False
