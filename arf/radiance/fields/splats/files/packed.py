@@ -30,10 +30,11 @@ def unpacked(path: Path, read: Callable[[ModuleType], GSData]) -> Splats:
     Raises:
         UserError: gsply refuses it.
     """
+    library = gsply()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numba's, of libraries that it would rather have for its threads
-            data = read(gsply())
+            data = read(library)
     except Exception as error:  # its own, zlib's, zstandard's, numpy's
         if short := starved(error):
             raise short from error
