@@ -83,16 +83,18 @@ class Render:
 
 @dataclass
 class Export:
-    """Write a fitted or stylized scene as a coloured point cloud (PLY), for MeshLab, Blender and the like."""
+    """Write a scene as Gaussian splats, as a page to walk through in a browser, or as a coloured point cloud."""
 
-    run: Positional[Path]
-    """A run, a folder that holds some (the newest is taken), or splats: a .ply, .splat or .spz."""
+    runs: Positional[tuple[Path, ...]]
+    """A run, a folder that holds some (the newest is taken), or splats: a .ply, .splat or .spz. For --format html
+    several paintings of one fit, to choose from."""
     config: Path | None = None
     """Preset; flags win over it."""
     settings: OmitArgPrefixes[ExportSettings] = field(default_factory=ExportSettings)
     splats: OmitArgPrefixes[SplatSettings] = field(default_factory=SplatSettings)
     output: Path | None = None
-    """Point cloud to write (.ply). By default cloud.ply in the run, longer where it is not the plain painting."""
+    """File to write (.ply, .splat, .spz, .html). By default cloud.ply, splats.ply, .splat or .spz, or walk.html in the
+    run, the name longer where it is not the plain painting."""
     common: OmitArgPrefixes[Replacing] = field(default_factory=Replacing)
 
 
@@ -207,7 +209,6 @@ def _stylize(command: Stylize) -> dict[str, Any]:
 
 
 def _render(command: Render) -> dict[str, Any]:
-    from arf.jobs.files import below
     from arf.radiance.film.render import FRAMES, render
     from arf.radiance.opening import open_run
 
@@ -215,8 +216,8 @@ def _render(command: Render) -> dict[str, Any]:
     settings = _of_run(command, "render", run, ("compare", "strength", "preserve_color"))
     name = f"{Path(settings.path).stem}{'-compare' * settings.compare}{_of_look(settings)}"
     if command.output is None:
-        below(run.path, "renders", name)  # where the frames go
-    output = command.output or below(run.path, "renders", f"{name}.mp4")
+        _place(run, "renders", name)  # where the frames go
+    output = command.output or _place(run, "renders", f"{name}.mp4")
     if output.suffix.lower() != ".mp4":
         raise UserError(f"cannot write {output}: the name of a video must end in .mp4")
     frames = stale(output.with_suffix(""), FRAMES) if settings.png else []
@@ -232,18 +233,32 @@ def _render(command: Render) -> dict[str, Any]:
 
 
 def _export(command: Export) -> dict[str, Any]:
-    from arf.jobs.files import below
     from arf.jobs.locks import sole_writer
     from arf.radiance.opening import open_run
-    from arf.radiance.share.pointcloud import export
+    from arf.radiance.share.export import NAMES, SUFFIXES, export, format_of
 
-    run = open_run(command.run, splats=command.splats)
-    settings = _of_run(command, "export", run, ("strength", "preserve_color"))
-    output = command.output or below(run.path, f"cloud{_of_look(settings)}.ply")
+    runs = [open_run(path, splats=command.splats) for path in command.runs]
+    settings = command.settings
+    if runs and not any(run.kind == "stylize" for run in runs):
+        settings = _of_run(command, "export", runs[0], ("strength", "preserve_color"))
+    kind = format_of(runs, settings, command.output)
+    output = command.output or _place(runs[0], f"{NAMES[kind]}{_of_look(settings)}{SUFFIXES[kind]}")
     check_outputs([output], inputs_of(command), command.common.overwrite)
     with sole_writer(output, command.common.overwrite), progress(command.common) as bars:
-        points = export(run, settings, output, lambda i, n: bars("export", i, n, {}))
-    return {"cloud": output, "points": points, "say": f"{output} ({points:,} points)"}
+        made = export(runs, settings, output, lambda what, i, n: bars(what, i, n, {}))
+    held = f"{made['points']:,} points" if kind == "points" else f"{made['splats']:,} splats"
+    like = "".join(
+        f"; {name}: {value:.1f} dB to the run's own pictures" for name, value in made.get("psnr", {}).items()
+    )
+    size = f", {made['bytes'] / 1e6:.1f} MB: open it in a browser" if kind == "html" else ""
+    return {"file": output, **made, "say": f"{output} ({held}{size}{like})"}
+
+
+def _place(run: Any, *names: str) -> Path:
+    """Where what is made of a run goes: into its folder; of a file, into one of its name below outputs/."""
+    from arf.jobs.files import below
+
+    return below(run.path if run.path.is_dir() else Path("outputs") / run.info["scene"], *names)
 
 
 def _evaluate(command: Evaluate) -> dict[str, Any]:

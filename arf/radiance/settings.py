@@ -275,13 +275,22 @@ class RenderSettings:
 
 @dataclass
 class ExportSettings:
-    """Write a run as a coloured point cloud."""
+    """Write a run in a form that other programs open."""
 
+    format: Literal["auto", "points", "ply", "splat", "spz", "html"] = "auto"
+    """points: a coloured point cloud (.ply); ply, splat, spz: Gaussian splats, for splat viewers and editors; html: a page
+    to walk through in any browser. auto: what the output's name says, else points, and ply where the run is splats."""
+    count: int = 200_000
+    """At most so many splats, where the run is no splats itself."""
+    path: str = "auto"
+    """html: the ride, as `arf render --path` has it; auto: orbit where the cameras look at one point, else
+    interpolate."""
     points: int = 1_000_000
     """At most so many points; fewer where the views show no more detail."""
-    frame: Literal["capture", "scene"] = "capture"
-    """Coordinates: those of the capture's cameras (COLMAP's, where they come from it), or those that the run, its
-    camera paths and nerfstudio's viewer have."""
+    frame: Literal["auto", "capture", "scene"] = "auto"
+    """Coordinates: those of the capture's cameras (COLMAP's, where they come from it) or of the file that splats came
+    as, or those that the run, its camera paths and nerfstudio's viewer have. auto: the capture's for points; for splats
+    y points down, as viewers expect it."""
     strength: float = 1.0
     """How much of the paint shows, 0 (photoreal) to 1."""
     preserve_color: bool = False
@@ -294,7 +303,7 @@ class ExportSettings:
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
         check_kinds(self)
-        within(self, 1, 100_000_000, "points")
+        within(self, 1, 100_000_000, "points", "count")
         within(self, 0, 1, "strength")
 
 

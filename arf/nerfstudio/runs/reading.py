@@ -72,7 +72,7 @@ def read_nerfstudio_run(path: str | Path) -> NerfstudioRun:
     step, state = _read_checkpoint(path)
     if model["backbone"] == "nerfacto":
         model["implementation"] = _implementation(path, state)
-    elif model["backbone"] == "splats":
+    elif model["backbone"] == "splat":
         state = splats_of(state, config["pipeline"]["model"], path)
     return NerfstudioRun(path, method, scene, step, model, parser, state)
 

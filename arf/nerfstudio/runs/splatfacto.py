@@ -44,7 +44,7 @@ def model_values(values: dict[str, Any], where: str) -> dict[str, Any]:
     Raises:
         UserError: a value that splatfacto has not.
     """
-    return {"backbone": "splats", "antialiased": _config(values, where).rasterize_mode == "antialiased"}
+    return {"backbone": "splat", "antialiased": _config(values, where).rasterize_mode == "antialiased"}
 
 
 def splats_of(state: dict[str, Tensor], values: dict[str, Any], path: Path) -> dict[str, Tensor]:

@@ -17,12 +17,12 @@ from arf.jobs.runs import Run
 from arf.media import image
 from arf.media.video import Writer
 from arf.radiance.demo.report import write_demo_report
-from arf.radiance.film.render import camera_path
 from arf.radiance.fit.loop import fit
 from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.paint.stylize import stylize
+from arf.radiance.paths.choice import camera_path
 from arf.radiance.records import paint_record
 from arf.radiance.settings import DemoSettings
 from arf.style import encoder as encoders
@@ -112,7 +112,8 @@ def _film(
     device = pick_device(settings.device)
     field, capture = open_photoreal(fitted, device)
     look = Look.beside([open_painted(run, device)[0].look for run in painted])
-    cameras = camera_path(capture, settings.render())
+    asked = settings.render()
+    cameras = camera_path(capture, asked.path, asked.frames, asked.fps, asked.width)
     shown, rows = {k * len(cameras) // SHOWN for k in range(SHOWN)}, []
     with Writer(path, cameras.fps, settings.render().quality) as writer:
         for k in range(len(cameras)):

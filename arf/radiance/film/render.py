@@ -14,12 +14,10 @@ from arf.jobs.outputs import stale
 from arf.jobs.runs import Run
 from arf.media import image
 from arf.media.video import Writer
-from arf.radiance.capture.views import Capture
 from arf.radiance.looks.painted import check_painted, painting, picture
 from arf.radiance.opening import open_model
 from arf.radiance.paths import files as path_files
-from arf.radiance.paths import shapes as paths
-from arf.radiance.paths.shapes import CameraPath
+from arf.radiance.paths.choice import camera_path
 from arf.radiance.settings import RenderSettings
 
 FRAMES = r"\d{5,9}\.png"  # names of a film's frames
@@ -52,7 +50,7 @@ def render(
     check_painted(run, settings.strength, settings.preserve_color)
     field, painted, capture = open_model(run, pick_device(settings.device), settings.allow_outside)
     look = painted.look if painted else None
-    path = camera_path(capture, settings)
+    path = camera_path(capture, settings.path, settings.frames, settings.fps, settings.width, settings.height)
     video = output.with_name(output.name + ".mp4")
     with sole_writer(video, overwrite):
         if settings.save_path is not None:
@@ -77,20 +75,3 @@ def _remove_later_frames(folder: Path, count: int) -> None:
     for file in stale(folder, FRAMES):
         if int(file.stem) >= count:
             file.unlink(missing_ok=True)
-
-
-def camera_path(capture: Capture, settings: RenderSettings) -> CameraPath:
-    """The path that the settings ask for.
-
-    Raises:
-        UserError: neither a known kind of path nor a file.
-    """
-    size = {"width": settings.width, "height": settings.height}
-    timing = {"frames": settings.frames, "fps": settings.fps}
-    if settings.path == "spiral":
-        return paths.spiral(capture.train, bounds=capture.bounds, **timing, **size)
-    if settings.path in ("orbit", "interpolate"):
-        return getattr(paths, settings.path)(capture.train, **timing, **size)
-    if not Path(settings.path).suffix:
-        raise UserError(f"no path {settings.path!r}; it is spiral, orbit, interpolate or a camera-path .json file")
-    return path_files.from_json(Path(settings.path), **size)

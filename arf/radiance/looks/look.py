@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from arf.radiance.fields.field import Trace
+from arf.radiance.fields.field import Field, Trace
 from arf.style.color import Affine
 
 
@@ -29,6 +29,11 @@ class Look:
     theta: Float[Tensor, "V c"]
     background: Float[Tensor, " c"]
     recolor: Affine
+
+    @classmethod
+    def photoreal(cls, field: Field) -> Look:
+        """A field's own colours as a look."""
+        return cls(field.colors, field.background, Affine.identity())
 
     @classmethod
     def beside(cls, looks: Sequence[Look]) -> Look:

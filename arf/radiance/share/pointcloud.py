@@ -64,7 +64,7 @@ class PointCloud:
         return cls(*(torch.cat(parts) for parts in zip(*(vars(cloud).values() for cloud in clouds), strict=True)))
 
 
-def export(
+def export_points(
     run: Run, settings: ExportSettings, output: Path, progress: Callable[[int, int], None] = lambda *_: None
 ) -> int:
     """Write a run as a PLY file of points, painted where the run is, photoreal otherwise.
@@ -73,12 +73,8 @@ def export(
         The number of points.
 
     Raises:
-        UserError: a name that does not end in .ply, a strength on a photoreal run, nothing to be seen, or a file that
-            cannot be written.
+        UserError: a strength on a photoreal run, nothing to be seen, or a file that cannot be written.
     """
-    settings.check()
-    if output.suffix.lower() != ".ply":
-        raise UserError(f"cannot write {output}: the name of a point cloud must end in .ply")
     check_painted(run, settings.strength, settings.preserve_color)
     field, painted, capture = open_model(run, pick_device(settings.device), settings.allow_outside)
     look = painted.look if painted else None
@@ -97,7 +93,7 @@ def export(
             raise UserError(f"{run.path} shows no surface that could become points; fit it for longer")
         space = Space(capture.kind, capture.space_box)
         cloud = thin(cloud, space, settings.points, finest=round(CELLS / field.detail))
-        write_ply(temporary, to_capture(cloud, capture) if settings.frame == "capture" else cloud)
+        write_ply(temporary, to_capture(cloud, capture) if settings.frame != "scene" else cloud)
     return len(cloud)
 
 

@@ -20,7 +20,6 @@ from nerfstudio.models.splatfacto import SplatfactoModel
 from nerfstudio.scripts.exporter import ExportGaussianSplat
 from stock import StandIn
 
-from arf.nerfstudio.runs.captures import load_foreign
 from arf.nerfstudio.runs.reading import foreign_fit, read_nerfstudio_run, state_of
 from arf.radiance import opening
 from arf.radiance.fields.splats.files.reading import read_splats
@@ -81,9 +80,11 @@ def test_it_opens_as_a_fit(stock):
     path, _ = stock
     fit = opening.open_run(path / "config.yml", "fit")
     assert (fit.info["method"], fit.info["scene"]) == ("splatfacto", "shed")
-    assert fit.info["model"] == {"backbone": "splats", "antialiased": False}
+    assert fit.info["model"] == {"backbone": "splat", "antialiased": False}
     assert json.loads(json.dumps(fit.info["parser"])) == fit.info["parser"]
-    assert len(load_foreign(fit.info["parser"]).train) == 9  # nine tenths, rounded up
+    field, capture = opening.open_photoreal(fit, torch.device("cpu"))
+    assert (field.name, field.count, len(capture.train)) == ("splat", COUNT, 9)  # nine tenths, rounded up
+    assert field.trace(capture.train.cameras[0], 0.01).color.isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_background_and_filter(tmp_path, options, background, antialiased):
     path, _ = make(tmp_path, "splatfacto-big", **options)
     found = read_nerfstudio_run(path)
     assert found.state["background"].tolist() == background
-    assert found.model == {"backbone": "splats", "antialiased": antialiased}
+    assert found.model == {"backbone": "splat", "antialiased": antialiased}
 
 
 def test_colors_without_harmonics_are_logits(tmp_path):

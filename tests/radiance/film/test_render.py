@@ -117,9 +117,9 @@ def test_a_frame_at_a_training_view_is_near_its_photograph(fitted):
 
 def test_an_exported_path_films_the_same(stylized, tmp_path):
     _, capture = open_painted(stylized, CPU)
-    asked = camera_path(capture, SHORT)
+    asked = camera_path(capture, SHORT.path, SHORT.frames, SHORT.fps, SHORT.width)
     render(stylized, replace(SHORT, save_path=tmp_path / "path.json", png=False), tmp_path / "film")
-    read = camera_path(capture, replace(SHORT, path=str(tmp_path / "path.json"), width=None))
+    read = camera_path(capture, str(tmp_path / "path.json"), SHORT.frames, SHORT.fps)
     assert len(read) == 3
     torch.testing.assert_close(read.cameras.poses, asked.cameras.poses, atol=1e-5, rtol=0)
 

@@ -56,18 +56,19 @@ def read_ply(path: Path, header: Header) -> Splats:
     return splats
 
 
-def write_ply(path: Path, splats: Splats, up: str = "-y") -> None:
+def write_ply(path: Path, splats: Splats, up: str | None = "-y") -> None:
     """Write a .ply of degree 0, atomically, in the order of 3D Gaussian Splatting's own, whose normals are left out.
 
     Args:
         splats: x right, y down as a rule: viewers show files that way, whatever their comments say.
-        up: the axis that points up, for a comment that nerfstudio writes too.
+        up: the axis that points up, for a comment that nerfstudio writes too; None where it is none.
 
     Raises:
         UserError: the file cannot be written.
     """
     names = (*PLACE, *COEFFICIENTS, SHAPE[-1], *SHAPE[:-1])
-    lines = ["ply", "format binary_little_endian 1.0", f"comment arf {__version__}", f"comment Vertical Axis: {up}"]
+    lines = ["ply", "format binary_little_endian 1.0", f"comment arf {__version__}"]
+    lines += [f"comment Vertical Axis: {up}"] if up else []
     lines += [f"element vertex {len(splats)}", *(f"property float {name}" for name in names), "end_header", ""]
     f_dc, opacities = (splats.colors - 0.5) / C0, logits(splats.opacities)[:, None]
     rows = torch.cat([splats.means, f_dc, opacities, logs(splats.scales), splats.quats], 1)  # [n, 14]

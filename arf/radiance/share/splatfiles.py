@@ -1,0 +1,49 @@
+"""Splats written for other programs: .ply, .splat, .spz, with y pointing down unless asked otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from arf.radiance.brought.frames import in_file, placement_of
+from arf.radiance.capture.views import Capture
+from arf.radiance.fields.splats.files.ply import write_ply
+from arf.radiance.fields.splats.files.splat import write_splat
+from arf.radiance.fields.splats.files.spz import write_spz
+from arf.radiance.fields.splats.splats import Splats
+
+DOWNWARDS = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # (x, y, z) -> (x, -z, y)
+ALONG = 0.99  # cosine between what points up and an axis that is said to
+
+
+def write_splats(path: Path, kind: str, splats: Splats, capture: Capture, frame: str) -> None:
+    """
+    Args:
+        kind: "ply", "splat" or "spz".
+        splats: in the scene's frame.
+        frame: "auto", "capture" or "scene"; see `ExportSettings`.
+    """
+    placement = placement_of(capture.transform, capture.scale)
+    upwards = placement.rotation.T @ torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)  # in the capture's frame
+    up = "z"
+    if frame == "capture" or (frame == "auto" and axis_of(upwards) == "-y"):
+        splats, up = in_file(splats, placement), axis_of(upwards)
+    elif frame == "auto":
+        splats, up = splats.moved(DOWNWARDS, torch.zeros(3), 1.0), "-y"
+    if kind == "ply":
+        write_ply(path, splats, up)
+    else:
+        {"splat": write_splat, "spz": write_spz}[kind](path, splats)
+
+
+def axis_of(direction: Float[Tensor, " 3"]) -> str | None:
+    """The axis that a direction points along, such as "-y"; None where it is none."""
+    unit = normalize(direction, dim=0)
+    largest = int(unit.abs().argmax())
+    if unit[largest].abs() < ALONG:
+        return None
+    return ("-" if unit[largest] < 0 else "") + "xyz"[largest]
