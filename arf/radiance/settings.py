@@ -278,8 +278,8 @@ class ExportSettings:
     """Write a run in a form that other programs open."""
 
     format: Literal["auto", "points", "ply", "splat", "spz", "html"] = "auto"
-    """points: a coloured point cloud (.ply); ply, splat, spz: Gaussian splats, for splat viewers and editors; html: a page
-    to walk through in any browser. auto: what the output's name says, else points, and ply where the run is splats."""
+    """points: a coloured point cloud (.ply); ply, splat, spz: Gaussian splats, for splat viewers and editors; html: a
+    page to walk through in any browser. auto: what the output's name says; else points, and ply for a run of splats."""
     count: int = 200_000
     """At most so many splats, where the run is no splats itself."""
     path: str = "auto"

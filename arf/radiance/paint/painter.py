@@ -137,7 +137,9 @@ class Painter:
         start = time.perf_counter()
         for i in range(len(self.views) if self.settings.content_weight > 0 else 0):
             features = self.objective.features(self.shrunk(self._target(i).to(self.device)))
-            self.cache.put(_content(i), {f"{k:02d}": f for k, f in enumerate(features)})
+            self.cache.put(
+                _content(i), {f"{k:02d}": f.half() for k, f in enumerate(features)}
+            )  # about 1: none overflows
             progress("encode", i + 1, len(self.views), {})
         self.timings.content = time.perf_counter() - start
 
@@ -181,7 +183,7 @@ class Painter:
         weights = None if weight is None else [shrink_weight(weight, f.shape[-2:]) for f in features]
         terms = {s.loss: s.style_strength * self.objective(features, weights)}
         if s.content_weight > 0:
-            content = [tensor for _, tensor in sorted(self.cache.get(_content(i)).items())]
+            content = [tensor.float() for _, tensor in sorted(self.cache.get(_content(i)).items())]
             parts = zip(features, content, weights or [None] * len(features), strict=True)
             terms["content"] = s.content_weight * sum(content_loss(*part) for part in parts) / len(features)
         if s.tv_weight > 0:

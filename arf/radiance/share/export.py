@@ -54,8 +54,8 @@ def export(
         another kind of field.
 
     Raises:
-        UserError: see `format_of`; a strength on a photoreal run, nothing to be seen, runs of two scenes, or a file that
-            cannot be written.
+        UserError: see `format_of`; a strength on a photoreal run, nothing to be seen, runs of two scenes, or a file
+            that cannot be written.
     """
     settings.check()
     kind = format_of(runs, settings, output)

@@ -7,7 +7,7 @@ import torch
 from captures import ring
 from torch.nn.functional import normalize
 
-from arf.radiance.film import splines
+from arf.radiance.paths import splines
 
 
 def test_interpolation_passes_through_the_key_views():

@@ -22,10 +22,10 @@ from arf.radiance.fields.voxel.field import VoxelConfig, VoxelField
 from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.settings import ExportSettings
+from arf.radiance.share import export as sharing
 from arf.radiance.share.pointcloud import (
     PointCloud,
     edges,
-    export,
     shrunk,
     surface_of,
     thin,
@@ -35,6 +35,13 @@ from arf.radiance.share.pointcloud import (
 )
 
 CPU = torch.device("cpu")
+
+
+def export(run, settings, output, progress=lambda *_: None) -> int:
+    """As a point cloud."""
+    return sharing.export([run], settings, output, lambda _, *step: progress(*step))["points"]
+
+
 CENTRE, RADIUS, FLOOR = torch.tensor([0.1, -0.1, -0.1]), 0.4, -0.8
 RESOLUTION = 40
 VOXEL = 2 / RESOLUTION
@@ -375,7 +382,7 @@ def test_the_command(stylized, tmp_path, capsys):
     arguments = ["export", stylized.path, "--config", preset, "--strength", 0.5, "--device", "cpu", "--output", file]
     assert cli.main([*map(str, arguments), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result == {"cloud": str(file), "points": len(read_by_hand(file))}
+    assert result == {"file": str(file), "format": "points", "points": len(read_by_hand(file))}
     assert result["points"] <= 500
     assert "no run" in refused(capsys, "export", tmp_path / "none")
     assert "must end in .ply" in refused(capsys, "export", stylized.path, "--output", tmp_path)
