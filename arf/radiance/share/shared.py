@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from arf.errors import UserError
 from arf.jobs.device import pick_device
@@ -22,22 +20,9 @@ from arf.radiance.looks.painted import check_painted
 from arf.radiance.opening import open_model
 from arf.radiance.records import paint_record
 from arf.radiance.settings import ExportSettings
-from arf.radiance.share import surfels
+from arf.radiance.share.page.page import Paint
 
 Progress = Callable[[str, int, int], None]  # what, step, steps
-
-
-@dataclass
-class Paint:
-    """Colours of N splats, and what lies behind them.
-
-    Attributes:
-        name: "photographs", or of the picture whose style it is.
-    """
-
-    name: str
-    colors: Float[Tensor, "n 3"]
-    background: Float[Tensor, " 3"]
 
 
 @dataclass
@@ -77,6 +62,8 @@ def shared(runs: list[Run], settings: ExportSettings, progress: Progress = lambd
         splats, own, psnr = field.splats.flat(), [Look.photoreal(field), *looks], {}
         antialiased = field.antialiased
     else:
+        from arf.radiance.share import surfels
+
         made = surfels.as_splats(field, capture, looks, settings.count, progress)
         splats, own, psnr, antialiased = made.splats, made.looks, made.psnr, made.antialiased
     first, rest = own[0], own[1:]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from arf.radiance.brought.frames import in_file, placement_of
+from arf.radiance.brought.views import Renderings
 from arf.radiance.capture.views import Capture
 from arf.radiance.fields.splats.files.ply import write_ply
 from arf.radiance.fields.splats.files.splat import write_splat
@@ -28,12 +29,14 @@ def write_splats(path: Path, kind: str, splats: Splats, capture: Capture, frame:
         frame: "auto", "capture" or "scene"; see `ExportSettings`.
     """
     placement = placement_of(capture.transform, capture.scale)
-    upwards = placement.rotation.T @ torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)  # in the capture's frame
-    up = "z"
-    if frame == "capture" or (frame == "auto" and axis_of(upwards) == "-y"):
-        splats, up = in_file(splats, placement), axis_of(upwards)
+    nowhere, up = torch.zeros(3), "z"
+    if frame == "capture":
+        splats, up = in_file(splats, placement), axis_of(placement.rotation[2])
+    elif frame == "auto" and isinstance(capture.train, Renderings):  # at the place that they came from
+        turn = DOWNWARDS.double() @ placement.rotation
+        splats, up = in_file(splats, placement).moved(turn, nowhere, 1.0), "-y"
     elif frame == "auto":
-        splats, up = splats.moved(DOWNWARDS, torch.zeros(3), 1.0), "-y"
+        splats, up = splats.moved(DOWNWARDS, nowhere, 1 / placement.scale), "-y"
     if kind == "ply":
         write_ply(path, splats, up)
     else:
