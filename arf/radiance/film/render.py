@@ -14,12 +14,15 @@ from arf.jobs.outputs import stale
 from arf.jobs.runs import Run
 from arf.media import image
 from arf.media.video import Writer
+from arf.radiance.brought.views import Renderings
+from arf.radiance.capture.views import Capture
 from arf.radiance.looks.painted import check_painted, painting, picture
 from arf.radiance.opening import open_model
 from arf.radiance.paths import files as path_files
 from arf.radiance.paths.choice import camera_path
 from arf.radiance.settings import RenderSettings
 
+FILM = 1080  # pixels of the longer side of a film of splats
 FRAMES = r"\d{5,9}\.png"  # names of a film's frames
 
 
@@ -50,7 +53,7 @@ def render(
     check_painted(run, settings.strength, settings.preserve_color)
     field, painted, capture = open_model(run, pick_device(settings.device), settings.allow_outside)
     look = painted.look if painted else None
-    path = camera_path(capture, settings.path, settings.frames, settings.fps, settings.width, settings.height)
+    path = camera_path(capture, settings.path, settings.frames, settings.fps, *frame_size(capture, settings))
     video = output.with_name(output.name + ".mp4")
     with sole_writer(video, overwrite):
         if settings.save_path is not None:
@@ -68,6 +71,17 @@ def render(
             if settings.png:
                 _remove_later_frames(output, len(path))
     return video, len(path)
+
+
+def frame_size(capture: Capture, settings: RenderSettings) -> tuple[int | None, int | None]:
+    """Width and height that are asked for. Splats that came alone have no photographs to be as large as: their films
+    have a longer side of 1,080 pixels."""
+    asked = settings.width, settings.height
+    if asked != (None, None) or Path(settings.path).suffix or not isinstance(capture.train, Renderings):
+        return asked
+    height, width = capture.train.size(0)
+    scale = FILM / max(height, width)
+    return 2 * round(width * scale / 2), 2 * round(height * scale / 2)
 
 
 def _remove_later_frames(folder: Path, count: int) -> None:
