@@ -308,6 +308,7 @@ def test_a_lost_picture_is_said(page, file):
     page.run("document.getElementById('canvas').getContext('webgl2').getExtension('WEBGL_lose_context').loseContext()")
     page.until(FAILED)
     assert "reload" in page.run(MESSAGE)
+    assert page.run("getComputedStyle(document.getElementById('message')).visibility") == "visible"
     assert page.run("getComputedStyle(document.getElementById('canvas')).display") == "none"
 
 

@@ -73,6 +73,14 @@ def test_a_large_poster_is_made_smaller(tmp_path):
     assert write_page(tmp_path / "page.html", splats, some_paints(splats)[:1], some_ride(), FPS, large, "x") < 2e6
 
 
+def test_beside_the_poster_is_its_rims_colour(tmp_path):
+    splats = some_splats()
+    poster = torch.zeros(6, 8, 3)
+    poster[:, 0], poster[:, -1] = torch.tensor([1, 0.5, 0]), torch.tensor([0, 0.5, 0])
+    write_page(tmp_path / "page.html", splats, some_paints(splats), some_ride(), FPS, poster, "x")
+    assert 'style="background: rgb(128, 128, 0)"' in (tmp_path / "page.html").read_text()
+
+
 def test_the_same_page_twice(tmp_path):
     for name in "ab":
         write_some(tmp_path / name)
