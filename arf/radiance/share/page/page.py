@@ -44,7 +44,7 @@ from arf.radiance.fields.splats.splats import Splats
 from arf.radiance.share.page.packing import pack
 from arf.radiance.share.page.ride import frames, pivot, reach
 
-HERE = Path(__file__).parent
+WEB = Path(__file__).with_name("web")
 SCRIPTS = ("camera.js", "picture.js", "walk.js", "ride.js", "main.js")  # one scope, in this order
 SHADERS = ("splat.vert", "splat.frag", "copy.vert", "copy.frag")
 NEAR = 0.01  # scene units: nearer splats are not drawn
@@ -139,7 +139,7 @@ def _write(path: Path, parts: Iterator[str]) -> None:
 
 
 def _read(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
+    return (WEB / name).read_text(encoding="utf-8")
 
 
 def _said(text: str) -> str:

@@ -6,7 +6,6 @@ import json
 import re
 from dataclasses import replace
 from html import escape
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +15,6 @@ from arf.errors import UserError
 from arf.radiance.share.page import page
 from arf.radiance.share.page.page import Paint, write_page
 
-HERE = Path(page.__file__).parent
 POSTER = torch.full((6, 8, 3), 0.5)
 EVIL = "</title></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`${alert(3)}&lt;\u2028\u2029\0\ud800"
 
@@ -26,7 +24,7 @@ def without_data(text: str) -> str:
 
 
 def test_scripts_are_small():
-    lines = {path.name: len(path.read_text().splitlines()) for path in HERE.glob("*.js")}
+    lines = {path.name: len(path.read_text().splitlines()) for path in page.WEB.glob("*.js")}
     assert {*page.SCRIPTS, "sorter.js"} == set(lines)
     assert sum(lines.values()) < 600
 
