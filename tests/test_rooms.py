@@ -125,6 +125,7 @@ NOT_IMPORTED = {  # in this order in one process: what each of these does not br
     "arf.radiance.fields.splats.files.reading": OPENING,
     "arf.radiance.film.render": OPENING,
     "arf.radiance.share.pointcloud": OPENING,
+    "arf.radiance.share.page.page": OPENING,
     "arf.radiance.fit.loop": (*LAZY, "viser", "arf.training"),
     "arf.radiance.paint.stylize": (*LAZY, "viser", "arf.training"),
     "arf.radiance.viewer.opened": (*LAZY, "arf.training"),

@@ -11,11 +11,13 @@ in the page. Its Content-Security-Policy forbids its browser to fetch anything.
 
 The address may ask for a picture: #frame=K&mix=0.5&paint=J shows frame K of the ride (from 0; a fraction lies between
 frames) through its camera, paint J (from 1) mixed in, and neither bar nor ride until somebody touches something. In a
-window of the camera's shape it is the camera's very picture, otherwise the height of its field of view is kept. The
-attribute data-ready of <html> is there while the picture shown is the one asked for, all splats in order.
+window of the camera's shape it is the camera's very picture. In a wider one the height of its field of view is kept, in
+a narrower one the field widens by half of what its sides would lose. The attribute data-ready of <html> is there while
+what is shown is what was asked for, all splats in order, in full resolution: while the view moves, a slow device may
+draw fewer pixels.
 
 The picture is 3D Gaussian Splatting's: 2D covariance + 0.3 px, α ≤ 0.99, α < 1/255 skipped. It is summed up back to
-front in half floats, where there are some: 8 bits lose up to a few levels where many faint splats lie on each other.
+front in half floats, where the browser has some: 55 dB against our own rasteriser, and 46 to 52 dB in 8 bits.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from arf.radiance.fields.splats.splats import Splats
 from arf.radiance.share.page.packing import pack
 from arf.radiance.share.page.ride import frames, pivot, reach
 
-HERE = Path(__file__).parent
+WEB = Path(__file__).with_name("web")
 SCRIPTS = ("camera.js", "picture.js", "walk.js", "ride.js", "main.js")  # one scope, in this order
 SHADERS = ("splat.vert", "splat.frag", "copy.vert", "copy.frag")
 NEAR = 0.01  # scene units: nearer splats are not drawn
@@ -118,7 +120,7 @@ def write_page(
         title=_said(title),
         names=[_said(paint.name) for paint in paints],
         poster=_poster(poster),
-        background=f"rgb({', '.join(f'{255 * level:.0f}' for level in paints[len(paints) > 1].background.tolist())})",
+        rim="rgb({}, {}, {})".format(*to_bytes(poster[:, [0, -1]].mean((0, 1), keepdim=True))[0, 0].tolist()),
         scene=Markup(json.dumps(scene, allow_nan=False)),  # numbers alone: nothing that could end the script
         blocks=(Markup(base64.b64encode(block).decode("ascii")) for block in packed.blocks()),
         style=Markup(_read("page.css")),
@@ -137,7 +139,7 @@ def _write(path: Path, parts: Iterator[str]) -> None:
 
 
 def _read(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
+    return (WEB / name).read_text(encoding="utf-8")
 
 
 def _said(text: str) -> str:

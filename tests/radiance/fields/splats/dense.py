@@ -101,11 +101,11 @@ def _chunks(splats: Splats, camera: Camera, antialiased: bool):
     flat = project(splats, camera, antialiased)
     order = flat.depths.argsort(stable=True)
     precisions = flat.covariances[order].inverse()
+    xx, xy, yy = precisions[:, 0, 0], precisions[:, 0, 1], precisions[:, 1, 1]
     v, u = torch.meshgrid(*(torch.arange(side, dtype=torch.float64) + 0.5 for side in camera.size), indexing="ij")
     for pixels in torch.stack([u, v], -1).view(-1, 2).split(max(1, CHUNK // max(1, len(splats)))):
-        d = pixels[:, None] - flat.centres[order]  # [p, n, 2]
-        alphas = flat.opacities[order] * (-0.5 * torch.einsum("pni,nij,pnj->pn", d, precisions, d)).exp()
-        alphas = alphas.clamp_max(MOST)
+        x, y = (pixels[:, None, axis] - flat.centres[order, axis] for axis in (0, 1))  # [p, n] each
+        alphas = (flat.opacities[order] * (-0.5 * (xx * x * x + yy * y * y) - xy * x * y).exp()).clamp_max(MOST)
         alphas = alphas.where(alphas >= LEAST, 0)
         after = (1 - alphas).cumprod(1)  # [p, n] transmittance behind each
         ahead = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], 1)

@@ -95,6 +95,24 @@ class Page:
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         self.until(READY)
 
+    @contextmanager
+    def instead(self, script: str) -> Iterator[None]:
+        """Run a script before those of the pages that are opened meanwhile."""
+        identifier = self.ask("Page.addScriptToEvaluateOnNewDocument", source=script)["identifier"]
+        try:
+            yield
+        finally:
+            self.ask("Page.removeScriptToEvaluateOnNewDocument", identifier=identifier)
+
+    @contextmanager
+    def emulating(self, what: str, on: dict[str, object], off: dict[str, object]) -> Iterator[None]:
+        """Another kind of browser meanwhile."""
+        self.ask(f"Emulation.{what}", **on)
+        try:
+            yield
+        finally:
+            self.ask(f"Emulation.{what}", **off)
+
     def picture(self) -> Tensor:
         """[h, w, 3] of what the window shows, in [0, 1]."""
         shot = self.ask("Page.captureScreenshot", format="png")["data"]

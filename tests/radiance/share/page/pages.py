@@ -21,7 +21,7 @@ WIDTH, HEIGHT, FPS = 160, 120, 10.0
 MIDDLE = torch.tensor([0.1, -0.2, 0.3])
 
 
-def some_splats(count: int = 300, seed: int = 0) -> Splats:
+def some_splats(count: int = 200, seed: int = 0) -> Splats:
     """Needles, discs and balls, faint and opaque, around MIDDLE."""
     g = torch.Generator().manual_seed(seed)
     low, high = -6.0, -1.4  # ln

@@ -51,9 +51,8 @@ def test_what_is_lost_is_not_seen():
     splats = some_splats(300)
     found, colors = unpack(pack(splats, [splats.colors]))
     background = torch.tensor([0.1, 0.2, 0.3])
-    for camera in some_ride()[[0, 5]]:
-        whole = render(splats, camera, background)
-        assert psnr(render(found, camera, background, colors[0]), whole) > 55
+    camera = some_ride()[5]
+    assert psnr(render(found, camera, background, colors[0]), render(splats, camera, background)) > 55
 
 
 @pytest.mark.parametrize("largest", range(4))

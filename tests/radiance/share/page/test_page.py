@@ -6,7 +6,6 @@ import json
 import re
 from dataclasses import replace
 from html import escape
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +15,6 @@ from arf.errors import UserError
 from arf.radiance.share.page import page
 from arf.radiance.share.page.page import Paint, write_page
 
-HERE = Path(page.__file__).parent
 POSTER = torch.full((6, 8, 3), 0.5)
 EVIL = "</title></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`${alert(3)}&lt;\u2028\u2029\0\ud800"
 
@@ -26,7 +24,7 @@ def without_data(text: str) -> str:
 
 
 def test_scripts_are_small():
-    lines = {path.name: len(path.read_text().splitlines()) for path in HERE.glob("*.js")}
+    lines = {path.name: len(path.read_text().splitlines()) for path in page.WEB.glob("*.js")}
     assert {*page.SCRIPTS, "sorter.js"} == set(lines)
     assert sum(lines.values()) < 600
 
@@ -71,6 +69,14 @@ def test_a_large_poster_is_made_smaller(tmp_path):
     splats = some_splats()
     large = torch.rand(3000, 4000, 3, generator=torch.Generator().manual_seed(0))
     assert write_page(tmp_path / "page.html", splats, some_paints(splats)[:1], some_ride(), FPS, large, "x") < 2e6
+
+
+def test_beside_the_poster_is_its_rims_colour(tmp_path):
+    splats = some_splats()
+    poster = torch.zeros(6, 8, 3)
+    poster[:, 0], poster[:, -1] = torch.tensor([1, 0.5, 0]), torch.tensor([0, 0.5, 0])
+    write_page(tmp_path / "page.html", splats, some_paints(splats), some_ride(), FPS, poster, "x")
+    assert 'style="background: rgb(128, 128, 0)"' in (tmp_path / "page.html").read_text()
 
 
 def test_the_same_page_twice(tmp_path):

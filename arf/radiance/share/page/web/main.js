@@ -72,7 +72,8 @@ function tick(now) {
   const view = [...pose.at, ...forward(pose)].join();
   if (!waiting && view !== arranged) {
     waiting = true;
-    worker.postMessage({ eye: pose.at, forward: forward(pose), near: scene.near, order: spare, view });
+    const asked = { eye: pose.at, forward: forward(pose), near: scene.near, order: spare, view };
+    worker.postMessage(asked, spare ? [spare.buffer] : []);
   }
   if (!arranged || (view !== arranged && document.body.classList.contains("still"))) return;
 
