@@ -36,7 +36,8 @@ def owned(output: Path, lock: Path | None = None, remedy: str = ELSEWHERE) -> It
     """Within the block no other process, and no other thread, has this output.
 
     Args:
-        lock: where the lock lies, in place of `.<name>.lock` beside the output. Missing parent folders are made.
+        lock: where the lock lies, in place of `.<name>.lock` beside the output. Missing parent folders are made; those
+            that are still empty in the end are removed again.
 
     Raises:
         UserError: another one has it, or the lock cannot be written.
@@ -44,6 +45,7 @@ def owned(output: Path, lock: Path | None = None, remedy: str = ELSEWHERE) -> It
     if refusal := no_name(output, "choose another"):
         raise refusal
     lock = lock or output.with_name(f".{output.name}.lock")
+    missing = [folder for folder in lock.parents if not os.path.exists(folder)]  # the deepest first
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         held = _take(lock)
@@ -59,6 +61,9 @@ def owned(output: Path, lock: Path | None = None, remedy: str = ELSEWHERE) -> It
         with suppress(OSError):  # Windows removes no open file; left there, it is nobody's
             lock.unlink()
         os.close(held)
+        with suppress(OSError):  # there is something in it
+            for folder in missing:
+                folder.rmdir()
 
 
 @contextmanager
