@@ -80,7 +80,7 @@ def test_a_pixel_is_done_with_what_hides_the_rest():
     middle = 15 * 41 + 20
     found = 0.98 * torch.tensor([1, 0.02, 4e-4, 0]).double()  # 8e-6 are left: the third closes it
     torch.testing.assert_close(seen[middle], found)
-    assert math.isclose(left[middle], 8e-6, rel_tol=1e-6)
+    assert math.isclose(left[middle], 8e-6, rel_tol=1e-4)
 
 
 def test_what_is_behind_or_too_near_is_not_seen():
