@@ -10,7 +10,7 @@ from torch import Tensor
 
 from arf.radiance.fields.splats.splats import Splats
 
-MOST = 1 << 16  # splats that are looked at
+MOST = 1 << 14  # splats that are looked at
 FAINT = 0.1  # opacity of a splat that is no mass
 REACH = 3.0  # of the median distance from the middle: what is farther out is not of the thing in the middle
 EDGE = 0.002  # share of the mass on either side, along an axis, that floats around

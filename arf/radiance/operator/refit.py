@@ -54,6 +54,7 @@ def refit(
         for i in range(count):
             residual[i] -= alpha * pictures[i]
             gradient += operators[i].transpose(_weighted(residual[i], weights.get(i)))
+        del pictures  # before the next ones are made
         fresh = gradient.square().sum()
         direction = gradient + (fresh / norm) * direction
         norm = fresh
