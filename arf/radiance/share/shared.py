@@ -20,6 +20,7 @@ from arf.radiance.looks.painted import check_painted
 from arf.radiance.opening import open_model
 from arf.radiance.records import paint_record
 from arf.radiance.settings import ExportSettings
+from arf.radiance.share.convert import as_splats
 from arf.radiance.share.page.page import Paint
 
 Progress = Callable[[str, int, int], None]  # what, step, steps
@@ -62,10 +63,8 @@ def shared(runs: list[Run], settings: ExportSettings, progress: Progress = lambd
         splats, own, psnr = field.splats.flat(), [Look.photoreal(field), *looks], {}
         antialiased = field.antialiased
     else:
-        from arf.radiance.share import surfels
-
-        made = surfels.as_splats(field, capture, looks, settings.count, progress)
-        splats, own, psnr, antialiased = made.splats, made.looks, made.psnr, made.antialiased
+        made = as_splats(field, capture, looks, settings.count, progress)
+        splats, own, psnr, antialiased = made.splats, made.looks, made.psnr, False
     first, rest = own[0], own[1:]
     paints = [Paint("photographs", first.theta.cpu(), first.background.cpu())]
     for name, look in zip(names, rest, strict=True):

@@ -14,10 +14,11 @@ from arf.radiance.fields.jit import FAST
 from arf.radiance.fields.splats.projection import FAINT, TILE
 
 PIXELS = TILE * TILE
+MOST = 0.99  # alpha
 CLOSED = 1e-4  # of transmittance: behind it nothing is seen
 LOOK = 31  # a tile is looked at after every 32 splats, whether there is any pixel that is not closed
 
-_FAINT, _MOST, _HALF, _CLOSED = np.float32(FAINT), np.float32(0.99), np.float32(0.5), np.float32(CLOSED)
+_FAINT, _MOST, _HALF, _CLOSED = np.float32(FAINT), np.float32(MOST), np.float32(0.5), np.float32(CLOSED)
 _ROUND = np.float32(1.5 * 2**23)  # added and taken away: rounds to the nearest whole number
 # 2^f for f in [-0.5, 0.5], to 2e-7: least squares on Chebyshev nodes of the relative error
 _P = [np.float32(p) for p in np.polynomial.chebyshev.Chebyshev.interpolate(np.exp2, 5, [-0.5, 0.5])

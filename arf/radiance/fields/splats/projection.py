@@ -57,22 +57,29 @@ def project(splats: Splats, camera: Camera, antialiased: bool = False) -> Projec
     count = len(splats)
     ellipses = np.empty((count, 6), np.float32)
     depths, tiles = np.empty(count, np.float32), np.empty((count, 4), np.int32)
-    pose = camera.pose.double().cpu().numpy()
-    turn = np.ascontiguousarray((pose[:, :3] * (1, -1, -1)).T)  # world to camera; x right, y down, z forward
-    world = np.concatenate([turn, -(turn @ pose[:, 3:])], 1).astype(np.float32)
-    across, down = 0.5 * MARGIN * camera.width / camera.fx, 0.5 * MARGIN * (camera.rows / camera.fy)
-    inner = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
-    reach = np.array(
-        [
-            camera.cx / camera.fx + across, (camera.width - camera.cx) / camera.fx + across,
-            (camera.cy + camera.above) / camera.fy + down, (camera.rows - camera.cy - camera.above) / camera.fy + down,
-        ], np.float32,
-    )  # fmt: skip
     parts = (splats.means, splats.scales, splats.quats, splats.opacities)
     arrays = [part.detach().cpu().numpy() for part in parts]
     size = (np.int32(camera.width), np.int32(camera.height))
-    _project(*arrays, world, inner, reach, *size, antialiased, ellipses, depths, tiles)
+    _project(*arrays, *lens_of(camera), *size, antialiased, ellipses, depths, tiles)
     return Projected(ellipses, depths, tiles, camera.width, camera.height)
+
+
+def lens_of(camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What kernels know of a camera: world to camera [3, 4], with x right, y down and z forward; fx, fy, cx and cy; and
+    the slopes, left, right, up and down, beyond which J is not taken."""
+    pose = camera.pose.double().cpu().numpy()
+    turn = np.ascontiguousarray((pose[:, :3] * (1, -1, -1)).T)
+    world = np.concatenate([turn, -(turn @ pose[:, 3:])], 1).astype(np.float32)
+    across, down = 0.5 * MARGIN * camera.width / camera.fx, 0.5 * MARGIN * camera.rows / camera.fy
+    inner = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
+    top = camera.cy + camera.above
+    slopes = (
+        camera.cx / camera.fx,
+        (camera.width - camera.cx) / camera.fx,
+        top / camera.fy,
+        (camera.rows - top) / camera.fy,
+    )
+    return world, inner, np.array(slopes, np.float32) + np.array([across, across, down, down], np.float32)
 
 
 @kernel()
