@@ -131,7 +131,8 @@ def _film(
 
 def _walk(path: Path, painted: list[Run], settings: DemoSettings, progress: Progress) -> Path:
     """Write the page to walk through."""
-    asked = ExportSettings(format="html", path="orbit", device=settings.device)
+    count = 15_000 if settings.quick else 40_000
+    asked = ExportSettings(format="html", path="orbit", count=count, device=settings.device)
     export(painted, asked, path, lambda what, i, n: progress(f"walk: {what}", i, n, {}))
     return path
 

@@ -31,9 +31,9 @@ from arf.radiance.paths.shapes import interpolate
 from arf.style.color import Affine
 
 PIXELS = 60_000  # of a picture that is compared, at most
-BETWEEN = 1.0  # pictures from between the training views, to one of theirs
-STEPS = 500
-SHARE = 1.2  # of the distance between neighbours: a splat's standard deviation, so that there are no holes
+BETWEEN = 0.5  # pictures from between the training views, to one of theirs
+STEPS = 450
+POINTS = 24  # pixels of all pictures together that see a surface, to one splat
 OPACITY = 0.7  # to begin with
 OPAQUE = 0.3  # least weight of a ray that meets a surface
 CPU = torch.device("cpu")
@@ -98,9 +98,9 @@ def placed(field: Field, cameras: Cameras, pictures: Pictures, most: int) -> Spl
     point, color, size = torch.cat(points), torch.cat(colors), torch.cat(sizes)
     if not len(point):
         raise UserError("the run shows no surface that could become splats; fit it for longer")
-    total = len(point)
-    chosen = torch.randperm(total, generator=torch.Generator().manual_seed(0))[:most].sort().values
-    spread = SHARE * size[chosen] * max(1.0, total / len(cameras) / len(chosen)) ** 0.5
+    count = min(most, max(1, len(point) // POINTS))
+    chosen = torch.randperm(len(point), generator=torch.Generator().manual_seed(0))[:count].sort().values
+    spread = size[chosen] * max(1.0, len(point) / len(cameras) / count) ** 0.5
     quats = torch.tensor([1.0, 0, 0, 0]).expand(len(chosen), 4).clone()
     opacities = torch.full((len(chosen),), OPACITY)
     none = torch.zeros(len(chosen), 0, 3)

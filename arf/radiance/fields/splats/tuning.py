@@ -15,7 +15,7 @@ from arf.radiance.fields.splats.raster import rasterise
 from arf.radiance.fields.splats.splats import Splats
 from arf.radiance.fields.splats.tiles import tiles_of
 
-RATES = {"means": 2e-4, "scales": 5e-3, "quats": 1e-3, "opacities": 5e-2, "colors": 5e-3}  # of Adam, at the start
+RATES = {"means": 4e-4, "scales": 1e-2, "quats": 5e-3, "opacities": 5e-2, "colors": 1e-2}  # of Adam, at the start
 LAST = 0.1  # of the rates, at the end
 LEAST, MOST = 0.005, 0.995  # opacities within which they are moved
 
