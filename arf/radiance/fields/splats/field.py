@@ -18,13 +18,13 @@ from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import NOWHERE, Shot, Surface, Trace
 from arf.radiance.fields.jit import ready
 from arf.radiance.fields.splats.harmonics import seen
-from arf.radiance.fields.splats.projection import Projected, project
-from arf.radiance.fields.splats.raster import pull, rasterise
+from arf.radiance.fields.splats.kernels.projection import Projected, project
+from arf.radiance.fields.splats.kernels.raster import pull, rasterise
+from arf.radiance.fields.splats.kernels.surfaces import middle
+from arf.radiance.fields.splats.kernels.tiles import Tiles, tiles_of
+from arf.radiance.fields.splats.kernels.tracing import lighten, trace
 from arf.radiance.fields.splats.splats import Splats
 from arf.radiance.fields.splats.stored import checked
-from arf.radiance.fields.splats.surfaces import middle
-from arf.radiance.fields.splats.tiles import Tiles, tiles_of
-from arf.radiance.fields.splats.tracing import lighten, trace
 from arf.radiance.fields.splats.wide import through_faces
 
 THICK = 1 / 40  # of the longest side of what is there: on either side of half a ray's weight, a surface's thickness
@@ -35,7 +35,7 @@ class SplatField:
 
     Args:
         background: RGB behind everything.
-        antialiased: see `arf.radiance.fields.splats.projection.project`.
+        antialiased: see `arf.radiance.fields.splats.kernels.projection.project`.
     """
 
     name = "splat"

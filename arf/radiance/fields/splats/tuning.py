@@ -9,11 +9,11 @@ from torch.nn.functional import normalize
 
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.fields.jit import ready
-from arf.radiance.fields.splats.backward import backward
-from arf.radiance.fields.splats.projection import project
-from arf.radiance.fields.splats.raster import rasterise
+from arf.radiance.fields.splats.kernels.backward import backward
+from arf.radiance.fields.splats.kernels.projection import project
+from arf.radiance.fields.splats.kernels.raster import rasterise
+from arf.radiance.fields.splats.kernels.tiles import tiles_of
 from arf.radiance.fields.splats.splats import Splats
-from arf.radiance.fields.splats.tiles import tiles_of
 
 RATES = {"means": 4e-4, "scales": 1e-2, "quats": 5e-3, "opacities": 5e-2, "colors": 1e-2}  # of Adam, at the start
 LAST = 0.1  # of the rates, at the end

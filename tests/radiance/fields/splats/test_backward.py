@@ -10,11 +10,11 @@ import torch
 from gaussians import camera, random_splats
 
 from arf.radiance.fields.jit import ready
-from arf.radiance.fields.splats.backward import backward
-from arf.radiance.fields.splats.projection import project
-from arf.radiance.fields.splats.raster import rasterise
+from arf.radiance.fields.splats.kernels.backward import backward
+from arf.radiance.fields.splats.kernels.projection import project
+from arf.radiance.fields.splats.kernels.raster import rasterise
+from arf.radiance.fields.splats.kernels.tiles import tiles_of
 from arf.radiance.fields.splats.splats import Splats
-from arf.radiance.fields.splats.tiles import tiles_of
 
 GREY = torch.tensor([0.2, 0.5, 0.7])
 

@@ -17,10 +17,10 @@ from jaxtyping import Float
 
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.fields.jit import kernel
-from arf.radiance.fields.splats.alphas import CLOSED, LOOK, MOST, PIXELS, alphas, blend, closed, rows_of
-from arf.radiance.fields.splats.projection import BLUR, HALF_LOG2E, TILE, Projected, lens_of
+from arf.radiance.fields.splats.kernels.alphas import CLOSED, LOOK, MOST, PIXELS, alphas, blend, closed, rows_of
+from arf.radiance.fields.splats.kernels.projection import BLUR, HALF_LOG2E, TILE, Projected, lens_of
+from arf.radiance.fields.splats.kernels.tiles import Tiles
 from arf.radiance.fields.splats.splats import Splats
-from arf.radiance.fields.splats.tiles import Tiles
 
 LOG2 = math.log(2.0)
 OWN = 6  # numbers of an ellipse, before those of its colour

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from arf.radiance.fields.jit import kernel
-from arf.radiance.fields.splats.alphas import LOOK, PIXELS, alphas, blend, closed, device, rows_of
-from arf.radiance.fields.splats.projection import TILE, Projected
-from arf.radiance.fields.splats.tiles import Tiles
+from arf.radiance.fields.splats.kernels.alphas import LOOK, PIXELS, alphas, blend, closed, device, rows_of
+from arf.radiance.fields.splats.kernels.projection import TILE, Projected
+from arf.radiance.fields.splats.kernels.tiles import Tiles
 
 BINS = 64  # of weights when the lightest are looked for, four to each halving
 CHUNK = 1 << 12  # pixels that a thread lightens at once

@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from arf.radiance.fields.jit import kernel
-from arf.radiance.fields.splats.alphas import LOOK, PIXELS, alphas, blend, closed, rows_of
-from arf.radiance.fields.splats.projection import TILE, Projected
-from arf.radiance.fields.splats.tiles import Tiles
+from arf.radiance.fields.splats.kernels.alphas import LOOK, PIXELS, alphas, blend, closed, rows_of
+from arf.radiance.fields.splats.kernels.projection import TILE, Projected
+from arf.radiance.fields.splats.kernels.tiles import Tiles
 
 HEAVY = 0.01  # a weight that counts
 

@@ -11,7 +11,7 @@ import numba as nb
 import numpy as np
 
 from arf.radiance.fields.jit import FAST
-from arf.radiance.fields.splats.projection import FAINT, TILE
+from arf.radiance.fields.splats.kernels.projection import FAINT, TILE
 
 PIXELS = TILE * TILE
 MOST = 0.99  # alpha

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from arf.radiance.fields.jit import kernel
-from arf.radiance.fields.splats.tracing import Rows
+from arf.radiance.fields.splats.kernels.tracing import Rows
 
 Values = Float[np.ndarray, " p"]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from arf.errors import UserError
 from arf.radiance.fields.jit import kernel
-from arf.radiance.fields.splats.projection import TILE, Projected
+from arf.radiance.fields.splats.kernels.projection import TILE, Projected
 
 MOST = 2**31 - 1  # pairs of a tile and a splat in one picture
 STRIDE = 0.6180339887  # of all tiles: threads, which take runs of neighbours in this order, all get some of everything

@@ -1,0 +1,1 @@
+"""The kernels: from Gaussians to ellipses, tiles, pictures, traces, and back."""
