@@ -108,6 +108,11 @@ class Run:
         """What the run made: "fit", "stylize", "training"."""
         return self.info["kind"]
 
+    @property
+    def files(self) -> list[Path]:
+        """Those that are read to open it."""
+        return [self.path / name for name in (INFO, "model.safetensors", "config.yml")]
+
     def save_info(self) -> None:
         self.info = plain(self.info)  # as a reader of the file has it
         write_json(self.path / INFO, self.info)

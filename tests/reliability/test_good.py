@@ -9,7 +9,7 @@ from itertools import count
 import judge as judges
 import pytest
 import spoil
-from good import CALLS
+from good import CALLS, OF_PAINTED_SPLATS, OF_SPLATS
 
 CAPTURE, RUN = CALLS["fit"].replace("{capture}", "{bad}"), CALLS["render"].replace("{fit}", "{bad}")
 
@@ -33,6 +33,16 @@ def accepted(good, tmp_path, capfd, monkeypatch):
 @pytest.mark.parametrize("command", [c for c in CALLS if c not in ("demo", "view")])  # a minute, and without end
 def test_calls(command, accepted):
     accepted(CALLS[command])
+
+
+@pytest.mark.parametrize("command", [c for c in OF_SPLATS if c != "view"])
+def test_calls_of_splats(command, accepted):
+    accepted(OF_SPLATS[command])
+
+
+@pytest.mark.parametrize("command", [c for c in OF_PAINTED_SPLATS if c != "view"])
+def test_calls_of_painted_splats(command, accepted):
+    accepted(OF_PAINTED_SPLATS[command])
 
 
 def test_copies(good, at, accepted):
