@@ -148,10 +148,11 @@ def _demo(command: Demo) -> dict[str, Any]:
         except KeyboardInterrupt as stop:
             raise KeyboardInterrupt("; call it again to go on") from stop
     return {
-        "report": made.report, "film": made.film, "sheet": made.sheet, "fit": made.fitted.path,
+        "report": made.report, "film": made.film, "walk": made.walk, "sheet": made.sheet, "fit": made.fitted.path,
         "styles": [str(run.path) for run in made.painted],
         "say": f"{made.report}  pictures, film, curves and timings: open it in a browser\n"
         f"{made.film}  {made.sheet}\n"
+        f"{made.walk}  the paintings to walk through, in any browser\n"
         f"next: arf demo --style your-picture.jpg\n"
         f"      arf fit your-capture/ && arf stylize outputs/your-capture --style your-picture.jpg",
     }  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from arf.errors import UserError
@@ -29,6 +31,16 @@ def free_memory(device: torch.device) -> int:
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
     return free_ram()
+
+
+@cache
+def multiplies_halves(device: torch.device) -> bool:
+    """Whether a device multiplies matrices of half-precision numbers faster than of whole ones: a GPU, and processors
+    with instructions for bfloat16, where torch can tell."""
+    if device.type != "cpu":
+        return True
+    told = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(told.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def check_room(needed: float, device: torch.device, what: str, remedy: str) -> None:

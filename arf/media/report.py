@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jaxtyping import Float
 from jinja2 import Environment, StrictUndefined
@@ -92,7 +93,15 @@ class Commands:
     lines: Sequence[str]
 
 
-Part = Picture | Video | Gallery | Table | Curves | Commands
+@dataclass(frozen=True)
+class Link:
+    """A way to a file beside the report, by its name."""
+
+    name: str
+    text: str
+
+
+Part = Picture | Video | Gallery | Table | Curves | Commands | Link
 
 
 @dataclass(frozen=True)
@@ -150,6 +159,8 @@ def _prepare(part: Part) -> dict[str, Any]:
             return {"kind": "curves", "plots": _plots(part), "caption": part.caption}
         case Commands():
             return {"kind": "commands", "lines": part.lines}
+        case Link():
+            return {"kind": "link", "target": quote(part.name), "text": part.text}
     raise TypeError(f"a section holds parts of a report, not {type(part).__name__}")
 
 

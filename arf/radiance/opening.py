@@ -204,4 +204,6 @@ def _restored(run: Run, tensors: Tensors, model: dict[str, Any], capture: Captur
     except UserError as error:
         raise UserError(f"{run.path}: {error}") from error
     restore(field, tensors, run.path, REMEDY)
+    if isinstance(field, torch.nn.Module):
+        field.eval()
     return field

@@ -110,7 +110,7 @@ class FeatureBank:
         found = []
         for block in vectors.split(rows):
             similarity = block @ self._search  # [rows, M]
-            found.append(similarity.argmax(1, keepdim=True) if k == 1 else similarity.topk(k).indices)
+            found.append(similarity.max(1, keepdim=True).indices if k == 1 else similarity.topk(k).indices)
         return torch.cat(found)
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from arf.errors import UserError
+from arf.jobs.device import multiplies_halves
 from arf.style.encoder import Encoder, block_of
 from arf.style.losses import FeatureBank, gram, gram_loss, knn_loss
 
@@ -61,7 +62,7 @@ class StyleObjective:
             matrices = [[gram(f, "positions") * w for f in e] for e, w in zip(encoded, self.weights, strict=True)]
             self.targets = [sum(parts) for parts in zip(*matrices, strict=True)]
         else:
-            self.banks = [[FeatureBank(f, half=f.is_cuda) for f in e] for e in encoded]
+            self.banks = [[FeatureBank(f, half=multiplies_halves(f.device)) for f in e] for e in encoded]
             if self.neighbours > min(len(bank) for banks in self.banks for bank in banks):
                 raise UserError(f"--neighbours {neighbours} is more than a style picture has features; use fewer")
 

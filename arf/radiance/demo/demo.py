@@ -24,7 +24,8 @@ from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.paint.stylize import stylize
 from arf.radiance.paths.choice import camera_path
 from arf.radiance.records import paint_record
-from arf.radiance.settings import DemoSettings
+from arf.radiance.settings import DemoSettings, ExportSettings
+from arf.radiance.share.export import export
 from arf.style import encoder as encoders
 
 Progress = Callable[[str, int, int, dict[str, float]], None]  # what, step, steps, figures
@@ -38,13 +39,14 @@ class Demo:
 
     report: Path
     film: Path
+    walk: Path
     sheet: Path
     fitted: Run
     painted: list[Run]
 
 
 def demo(styles: list[Path], settings: DemoSettings, output: Path, progress: Progress = lambda *_: None) -> Demo:
-    """Write `film.mp4`, `sheet.png`, `report.html` and the runs below `output`.
+    """Write `film.mp4`, `walk.html`, `sheet.png`, `report.html` and the runs below `output`.
 
     What an earlier demo with the same settings has finished there is used again, what it has left unfinished is gone on
     with: so another style costs no other fit, and a demo that was stopped is called again.
@@ -74,8 +76,9 @@ def _made(styles: list[Path], settings: DemoSettings, output: Path, progress: Pr
     pictures = [_cropped(image.read(path), *rows[0][0].shape[:2]) for path in styles]
     image.write(sheet, image.contact_sheet([[rows[0][0], *pictures], *rows[1:]]))
     page = output / "report.html"
-    write_demo_report(page, film, sheet, fitted, painted, rows, time.perf_counter() - start)
-    return Demo(page, film, sheet, fitted, painted)
+    walk = _walk(output / "walk.html", painted, settings, progress)
+    write_demo_report(page, film, walk, sheet, fitted, painted, rows, time.perf_counter() - start)
+    return Demo(page, film, walk, sheet, fitted, painted)
 
 
 def _fitted(settings: DemoSettings, output: Path, progress: Progress) -> Run:
@@ -124,6 +127,13 @@ def _film(
             if k in shown:
                 rows.append(row)
     return rows
+
+
+def _walk(path: Path, painted: list[Run], settings: DemoSettings, progress: Progress) -> Path:
+    """Write the page to walk through."""
+    asked = ExportSettings(format="html", path="orbit", device=settings.device)
+    export(painted, asked, path, lambda what, i, n: progress(f"walk: {what}", i, n, {}))
+    return path
 
 
 def _cropped(picture: image.Picture, height: int, width: int) -> image.Picture:

@@ -10,7 +10,7 @@ from arf.jobs.door import admit
 from arf.jobs.files import plain
 from arf.jobs.runs import INFO, Run
 from arf.media.image import Picture as Frame
-from arf.media.report import Commands, Curves, Gallery, Picture, Section, Table, Video, write_report
+from arf.media.report import Commands, Curves, Gallery, Link, Picture, Section, Table, Video, write_report
 from arf.radiance.records import REMEDY, fit_record, paint_record
 
 
@@ -37,6 +37,9 @@ class _Fit:
     metrics: _FitFigures
 
 
+WALK = "Walk through it yourself: the same paintings as a page, for any browser, to keep or to send to somebody"
+
+
 @dataclass
 class _Painting:
     """What it says of a painting's."""
@@ -48,6 +51,7 @@ class _Painting:
 def write_demo_report(
     path: Path,
     film: Path,
+    walk: Path,
     sheet: Path,
     fitted: Run,
     painted: Sequence[Run],
@@ -66,7 +70,7 @@ def write_demo_report(
     paintings = [admit(_Painting, run.info, run.path / INFO, REMEDY) for run in painted]
     names = [style.stem.replace("_", " ") for style in styles]
     sections = [
-        Section(parts=[Video(film, " | ".join(["the fitted scene", *names]))]),
+        Section(parts=[Video(film, " | ".join(["the fitted scene", *names])), Link(walk.name, WALK)]),
         *(
             Section(name.capitalize(), parts=[_before_and_after(rows, k, style)])
             for k, (name, style) in enumerate(zip(names, styles, strict=True), start=1)

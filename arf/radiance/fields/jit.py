@@ -14,9 +14,10 @@ from threading import RLock
 import numba
 import torch
 
+numba.config.THREADING_LAYER = "workqueue"  # numba's own: OpenMP's would change how many threads torch has
 log = logging.getLogger(__name__)
 FAST = {"contract", "arcp", "nsz", "afn"}  # of LLVM's liberties: neither reassociation nor the absence of NaN
-LOCK = RLock()  # one parallel kernel at a time: not all of numba's thread pools can be shared
+LOCK = RLock()  # one parallel kernel at a time: that pool cannot be shared
 
 _kernels: list = []
 _said: list[bool] = []

@@ -75,11 +75,12 @@ def test_the_nearer_hides_the_farther_whatever_the_order():
     assert math.isclose(left[middle], 0.25 * 0.01, rel_tol=1e-9)
 
 
-def test_a_pixel_is_done_before_what_would_hide_the_rest():
-    seen, left = weights(splats([[0.0, float(y), 0.0] for y in range(4)], opacities=1.0), camera())
+def test_a_pixel_is_done_with_what_hides_the_rest():
+    seen, left = weights(splats([[0.0, float(y), 0.0] for y in range(4)], opacities=0.98), camera())
     middle = 15 * 41 + 20
-    torch.testing.assert_close(seen[middle], torch.tensor([0.99, 0.0099, 0, 0]).double())  # 1e-6 would be left
-    assert math.isclose(left[middle], 1e-4, rel_tol=1e-9)
+    found = 0.98 * torch.tensor([1, 0.02, 4e-4, 0]).double()  # 8e-6 are left: the third closes it
+    torch.testing.assert_close(seen[middle], found)
+    assert math.isclose(left[middle], 8e-6, rel_tol=1e-4)
 
 
 def test_what_is_behind_or_too_near_is_not_seen():

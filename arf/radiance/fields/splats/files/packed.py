@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -30,10 +29,11 @@ def unpacked(path: Path, read: Callable[[ModuleType], GSData]) -> Splats:
     Raises:
         UserError: gsply refuses it.
     """
+    from arf.radiance.fields.jit import ready
+
     library = gsply()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numba's, of libraries that it would rather have for its threads
+        with ready():
             data = read(library)
     except Exception as error:  # its own, zlib's, zstandard's, numpy's
         if short := starved(error):
@@ -58,6 +58,8 @@ def packable(splats: Splats) -> GSData:
 def gsply() -> ModuleType:
     """The library, with the backend that checks bounds in Python whatever the environment asks for."""
     import gsply  # imports numba, slowly
+
+    import arf.radiance.fields.jit  # noqa: F401  how numba shares out its work
 
     gsply.use_backend("python")
     return gsply
