@@ -257,10 +257,10 @@ def _export(command: Export) -> dict[str, Any]:
 
 
 def _place(run: Any, *names: str) -> Path:
-    """Where what is made of a run goes: into its folder; of a file, into one of its name below outputs/."""
+    """Where what is made of a run goes."""
     from arf.jobs.files import below
 
-    return below(run.path if run.path.is_dir() else Path("outputs") / run.info["scene"], *names)
+    return below(run.folder, *names)
 
 
 def _evaluate(command: Evaluate) -> dict[str, Any]:

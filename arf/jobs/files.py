@@ -92,9 +92,11 @@ def below(folder: Path, *names: str) -> Path:
     """A place for output in a folder that may be a stranger's: what is written there stays there.
 
     Raises:
-        UserError: a link leads from there out of the folder.
+        UserError: a link leads from there out of the folder, or no file has such a name.
     """
     path = folder.joinpath(*names)
+    if refusal := no_name(path, "choose another"):
+        raise refusal
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise UserError(f"{path} is a link, or behind one, that leads out of {folder} and is not followed; remove it")
     return path

@@ -109,6 +109,11 @@ class Run:
         return self.info["kind"]
 
     @property
+    def folder(self) -> Path:
+        """Where what is made of it goes."""
+        return self.path
+
+    @property
     def files(self) -> list[Path]:
         """Those that are read to open it."""
         return [self.path / name for name in (INFO, "model.safetensors", "config.yml")]

@@ -41,6 +41,11 @@ class Brought(Run):
         self._tensors, self._files = tensors, files
 
     @property
+    def folder(self) -> Path:
+        """Its own, or for a file one of its name below outputs/."""
+        return self.path if self.path.is_dir() else Path("outputs") / self.info["scene"]
+
+    @property
     def files(self) -> list[Path]:
         return self._files
 

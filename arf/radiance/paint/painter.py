@@ -87,10 +87,9 @@ class Painter:
         )  # checks the layers and weights
         (height, width), needed = min(sizes, key=min), encoder.smallest(settings.layers)
         if min(height, width) < needed:
-            raise UserError(
-                f"a view is looked at in {width}×{height} pixels, and {', '.join(settings.layers)} need {needed} a side; "
-                "take larger or less narrow views, or --layers of finer strokes such as relu2_1"
-            )
+            layers = ", ".join(settings.layers)
+            said = f"a view is looked at in {width}×{height} pixels, and {layers} need {needed} a side"
+            raise UserError(f"{said}; take larger or less narrow views, or --layers of finer strokes such as relu2_1")
         if settings.preserve_color:
             self.recolor = Affine.identity()
         else:

@@ -18,12 +18,14 @@ import numpy as np
 import pytest
 import spoil
 import torch
-from good import OF_SPLATS
+from good import OF_SPLATS, VIEWS
 from splatfiles import columns, some, write_rows
 
 from arf.radiance.fields.splats.files.ply import write_ply
 
 BROUGHT = {name: call.replace("{splats}", "{bad}") for name, call in OF_SPLATS.items()}
+MAKING = {name: call for name, call in BROUGHT.items() if name != "view"}
+MAKING |= {f"export {name}": BROUGHT["export"].replace("o.ply", f"o.{name}") for name in ("splat", "spz")}
 
 
 def changed(**parts: Any) -> Callable[[Any, Path], Path]:
@@ -154,11 +156,11 @@ ODD: dict[str, Callable[[Any, Path], Path]] = {  # as good as they can be
 }
 
 
-@pytest.mark.parametrize("command", [name for name in BROUGHT if name != "view"])
+@pytest.mark.parametrize("command", MAKING)
 @pytest.mark.parametrize("what", ODD)
 def test_odd_splats(command, what, judge, good, at):
     """Whatever becomes of them, it is a result or a line."""
-    judge(BROUGHT[command], ODD[what](good, at), may=True)
+    judge(MAKING[command], ODD[what](good, at), may=True)
 
 
 FLAGS = (
@@ -274,7 +276,87 @@ ODD_CAMERAS: dict[str, str] = {  # of which something can be made
 }
 
 
-@pytest.mark.parametrize("command", [name for name in BROUGHT if name != "view"])
+@pytest.mark.parametrize("command", [name for name in OF_SPLATS if name != "view"])
 @pytest.mark.parametrize("what", ODD_CAMERAS)
 def test_odd_cameras(what, command, judge, at):
     judge(f"{OF_SPLATS[command]} --cameras {{bad}}", spoil.file(at, ODD_CAMERAS[what], "c.json"), may=True)
+
+
+def test_views_that_are_too_small_for_a_layer(judge, at):
+    cameras = spoil.file(at, json.dumps([{**ENTRY, "width": 12}, {**ENTRY, "width": 12}]), "c.json")
+    call = OF_SPLATS["stylize"].replace("relu2_1", "relu5_1")
+    assert "looked at in 12×30 pixels" in judge(f"{call} --cameras {{bad}}", cameras)
+
+
+@pytest.mark.parametrize(
+    "call", ["stylize {fit}", "render {fit}", "export {fit}", "view {fit}", "export {painted_splats}"]
+)
+@pytest.mark.parametrize("flag", ["--views 3", "--up z", "--stand inside", "--cameras {photo}", "--capture {capture}"])
+def test_flags_for_splats_with_a_run(flag, call, judge):
+    assert "has cameras of its own" in judge(f"{call} {flag}")
+
+
+def listed_run(good, at: Path) -> Path:
+    """A run folder of 3D Gaussian Splatting with its cameras."""
+    run = run_folder(lambda path: None)(good, at)
+    spoil.file(run, listed(), "cameras.json")
+    return run
+
+
+KEPT = {  # what is read, under a name that is written to
+    "the file": "export {bad}/x.ply --output {bad}/x.ply",
+    "a link to the file": "export {bad}/x.ply --output {bad}/link.ply",
+    "another name of the file": "export {bad}/x.ply --output {bad}/other.ply",
+    "one of several files": "export {splats} {bad}/x.ply --format html --output {bad}/x.html",
+    "the file of a run": "export {bad}/run --output {bad}/run/point_cloud/iteration_7/point_cloud.ply",
+    "the cameras of a run": "render {bad}/run --frames 1 --output {out}/o.mp4 --save-path {bad}/run/cameras.json",
+    "the cameras": "export {bad}/x.ply --cameras {bad}/c.html --output {bad}/c.html",
+    "the file's film": "render {bad}/x.ply --frames 1 --output {out}/o.mp4 --save-path {bad}/x.ply",
+    "the ride": "export {bad}/x.ply --path {bad}/c.html --output {bad}/c.html",
+    "the film's path": "render {bad}/x.ply --path {bad}/p.json --output {out}/o.mp4 --save-path {bad}/p.json",
+    "arf.json": "render {bad}/painted --frames 1 --output {out}/o.mp4 --save-path {bad}/painted/arf.json",
+    "a model": "render {bad}/painted --frames 1 --output {out}/o.mp4 --save-path {bad}/painted/model.safetensors",
+    "a capture": "render {fit} --frames 1 --output {out}/o.mp4 --save-path {capture}/transforms.json",
+}
+
+
+@pytest.mark.parametrize("what", KEPT)
+def test_what_is_read_is_not_written_over(what, judge, good, at):
+    shutil.copy(good.splats, at / "x.ply")
+    (at / "link.ply").symlink_to(at / "x.ply")
+    (at / "other.ply").hardlink_to(at / "x.ply")
+    listed_run(good, at)
+    spoil.file(at, listed(), "c.html")
+    (at / "x.html").symlink_to(at / "x.ply")
+    spoil.file(at, path(), "p.json")
+    spoil.run(spoil.folder(at / "painted"), good.painted_splats, lambda info: None)
+    flags = "" if what in ("arf.json", "a model", "a capture") else f" {VIEWS}"
+    assert "read by this command" in judge(f"{KEPT[what]}{flags} --overwrite", at)
+
+
+PRESETS = {
+    "a flag for splats": "export: {views: 3}",
+    "a section for splats": "splats: {views: 3}",
+    "a format that is none": "export: {format: soup}",
+    "a format that is a number": "export: {format: 5}",
+    "count a string": "export: {count: many}",
+    "count 0": "export: {count: 0}",
+    "count NaN": "export: {count: .nan}",
+    "a frame that is none": "export: {frame: nowhere}",
+    "a path that is a list": "export: {path: [orbit]}",
+    "a path that is none": "export: {path: nowhere}",
+    "a path with NUL": 'export: {path: "a\\0b.json"}',
+    "a path with an escape": 'export: {path: "a\\e[31m\\nb.json"}',
+}
+
+
+@pytest.mark.parametrize("what", PRESETS)
+def test_presets(what, judge, at):
+    judge(f"{OF_SPLATS['export html']} --config {{bad}}", spoil.file(at, PRESETS[what], "p.yaml"))
+
+
+def test_a_path_with_nul_for_a_film(judge, good, at):
+    preset = spoil.file(at, 'render: {path: "a\\0b"}', "p.yaml")
+    judge(f"render {{painted_splats}} --frames 1 --config {preset}")
+    preset = spoil.file(at, 'render: {path: "a\\0b.json"}', "p.yaml")
+    judge(f"render {{painted_splats}} --frames 1 --config {preset}")
