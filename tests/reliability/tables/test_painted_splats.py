@@ -5,8 +5,10 @@ A new key of `arf.radiance.sight.Sight` goes into `SIGHT`, a new tensor of splat
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from math import inf, nan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,10 @@ import pytest
 import spoil
 import torch
 from good import OF_PAINTED_SPLATS
+from safetensors.torch import save_file
+from splatfiles import some
+
+from arf.radiance.fields.splats.files.ply import write_ply
 
 OPENED_BY = {name: call.replace("{painted_splats}", "{bad}") for name, call in OF_PAINTED_SPLATS.items()}
 SHOWING = {name: call for name, call in OPENED_BY.items() if name != "view"}
@@ -307,3 +313,98 @@ def test_odd_tensors(what, command, judge, good, at):
     spoil.run(at, good.painted_splats, lambda info: None)
     spoil.tensors(good.painted_splats / "model.safetensors", at / "model.safetensors", LARGE[what])
     judge(SHOWING[command], at, may=True)
+
+
+def unfinished(at: Path, source: Path, change: spoil.Change = dict) -> Path:
+    return spoil.run(at, source, lambda info: (info.update(finished=False), change(info)))
+
+
+def of_fit(path: Callable[[Any, Path], Any]) -> Callable[[Any, Path], spoil.Change]:
+    """Another place where the splats are said to be."""
+    return lambda good, at: lambda info: info["fit"].update(run=str(path(good, at)))
+
+
+def just(change: spoil.Change) -> Callable[[Any, Path], spoil.Change]:
+    return lambda good, at: change
+
+
+RESUMED: dict[str, Callable[[Any, Path], spoil.Change]] = {
+    "splats gone": of_fit(lambda good, at: "/nowhere/x.ply"),
+    "a picture": of_fit(lambda good, at: good.photo),
+    "a folder": of_fit(lambda good, at: good.folder),
+    "a device": of_fit(lambda good, at: "/dev/zero"),
+    "a fifo": of_fit(lambda good, at: spoil.fifo(at / "x.ply")),
+    "a run": of_fit(lambda good, at: good.fit),
+    "text": of_fit(lambda good, at: spoil.file(at, "hello", "x.ply")),
+    "other splats": of_fit(lambda good, at: write_ply(at / "x.ply", some(200, seed=1)) or at / "x.ply"),
+    "fewer splats": of_fit(lambda good, at: write_ply(at / "x.ply", some(100)) or at / "x.ply"),
+    "a name of numbers": just(fit(run=5)),
+    "a name with NUL": just(fit(run="a\0b.ply")),
+    "a name of 5000": just(fit(run="a" * 5000 + ".ply")),
+    "another fingerprint": just(fit(capture="0" * 16)),
+    "no fingerprint": just(fit(capture=None)),
+    "sight of NaN": just(sight(scale=nan)),
+    "sight of 10^9": just(every("sizes", [10**9] * 2)),
+    "no sight": just(fit(sight=None)),
+    "style gone": just(lambda info: info.update(styles=["/nowhere.png"])),
+    "no styles": just(lambda info: info.update(styles=[])),
+    "layers unknown": just(lambda info: info["settings"].update(layers=["x"])),
+    "a resolution": just(lambda info: info["settings"].update(color_resolution=64)),
+}
+
+
+@pytest.mark.parametrize("what", RESUMED)
+def test_resumed(what, judge, good, at):
+    run = spoil.folder(at / "run")
+    judge("stylize --resume {bad}", unfinished(run, good.painted_splats, RESUMED[what](good, at)))
+
+
+STATES: dict[str, Tensors | bytes] = {
+    "empty": b"",
+    "text": b"hello",
+    "no tensors": lambda tensors, _: tensors.clear(),
+    "no theta": lambda tensors, _: tensors.pop("theta"),
+    "theta of fewer": lambda tensors, _: tensors.update(theta=tensors["theta"][:100]),
+    "theta of 4": other("theta", COUNT, 4),
+    "theta of NaN": filled("theta", nan),
+    "theta of integers": kind("theta", torch.int32),
+    "no memory": lambda tensors, _: tensors.pop("adam.exp_avg"),
+    "memory of fewer": lambda tensors, _: tensors.update({"adam.exp_avg_sq": torch.zeros(100, 3)}),
+    "memory of infinity": filled("adam.exp_avg_sq", inf),
+    "an unknown tensor": other("zzz", 3),
+    "no notes": lambda _, metadata: metadata.clear(),
+    "notes a list": lambda _, metadata: metadata.update(notes="[]"),
+    "step a string": spoil.notes(step="x"),
+    "step 10^9": spoil.notes(step=10**9),
+    "step negative": spoil.notes(step=-1),
+    "curves of later": spoil.notes(curves=[{"step": 2, "style": 0.0}]),
+    "curves a string": spoil.notes(curves="x"),
+    "losses of others": spoil.notes(recent=[[1.0]]),
+    "losses of more steps": spoil.notes(recent=[[1.0] * 3] * 5),
+}
+
+
+def begun(at: Path, source: Path) -> Path:
+    """A painting that was stopped after its first step."""
+    run = unfinished(at, source)
+    memory = {
+        "adam.step": torch.tensor(1.0),
+        **{f"adam.exp_{name}": torch.zeros(COUNT, 3) for name in ("avg", "avg_sq")},
+    }
+    notes = {"step": 1, "curves": [], "recent": [[1.0, 1.0, 1.0]]}
+    tensors = {"theta": torch.full((COUNT, 3), 0.5), **memory}
+    save_file(tensors, run / "resume.safetensors", metadata={"notes": json.dumps(notes)})
+    return run
+
+
+@pytest.mark.parametrize("what", STATES)
+def test_states(what, judge, good, at):
+    run = begun(at, good.painted_splats)
+    spoil.tensors(run / "resume.safetensors", run / "resume.safetensors", STATES[what])
+    judge("stylize --resume {bad} --quiet", run)
+
+
+def test_the_state_that_is_spoiled_is_good(good, judge, at):
+    run = begun(at, good.painted_splats)
+    judge("stylize --resume {bad} --quiet", run, may="write")
+    assert json.loads((run / "arf.json").read_text())["finished"]
