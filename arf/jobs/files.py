@@ -176,7 +176,7 @@ def fingerprint(path: Path) -> str:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented UTF-8 JSON, atomically.
+    """Write `value` as indented UTF-8 JSON, atomically. What is no UTF-8 in the name of a file becomes an escape.
 
     Raises:
         ValueError: `value` holds NaN or infinity, which JSON does not have.
@@ -184,7 +184,7 @@ def write_json(path: str | Path, value: Any) -> None:
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # \udcff, as JSON has it
 
 
 def read_json(path: str | Path) -> Any:

@@ -19,7 +19,7 @@ PICTURES = {
 }  # fmt: skip
 RUNS = {
     "a file": "{photo}", "below a file": "{photo}/o", "in /proc": "/proc/o", "name of 300": "{out}/" + "a" * 300,
-    "a loop": "{bad}",
+    "a loop": "{bad}", "no UTF-8": "{out}/\udcff",
 }  # fmt: skip
 FILMS = {
     "a folder": "{folder}", "no .mp4": "{out}/o.avi", "below a file": "{photo}/o.mp4", "in /proc": "/proc/o.mp4",
@@ -33,7 +33,7 @@ OUTPUTS = {
     "onnx": {"a folder": "{folder}", "in /proc": "/proc/o.onnx", "below a file": "{photo}/o", "the model": "{fast}"},
     "features": {"a file": "{style}", "below a file": "{photo}/o", "in /proc": "/proc/o", "a loop": "{bad}"},
 }  # fmt: skip
-ALWAYS = ("a folder", "a file", "in /proc", "below a file", "the photograph", "the style", "the model")
+ALWAYS = ("a folder", "a file", "no UTF-8", "in /proc", "below a file", "the photograph", "the style", "the model")
 MAY = {  # a folder to write a picture into
     (command, what)
     for command in ("adain", "cast", "fast")
