@@ -46,11 +46,6 @@ def judge(good, tmp_path, capfd, monkeypatch) -> Callable[..., str]:
         capfd.readouterr()
         code, trace = judges.call(words)
         printed, said = capfd.readouterr()
-        import os
-
-        open("/tmp/odd.log", "a").write(
-            f"{os.environ.get('PYTEST_CURRENT_TEST', '').split('::')[-1]} | {code} | {(said or printed)!r}\n"
-        )  # DEBUG
         faults = [trace] if trace else []
         if may and code == 0:
             if may != "write":
