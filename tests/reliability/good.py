@@ -57,6 +57,12 @@ OF_PAINTED_SPLATS = {
 }
 
 
+def ending(calls: dict[str, str]) -> dict[str, str]:
+    """Those that come to an end, and exports to the other formats of splats."""
+    others = {f"export {name}": calls["export"].replace("o.ply", f"o.{name}") for name in ("splat", "spz")}
+    return {**{name: call for name, call in calls.items() if name != "view"}, **others}
+
+
 @dataclass(frozen=True)
 class Good:
     """Inputs that every command takes. Read only; copies are spoiled."""

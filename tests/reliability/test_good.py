@@ -11,7 +11,7 @@ from itertools import count
 import judge as judges
 import pytest
 import spoil
-from good import CALLS, OF_PAINTED_SPLATS, OF_SPLATS
+from good import CALLS, OF_PAINTED_SPLATS, OF_SPLATS, ending
 
 CAPTURE, RUN = CALLS["fit"].replace("{capture}", "{bad}"), CALLS["render"].replace("{fit}", "{bad}")
 
@@ -37,14 +37,14 @@ def test_calls(command, accepted):
     accepted(CALLS[command])
 
 
-@pytest.mark.parametrize("command", [c for c in OF_SPLATS if c != "view"])
+@pytest.mark.parametrize("command", ending(OF_SPLATS))
 def test_calls_of_splats(command, accepted):
-    accepted(OF_SPLATS[command])
+    accepted(ending(OF_SPLATS)[command])
 
 
-@pytest.mark.parametrize("command", [c for c in OF_PAINTED_SPLATS if c != "view"])
+@pytest.mark.parametrize("command", ending(OF_PAINTED_SPLATS))
 def test_calls_of_painted_splats(command, accepted):
-    accepted(OF_PAINTED_SPLATS[command])
+    accepted(ending(OF_PAINTED_SPLATS)[command])
 
 
 def test_copies(good, at, accepted):

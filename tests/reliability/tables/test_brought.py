@@ -18,14 +18,13 @@ import numpy as np
 import pytest
 import spoil
 import torch
-from good import OF_SPLATS, VIEWS
+from good import OF_SPLATS, VIEWS, ending
 from splatfiles import columns, some, write_rows
 
 from arf.radiance.fields.splats.files.ply import write_ply
 
 BROUGHT = {name: call.replace("{splats}", "{bad}") for name, call in OF_SPLATS.items()}
-MAKING = {name: call for name, call in BROUGHT.items() if name != "view"}
-MAKING |= {f"export {name}": BROUGHT["export"].replace("o.ply", f"o.{name}") for name in ("splat", "spz")}
+MAKING = ending(BROUGHT)
 
 
 def changed(**parts: Any) -> Callable[[Any, Path], Path]:

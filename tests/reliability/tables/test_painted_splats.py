@@ -15,15 +15,14 @@ import numpy as np
 import pytest
 import spoil
 import torch
-from good import OF_PAINTED_SPLATS
+from good import OF_PAINTED_SPLATS, ending
 from safetensors.torch import save_file
 from splatfiles import some
 
 from arf.radiance.fields.splats.files.ply import write_ply
 
 OPENED_BY = {name: call.replace("{painted_splats}", "{bad}") for name, call in OF_PAINTED_SPLATS.items()}
-SHOWING = {name: call for name, call in OPENED_BY.items() if name != "view"}
-SHOWING |= {f"export {name}": OPENED_BY["export"].replace("o.ply", f"o.{name}") for name in ("splat", "spz")}
+SHOWING = ending(OPENED_BY)
 
 
 def sight(**values: Any) -> spoil.Change:
