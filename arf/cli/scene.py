@@ -198,7 +198,7 @@ def _stylize(command: Stylize) -> dict[str, Any]:
     elif command.run is None:
         raise UserError("stylize what? Name a run: arf stylize RUN --style PICTURE (or --resume RUN)")
     else:
-        fitted = open_run(command.run, "fit", command.splats)
+        fitted = open_run(command.run, "fit", command.splats, command.allow_outside)
         if fit_record(fitted).model.get("backbone", "voxel") != "nerfacto":  # repainted on its own vertices, or splats
             settings = unless_preset(settings, command.config, "stylize", ("color_resolution",))
     with progress(command.common) as bars:
@@ -211,9 +211,9 @@ def _stylize(command: Stylize) -> dict[str, Any]:
 
 def _render(command: Render) -> dict[str, Any]:
     from arf.radiance.film.render import FRAMES, render
-    from arf.radiance.opening import open_run
+    from arf.radiance.opening import files_behind, open_run
 
-    run = open_run(command.run, splats=command.splats)
+    run = open_run(command.run, splats=command.splats, allow_outside=command.settings.allow_outside)
     settings = _of_run(command, "render", run, ("compare", "strength", "preserve_color"))
     name = f"{Path(settings.path).stem}{'-compare' * settings.compare}{_of_look(settings)}"
     if command.output is None:
@@ -223,7 +223,7 @@ def _render(command: Render) -> dict[str, Any]:
         raise UserError(f"cannot write {output}: the name of a video must end in .mp4")
     frames = stale(output.with_suffix(""), FRAMES) if settings.png else []
     saved = [settings.save_path] if settings.save_path else []
-    check_outputs([output, *saved, *frames], inputs_of(command), command.common.overwrite)
+    check_outputs([output, *saved, *frames], [*inputs_of(command), *files_behind(run)], command.common.overwrite)
     with progress(command.common) as bars:
 
         def said(i: int, n: int) -> None:
@@ -235,16 +235,17 @@ def _render(command: Render) -> dict[str, Any]:
 
 def _export(command: Export) -> dict[str, Any]:
     from arf.jobs.locks import sole_writer
-    from arf.radiance.opening import open_run
+    from arf.radiance.opening import files_behind, open_run
     from arf.radiance.share.export import NAMES, SUFFIXES, export, format_of
 
-    runs = [open_run(path, splats=command.splats) for path in command.runs]
     settings = command.settings
+    runs = [open_run(path, splats=command.splats, allow_outside=settings.allow_outside) for path in command.runs]
     if runs and not any(run.kind == "stylize" for run in runs):
         settings = _of_run(command, "export", runs[0], ("strength", "preserve_color"))
     kind = format_of(runs, settings, command.output)
     output = command.output or _place(runs[0], f"{NAMES[kind]}{_of_look(settings)}{SUFFIXES[kind]}")
-    check_outputs([output], inputs_of(command), command.common.overwrite)
+    read = [file for run in runs for file in files_behind(run)]
+    check_outputs([output], [*inputs_of(command), *read], command.common.overwrite)
     with sole_writer(output, command.common.overwrite), progress(command.common) as bars:
         made = export(runs, settings, output, lambda what, i, n: bars(what, i, n, {}))
     held = f"{made['points']:,} points" if kind == "points" else f"{made['splats']:,} splats"
@@ -256,10 +257,10 @@ def _export(command: Export) -> dict[str, Any]:
 
 
 def _place(run: Any, *names: str) -> Path:
-    """Where what is made of a run goes: into its folder; of a file, into one of its name below outputs/."""
+    """Where what is made of a run goes."""
     from arf.jobs.files import below
 
-    return below(run.path if run.path.is_dir() else Path("outputs") / run.info["scene"], *names)
+    return below(run.folder, *names)
 
 
 def _evaluate(command: Evaluate) -> dict[str, Any]:
@@ -278,7 +279,7 @@ def _view(command: View) -> None:
     from arf.radiance.opening import open_run
     from arf.radiance.viewer.opened import view_run
 
-    run = open_run(command.run, splats=command.splats)
+    run = open_run(command.run, splats=command.splats, allow_outside=command.allow_outside)
 
     def ready(url: str) -> None:
         print(one_line(f"{url}  {run.path}"), flush=True)

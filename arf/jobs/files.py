@@ -92,9 +92,11 @@ def below(folder: Path, *names: str) -> Path:
     """A place for output in a folder that may be a stranger's: what is written there stays there.
 
     Raises:
-        UserError: a link leads from there out of the folder.
+        UserError: a link leads from there out of the folder, or no file has such a name.
     """
     path = folder.joinpath(*names)
+    if refusal := no_name(path, "choose another"):
+        raise refusal
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise UserError(f"{path} is a link, or behind one, that leads out of {folder} and is not followed; remove it")
     return path
@@ -174,7 +176,7 @@ def fingerprint(path: Path) -> str:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented UTF-8 JSON, atomically.
+    """Write `value` as indented UTF-8 JSON, atomically. What is no UTF-8 in the name of a file becomes an escape.
 
     Raises:
         ValueError: `value` holds NaN or infinity, which JSON does not have.
@@ -182,7 +184,7 @@ def write_json(path: str | Path, value: Any) -> None:
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # \udcff, as JSON has it
 
 
 def read_json(path: str | Path) -> Any:

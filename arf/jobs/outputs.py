@@ -61,8 +61,8 @@ def result_path(*made_of: str, what: str, suffix: str = ".png") -> Path:
 
 
 def _part(name: str) -> str:
-    """A part of a file's name, of a name that may be a stranger's."""
-    return re.sub(r"[\x00-\x1f\x7f/\\:]", "_", name).encode()[:LONGEST].decode(errors="ignore")
+    """A part of a file's name, of a name that may be a stranger's, or no UTF-8."""
+    return re.sub(r"[\x00-\x1f\x7f/\\:\ud800-\udfff]", "_", name).encode()[:LONGEST].decode(errors="ignore")
 
 
 def begun(output: Path, state: Path, resume: bool, restart: bool) -> bool:

@@ -50,9 +50,14 @@ class Run:
     def create(cls, output: Path, scene: str, method: str, **info: Any) -> Run:
         """Make a new directory below `output`, named by the time. `info` goes into arf.json.
 
-        The name comes after those of all runs there, also where the clock was set back, or another's is ahead.
+        The name comes after those of all runs there, also where the clock was set back, or another's is ahead. What is
+        no UTF-8 in the scene's name becomes a line below.
+
+        Raises:
+            UserError: it cannot be written, or is of a name that TensorBoard cannot.
         """
-        base, path = Path(output) / scene / method, None
+        check_text(Path(output))
+        base, path = Path(output) / re.sub(r"[\ud800-\udfff]", "_", scene) / method, None
         while path is None:
             stamp, number = datetime.now(timezone.utc).strftime("%Y-%m-%d_%H%M%S"), 1
             latest, among, _ = max(map(_order, Path(output).glob("*/*/*")), default=("", 0, ""))
@@ -107,6 +112,16 @@ class Run:
     def kind(self) -> str:
         """What the run made: "fit", "stylize", "training"."""
         return self.info["kind"]
+
+    @property
+    def folder(self) -> Path:
+        """Where what is made of it goes."""
+        return self.path
+
+    @property
+    def files(self) -> list[Path]:
+        """Those that are read to open it."""
+        return [self.path / name for name in (INFO, "model.safetensors", "config.yml")]
 
     def save_info(self) -> None:
         self.info = plain(self.info)  # as a reader of the file has it
@@ -229,16 +244,28 @@ def check_rows(rows: list[dict[str, int | float]], step: int, where: object, rem
         raise UserError(f"{where}: curves: they are no table of figures up to step {step}; {remedy}")
 
 
+def check_text(path: Path) -> None:
+    """Raises UserError where a name is no UTF-8: below it TensorBoard writes nothing."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"cannot write {path}: its name is no UTF-8; choose another folder") from error
+
+
 class Curves:
     """Loss curves of a job: TensorBoard events while it runs, losses.csv and losses.png when it is drawn.
 
     Args:
         rows: the rows so far, a list that grows here and that a resumed job brings back.
+
+    Raises:
+        UserError: the folder is of a name that TensorBoard cannot write.
     """
 
     def __init__(self, folder: Path, rows: list[dict[str, float]]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        check_text(folder)
         self.folder, self.rows = folder, rows
         self.events = SummaryWriter(str(folder), purge_step=int(rows[-1]["step"]) + 1 if rows else None)
 

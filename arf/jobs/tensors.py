@@ -61,8 +61,9 @@ def load_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, 
                 raise ValueError("its notes are no object")
             check_room(path, remedy)
             return {key: file.get_tensor(key) for key in file.keys()}, notes  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is cut short or corrupt ({error}); {remedy}") from error
+    except (SafetensorError, OSError, ValueError, RecursionError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).splitlines()[:1])  # torch's, of a shape that no tensor has, goes on for a page
+        raise UserError(f"{path} is cut short or corrupt ({reason}); {remedy}") from error
 
 
 def check_room(path: Path, remedy: str) -> None:

@@ -15,7 +15,7 @@ from arf.jobs.runs import Run
 from arf.jobs.tensors import check_tensors
 from arf.radiance.asked import capture_config
 from arf.radiance.brought.views import Renderings, capture_of_sight
-from arf.radiance.capture.capture import load_capture
+from arf.radiance.capture.capture import LISTS, load_capture
 from arf.radiance.capture.views import Capture
 from arf.radiance.extras import nerfstudio
 from arf.radiance.fields import kinds
@@ -33,13 +33,16 @@ SPLATS = (".ply", ".splat", ".spz")
 Tensors = dict[str, Tensor]
 
 
-def open_run(path: str | Path, kind: str | None = None, splats: SplatSettings | None = None) -> Run:
+def open_run(
+    path: str | Path, kind: str | None = None, splats: SplatSettings | None = None, allow_outside: bool = False
+) -> Run:
     """`Run.open` of finished runs, which also takes a run of ns-train (nerfacto, splatfacto, arf-nerfacto, arf-voxel)
     as a fit, and splats: a file, or a run folder of 3D Gaussian Splatting.
 
     Args:
         path: a run, its config.yml, or a folder that holds some (the newest is taken, one of ours if there is any).
         splats: from where splats are looked at, where they bring no cameras.
+        allow_outside: whether the capture that they name may name pictures outside of its folder.
 
     Raises:
         UserError: as `Run.open`; a run that is no scene's, or says what cannot be; or a run of ns-train that cannot be
@@ -49,7 +52,7 @@ def open_run(path: str | Path, kind: str | None = None, splats: SplatSettings | 
     if is_splats(path):
         if kind == "stylize":
             raise UserError(f"{path} holds splats, but a stylize run is needed")
-        return _brought(path, splats or SplatSettings())
+        return _brought(path, splats or SplatSettings(), allow_outside=allow_outside)
     run = _found(path.parent if path.name == "config.yml" else path, kind)
     source_of(run)
     if splats not in (None, SplatSettings()):
@@ -70,13 +73,21 @@ def reopened(origin: Origin) -> Run:
 
 def is_splats(path: Path) -> bool:
     """Whether a path is meant as a file of splats, or is a run folder of 3D Gaussian Splatting."""
-    return path.suffix.lower() in SPLATS or os.path.isdir(path / "point_cloud")
+    is_file = path.suffix.lower() in SPLATS and not os.path.isdir(path)  # which, unlike Path.is_dir, never raises
+    return is_file or os.path.isdir(path / "point_cloud")
 
 
-def _brought(path: Path, settings: SplatSettings, earlier: Source | None = None) -> Run:
+def files_behind(run: Run) -> list[Path]:
+    """What is read of a run, and of its capture to know the cameras: not to be written over."""
+    source = source_of(run)
+    listed = [] if source.sight else [source.data, *(source.data / name for name in LISTS)]
+    return [*run.files, *listed]
+
+
+def _brought(path: Path, settings: SplatSettings, earlier: Source | None = None, allow_outside: bool = False) -> Run:
     from arf.radiance.brought.scene import bring  # numba imports slowly
 
-    return bring(path, settings, earlier)
+    return bring(path, settings, earlier, allow_outside)
 
 
 def _found(path: Path, kind: str | None) -> Run:
@@ -107,7 +118,7 @@ def capture_of(run: Run, allow_outside: bool = False) -> Capture:
     """
     source = source_of(run)
     if source.sight is not None:
-        return capture_of_sight(source, run.info["scene"])
+        return capture_of_sight(source, run.info.get("scene", "scene"))
     if source.parser is not None:
         room = nerfstudio("runs.captures")
         if room is None:

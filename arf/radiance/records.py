@@ -117,11 +117,11 @@ def _expect(run: Run, kind: str) -> None:
 
 
 def _check_source(source: Source, values: dict[str, Any], where: object) -> None:
+    if source.sight is not None:
+        source.sight.check(f"{where}: sight")
     if source.settings is not None:
         source.settings = _settings(FitSettings, values["settings"], where)
-    elif source.sight is not None:
-        source.sight.check(f"{where}: sight")
-    elif source.parser is None:
+    elif source.sight is None and source.parser is None:
         raise UserError(f"{where}: settings: they are missing; {REMEDY}")
 
 

@@ -111,8 +111,11 @@ BY_KIND = {
 }
 
 
-def parse_color(text: str) -> tuple[float, float, float]:
+def parse_color(text: str, name: str = "background", words: str = "last, auto") -> tuple[float, float, float]:
     """Three numbers in 0..1.
+
+    Args:
+        name: of the setting; `words`: that it may be as well.
 
     Raises:
         UserError: they are none.
@@ -122,7 +125,7 @@ def parse_color(text: str) -> tuple[float, float, float]:
         if not all(0 <= c <= 1 for c in (r, g, b)):
             raise ValueError(text)
     except ValueError:
-        raise UserError(f"background is {text!r}; it is last, auto, or three numbers in 0..1 like 1,1,1") from None
+        raise UserError(f"{name} is {text!r}; it is {words}, or three numbers in 0..1 like 1,1,1") from None
     return r, g, b
 
 
@@ -153,7 +156,7 @@ class SplatSettings:
         if self.capture and self.cameras:
             raise UserError("--capture and --cameras both say where the cameras are; give one of them")
         if self.backdrop != "auto":
-            parse_color(self.backdrop)
+            parse_color(self.backdrop, "backdrop", "auto")
 
 
 @dataclass

@@ -125,6 +125,10 @@ class Encoder(nn.Module):
         self._check_taps([tap])
         return 2 ** (block_of(self.pools[tap]) if tap in self.pools else block_of(tap) - 1)
 
+    def smallest(self, taps: Sequence[str]) -> int:
+        """Pixels that a picture's shorter side needs to reach these taps."""
+        return max(self.stride(tap) for tap in taps) * (2 if self.padding == "reflect" else 1)
+
     def reach(self, tap: str) -> int:
         """How many pixels beyond its own stride × stride pixels a position of a tap sees, in each direction."""
         self._check_taps([tap])
@@ -158,7 +162,7 @@ class Encoder(nn.Module):
         if pictures.ndim != 4 or pictures.shape[1] != 3:
             raise ValueError(f"the encoder takes [B, 3, H, W], got {list(pictures.shape)}")
         self._check_taps(taps)
-        smallest = max(self.stride(tap) for tap in taps) * (2 if self.padding == "reflect" else 1)
+        smallest = self.smallest(taps)
         if min(pictures.shape[2:]) < smallest:
             raise ValueError(f"{list(pictures.shape)} is too small: {', '.join(taps)} need {smallest} pixels a side")
 

@@ -185,4 +185,4 @@ def _check_shape(settings: TrainSettings, **shape: Any) -> None:
 def _listing(files: list[Path]) -> dict[str, Any]:
     """What tells folders of pictures from others: the draws of a training follow from it."""
     names = "\n".join(file.name for file in files)
-    return {"files": len(files), "names": f"{zlib.crc32(names.encode()):08x}"}
+    return {"files": len(files), "names": f"{zlib.crc32(names.encode(errors='surrogateescape')):08x}"}

@@ -9,12 +9,16 @@ from pathlib import Path
 
 from clips import clip, ffmpeg
 from samples import photo
+from splatfiles import some
 from tiny import FIT, STYLIZE
 
 from arf.media import image
 from arf.networks.modelfile import BUNDLED
+from arf.radiance.fields.splats.files.ply import write_ply
 from arf.radiance.fit.loop import fit
+from arf.radiance.opening import open_run
 from arf.radiance.paint.stylize import stylize
+from arf.radiance.settings import SplatSettings
 
 CALLS = {
     "fit": "fit {capture} --steps 2 --resolutions 12 --stages --samples 2000 --device cpu --output {out}/o",
@@ -37,6 +41,26 @@ CALLS = {
     " --output {out}/o",
     "onnx": "onnx many --model {fast} --output {out}/o.onnx",
 }
+VIEWS = "--views 2 --view-size 32"
+OF_SPLATS = {  # those that take a file of splats
+    "stylize": f"stylize {{splats}} {VIEWS} --style {{style}} --layers relu2_1 --steps 1 --output {{out}}/o",
+    "render": f"render {{splats}} {VIEWS} --frames 1 --width 32 --output {{out}}/o.mp4",
+    "export": f"export {{splats}} {VIEWS} --output {{out}}/o.ply",
+    "export html": f"export {{splats}} {VIEWS} --output {{out}}/o.html",
+    "export points": f"export {{splats}} {VIEWS} --format points --points 100 --output {{out}}/o.ply",
+    "view": f"view {{splats}} {VIEWS} --port 18765",
+}
+OF_PAINTED_SPLATS = {
+    name: call.replace(f"{{splats}} {VIEWS}", "{painted_splats}")
+    for name, call in OF_SPLATS.items()
+    if name != "stylize"
+}
+
+
+def ending(calls: dict[str, str]) -> dict[str, str]:
+    """Those that come to an end, and exports to the other formats of splats."""
+    others = {f"export {name}": calls["export"].replace("o.ply", f"o.{name}") for name in ("splat", "spz")}
+    return {**{name: call for name, call in calls.items() if name != "view"}, **others}
 
 
 @dataclass(frozen=True)
@@ -50,6 +74,8 @@ class Good:
     capture: Path
     fit: Path
     painted: Path
+    splats: Path
+    painted_splats: Path
     video: Path
     sound: Path
     fast: Path
@@ -68,11 +94,15 @@ def make(root: Path, capture: Path) -> Good:
     image.write(root / "style.png", photo(64, 64, 3))
     short = replace(FIT, steps=20, samples=4000, resolutions=(12,), stages=())
     fitted = fit(root / "capture", short, root / "runs")
-    painted = stylize(fitted, [root / "style.png"], replace(STYLIZE, steps=2, layers=("relu2_1",)), root / "runs")
+    brief = replace(STYLIZE, steps=2, layers=("relu2_1",))
+    painted = stylize(fitted, [root / "style.png"], brief, root / "runs")
+    write_ply(root / "splats.ply", some(200))
+    brought = open_run(root / "splats.ply", splats=SplatSettings(views=2, view_size=32))
+    painted_splats = stylize(brought, [root / "style.png"], brief, root / "runs")
     clip(root / "video.mp4", rate="10", seconds=0.6)
     ffmpeg("-f", "lavfi", "-i", "sine=duration=1", root / "sound.m4a")
     return Good(
         root, root / "photos" / "0.png", root / "style.png", root / "photos", root / "capture", fitted.path,
-        painted.path, root / "video.mp4", root / "sound.m4a",
+        painted.path, root / "splats.ply", painted_splats.path, root / "video.mp4", root / "sound.m4a",
         *(BUNDLED / f"{name}.safetensors" for name in ("fast-many", "adain-compact", "cast-compact")),
     )  # fmt: skip

@@ -42,7 +42,7 @@ class Command:
     """A command that takes long.
 
     Attributes:
-        line: {out} is a folder of its own, {fit} and {film} inputs.
+        line: {out} is a folder of its own, {fit}, {splats} and {film} inputs.
         results: what is compared byte for byte, below {out}.
         kind: how it goes on: "run" by --resume RUN, "state" by --resume where there is a state, "anew" by itself.
     """
@@ -58,17 +58,22 @@ class Command:
             return None if finished else f"{' '.join(self.line.split()[:1])} --resume {infos[0].parent}"
         if self.kind == "state" and [*out.glob("*.resume.safetensors"), *out.glob("*.parts/state.safetensors")]:
             return f"{self.line} --resume"
-        if any((out / f"made.{suffix}").exists() for suffix in ("png", "mp4", "ply")):  # which are written last
+        if any((out / f"made.{suffix}").exists() for suffix in ("png", "mp4", "ply", "html")):  # which are written last
             return None
         return f"{self.line} --overwrite" if self.kind == "state" else self.line  # a trace may be there
 
 
+VIEWS = "--views 8 --view-size 128"
 RUN, PICTURES = ("*/*/*/model.safetensors", "*/*/*/losses.csv"), ("*.png", "trace.csv")
 COMMANDS = {
     "fit": Command(f"{FIT} --steps 120 --output {{out}}", RUN, "run"),
     "stylize": Command(
         f"stylize {{fit}} --style {STYLE} --steps 40 --layers relu2_1 --device cpu --save-every 7 --output {{out}}",
         (*RUN, "*/*/*/preview.png"), "run",
+    ),
+    "stylize splats": Command(
+        f"stylize {{splats}} {VIEWS} --style {STYLE} --steps 40 --layers relu2_1 --device cpu --save-every 7 "
+        "--output {out}", (*RUN, "*/*/*/preview.png"), "run",
     ),
     "gatys": Command(f"gatys {PHOTO} --style {STYLE} --steps 40 {PICTURE}", PICTURES, "state"),
     "texture": Command(f"texture {STYLE} --steps 40 {PICTURE}", PICTURES, "state"),
@@ -87,6 +92,8 @@ COMMANDS = {
         "render {fit} --path orbit --frames 40 --overwrite --output {out}/made.mp4", ("made.mp4", "made/*.png")
     ),
     "export": Command("export {fit} --points 20000 --output {out}/made.ply", ("made.ply",)),
+    "export splats": Command(f"export {{splats}} {VIEWS} --output {{out}}/made.ply", ("made.ply",)),
+    "export html": Command(f"export {{splats}} {VIEWS} --output {{out}}/made.html", ("made.html",)),
     "demo": Command(f"demo --style {STYLE} --device cpu --output {{out}}", (*RUN, "film.mp4", "sheet.png")),
 }  # fmt: skip
 
@@ -232,6 +239,7 @@ def prepared(work: Path) -> dict[str, str]:
     import torch.utils.tensorboard  # noqa: F401 - what takes long to import, and is to be there before the first kill
     from matplotlib.backends import backend_agg  # noqa: F401
 
+    import arf.radiance.brought.scene
     import arf.radiance.paint.stylize
     import arf.training.train  # noqa: F401
     from arf.media import image
@@ -250,7 +258,24 @@ def prepared(work: Path) -> dict[str, str]:
     with Writer(work / "film.mp4", 10) as writer:
         for photograph in photographs:
             writer.write(photograph)
-    return {"fit": str(next((work / "given").glob("*/*/*"))), "film": str(work / "film.mp4")}
+    write_splats(work / "splats.ply")
+    given = {"fit": next((work / "given").glob("*/*/*")), "film": work / "film.mp4", "splats": work / "splats.ply"}
+    return {name: str(path) for name, path in given.items()}
+
+
+def write_splats(path: Path) -> None:
+    """A ball of splats of all colours."""
+    import torch
+    from torch.nn.functional import normalize
+
+    from arf.radiance.fields.splats.files.ply import write_ply
+    from arf.radiance.fields.splats.splats import Splats
+
+    count, g = 20_000, torch.Generator().manual_seed(0)
+    means, quats = (normalize(torch.randn(count, size, generator=g), dim=1) for size in (3, 4))
+    scales = 0.03 * torch.rand(count, 3, generator=g) + 0.001
+    colors, opacities = torch.rand(count, 3, generator=g), torch.rand(count, generator=g)
+    write_ply(path, Splats(means, scales, quats, opacities, colors, torch.zeros(count, 0, 3)))
 
 
 def report(tallies: dict[str, Tally]) -> Iterator[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from dataclasses import asdict
 from itertools import count
 
 import judge as judges
 import pytest
 import spoil
-from good import CALLS
+from good import CALLS, OF_PAINTED_SPLATS, OF_SPLATS, ending
 
 CAPTURE, RUN = CALLS["fit"].replace("{capture}", "{bad}"), CALLS["render"].replace("{fit}", "{bad}")
 
@@ -35,6 +37,16 @@ def test_calls(command, accepted):
     accepted(CALLS[command])
 
 
+@pytest.mark.parametrize("command", ending(OF_SPLATS))
+def test_calls_of_splats(command, accepted):
+    accepted(ending(OF_SPLATS)[command])
+
+
+@pytest.mark.parametrize("command", ending(OF_PAINTED_SPLATS))
+def test_calls_of_painted_splats(command, accepted):
+    accepted(ending(OF_PAINTED_SPLATS)[command])
+
+
 def test_copies(good, at, accepted):
     accepted(CAPTURE, spoil.capture(spoil.folder(at / "capture"), good.capture, lambda meta: None))
     run = spoil.run(spoil.folder(at / "run"), good.fit, lambda info: None)
@@ -53,6 +65,19 @@ def test_other_inputs(good, at, accepted):
     camera = {"camera_to_world": [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1], "fov": 50, "aspect": 1}
     path = {"camera_type": "perspective", "render_width": 16, "render_height": 16, "fps": 8, "camera_path": [camera]}
     accepted(CALLS["render"].replace("--frames 1", "--path {bad}"), spoil.file(at, json.dumps(path), "path.json"))
+
+
+def test_names_that_are_no_utf8(good, at, accepted):
+    """As on old disks: they are names."""
+    name = os.fsdecode(b"\xff")
+    for path in (good.splats, good.style):
+        shutil.copy(path, at / f"{name}{path.suffix}")
+    bad = {"splats": at / f"{name}.ply", "style": at / f"{name}.png"}
+    accepted(OF_SPLATS["stylize"].replace("{splats}", "{bad}"), bad["splats"])
+    accepted(OF_SPLATS["stylize"].replace("{style}", "{bad}"), bad["style"])
+    accepted(OF_SPLATS["export html"].replace("{splats}", "{bad}"), bad["splats"])
+    accepted("gatys {bad} --style {bad} --size 48 --steps 1", bad["style"])
+    accepted(CAPTURE, spoil.capture(spoil.folder(at / name), good.capture, lambda meta: None))
 
 
 def test_every_command_has_a_call():

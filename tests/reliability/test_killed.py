@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands import run
-from good import CALLS
+from good import CALLS, OF_PAINTED_SPLATS, OF_SPLATS, ending
 
 from arf.jobs.interrupts import AtOnce
 from arf.jobs.runs import Run
@@ -29,17 +29,18 @@ def test_killed_jobs_go_on_to_the_same_bytes():
 
 
 STEPS = {  # what a job is in the midst of
-    "fit": ("arf.radiance.fields.voxel.field.VoxelField.after_step", "--steps 2", "--steps 12 --save-every 4"),
-    "stylize": ("arf.radiance.paint.painter.Painter.losses", "--steps 1", "--steps 12 --save-every 4"),
-    "train": ("arf.training.loop.Loop._learn", "--steps 1", "--steps 12 --save-every 4"),
+    CALLS["fit"]: ("arf.radiance.fields.voxel.field.VoxelField.after_step", "--steps 2", "--steps 12 --save-every 4"),
+    CALLS["stylize"]: ("arf.radiance.paint.painter.Painter.losses", "--steps 1", "--steps 12 --save-every 4"),
+    OF_SPLATS["stylize"]: ("arf.radiance.paint.painter.Painter.losses", "--steps 1", "--steps 12 --save-every 4"),
+    CALLS["train"]: ("arf.training.loop.Loop._learn", "--steps 1", "--steps 12 --save-every 4"),
 }
 
 
-@pytest.mark.parametrize("name", STEPS)
-def test_the_second_signal_saves_no_half_step(name, good, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("call", STEPS, ids=["fit", "stylize", "stylize splats", "train"])
+def test_the_second_signal_saves_no_half_step(call, good, tmp_path, capsys, monkeypatch):
     """J7: it comes at once, while the seventh step is half done. What was saved at the fourth is gone on from."""
-    target, few, many = STEPS[name]
-    line = CALLS[name].replace(few, many)
+    target, few, many = STEPS[call]
+    line = call.replace(few, many)
     models = []
     for out in ("whole", "stopped"):
         words = line.format(**asdict(good), out=tmp_path / out).split()
@@ -50,10 +51,23 @@ def test_the_second_signal_saves_no_half_step(name, good, tmp_path, capsys, monk
             path = Run.open(tmp_path / out, finished=False).path
             assert (code, said) == (143, f"arf: stopped; what was done is saved, go on with --resume {path}\n")
             assert Run.open(path, finished=False).load("resume")[1]["step"] == 4
-            words = [name, "--resume", str(path)]
+            words = [line.split()[0], "--resume", str(path)]
         assert run(capsys, *words)[0] == 0
         models.append(next((tmp_path / out).rglob("model.safetensors")).read_bytes())
     assert models[0] == models[1]
+
+
+@pytest.mark.parametrize("name", ending(OF_PAINTED_SPLATS))
+def test_ctrl_c_leaves_nothing_of_what_is_written_in_one_go(name, good, tmp_path, capsys, monkeypatch):
+    """It comes when all is written and nothing has its name."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("arf.jobs.files._settle", stop)
+    line = ending(OF_PAINTED_SPLATS)[name].format(**asdict(good), out=tmp_path)
+    assert run(capsys, *line.split()) == (130, "", "arf: stopped\n")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def _second_signal(target: str, at: int):

@@ -8,7 +8,7 @@ from pathlib import Path
 import judge as judges
 import pytest
 from commands import refused, run
-from good import CALLS
+from good import CALLS, OF_PAINTED_SPLATS, OF_SPLATS
 
 from arf.jobs.interrupts import Ended
 from arf.jobs.locks import owned
@@ -43,6 +43,24 @@ def test_the_second_writer_of_an_output_is_refused(name, good, tmp_path, capsys)
     assert not list(tmp_path.rglob(".*"))
 
 
+SHARED = {"render": "o.mp4", "export": "o.ply", "export html": "o.html", "export points": "o.ply"}
+
+
+@pytest.mark.parametrize("calls", [OF_SPLATS, OF_PAINTED_SPLATS], ids=["brought", "painted"])
+@pytest.mark.parametrize("name", SHARED)
+def test_the_second_to_share_splats_is_refused(name, calls, good, tmp_path, capsys):
+    line = calls[name].format(**asdict(good), out=tmp_path)
+    first = tmp_path / SHARED[name]
+    with owned(first):
+        before = judges.tree(tmp_path)
+        for flags in ("", " --overwrite"):
+            said = refused(capsys, *(line + flags).split())
+            assert f"{first} is being written by another arf (process " in said
+        assert judges.tree(tmp_path) == before
+    assert run(capsys, *line.split())[0] == 0
+    assert not list(tmp_path.rglob(".*"))
+
+
 def test_pictures_that_share_a_state_share_an_owner(good, tmp_path, capsys):
     """made.png and made.jpg both have made.resume.safetensors and made.preview.png."""
     line = CALLS["gatys"].format(**asdict(good), out=tmp_path).replace("o.png", "made.jpg")
@@ -72,9 +90,10 @@ def test_one_picture_that_another_paints_does_not_keep_the_others_from_it(good, 
 
 
 BEGUN = {  # where a job of each kind can be stopped
-    "fit": "arf.radiance.fit.loop.evaluate",
-    "stylize": "arf.radiance.paint.stylize.Painter.prepare",
-    "train": "arf.training.train.Loop",
+    CALLS["fit"]: "arf.radiance.fit.loop.evaluate",
+    CALLS["stylize"]: "arf.radiance.paint.stylize.Painter.prepare",
+    OF_SPLATS["stylize"]: "arf.radiance.paint.stylize.Painter.prepare",
+    CALLS["train"]: "arf.training.train.Loop",
 }
 
 
@@ -82,17 +101,17 @@ def stop(*_: object, **__: object) -> None:
     raise Ended(15)
 
 
-@pytest.mark.parametrize("name", BEGUN)
-def test_the_second_to_resume_a_run_is_refused(name, good, tmp_path, capsys, monkeypatch):
-    line = CALLS[name].format(**asdict(good), out=tmp_path)
+@pytest.mark.parametrize("call", BEGUN, ids=["fit", "stylize", "stylize splats", "train"])
+def test_the_second_to_resume_a_run_is_refused(call, good, tmp_path, capsys, monkeypatch):
+    line = call.format(**asdict(good), out=tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(BEGUN[name], stop)
+        patch.setattr(BEGUN[call], stop)
         code, _, said = run(capsys, *line.split())
     path = Run.open(tmp_path, finished=False).path
     assert (code, f"--resume {path}\n" in said) == (143, True)
     with Run.open(path, finished=False).at_work():
         before = judges.tree(tmp_path)
-        said = refused(capsys, name, "--resume", path)
+        said = refused(capsys, line.split()[0], "--resume", path)
         assert f"{path} is being written by another arf (process " in said
         assert judges.tree(tmp_path) == before
     assert not list(tmp_path.rglob(".*"))

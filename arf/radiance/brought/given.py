@@ -47,13 +47,20 @@ def path_cameras(path: Path) -> Cameras:
     cameras = from_json(path).cameras
     if cameras.kind != "pinhole":
         raise UserError(f"{path}: its cameras are {cameras.kind}; views of splats are seen by perspective ones")
-    if len(cameras) < 2:
-        raise UserError(f"{path} has one camera; a painting needs two views or more")
     return cameras
 
 
-def chosen(cameras: Cameras, settings: SplatSettings) -> Cameras:
-    """As many of given cameras as are wanted, spread over all, their pictures as small."""
+def chosen(cameras: Cameras, settings: SplatSettings, where: Path) -> Cameras:
+    """As many of given cameras as are wanted, spread over all, their pictures as small.
+
+    Args:
+        where: what gives them.
+
+    Raises:
+        UserError: there is one alone.
+    """
+    if len(cameras) < 2:
+        raise UserError(f"{where} has one camera; a painting needs two views or more")
     count = min(settings.views or MOST, len(cameras))
     cameras = cameras[torch.linspace(0, len(cameras) - 1, count).round().long().tolist()]
     sizes = torch.stack([cameras.width, cameras.height], 1).double()
@@ -61,7 +68,7 @@ def chosen(cameras: Cameras, settings: SplatSettings) -> Cameras:
     return cameras.resized((sizes * factor[:, None]).round().long().clamp_min(2))
 
 
-def aligned(splats: Splats, settings: SplatSettings) -> tuple[Placement, Cameras]:
+def aligned(splats: Splats, settings: SplatSettings, allow_outside: bool = False) -> tuple[Placement, Cameras]:
     """The cameras of a capture, and where its scene lies in the splats' frame.
 
     Programs turn axes and scale as they like. Of all turns by right angles, in the capture's own frame and in
@@ -70,7 +77,7 @@ def aligned(splats: Splats, settings: SplatSettings) -> tuple[Placement, Cameras
     Raises:
         UserError: in none do they.
     """
-    capture = load_capture(CaptureConfig(settings.capture))
+    capture = load_capture(CaptureConfig(settings.capture, allow_outside=allow_outside))
     own = placement_of(capture.transform, capture.scale)
     frames = [own, Placement(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))]
     some = sorted({round(k) for k in torch.linspace(0, len(capture.train) - 1, TRIED).tolist()})
@@ -83,7 +90,7 @@ def aligned(splats: Splats, settings: SplatSettings) -> tuple[Placement, Cameras
             f"{settings.capture}: its photographs do not show these splats, in whatever frame (likeness "
             f"{max(scores[best], 0):.2f} of 1); give the capture that they were made of, or --cameras"
         )
-    return tried[best], chosen(capture.train.cameras, settings)
+    return tried[best], chosen(capture.train.cameras, settings, settings.capture)
 
 
 def right_turns() -> Iterator[Float[Tensor, "3 3"]]:

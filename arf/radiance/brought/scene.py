@@ -21,7 +21,7 @@ from arf.radiance.capture.cameras import Camera, Cameras
 from arf.radiance.capture.poses import Placement
 from arf.radiance.fields.splats.field import SplatField
 from arf.radiance.fields.splats.files.reading import SplatFile, read_splats
-from arf.radiance.fields.splats.files.runs import find_cameras, find_splats
+from arf.radiance.fields.splats.files.runs import find_cameras, find_splats, read_cameras
 from arf.radiance.records import Source
 from arf.radiance.settings import SplatSettings, parse_color
 from arf.radiance.sight import Sight
@@ -36,19 +36,29 @@ CPU = torch.device("cpu")
 class Brought(Run):
     """Splats from a file, as a finished fit. `path` is the file, or the folder of 3D Gaussian Splatting's run."""
 
-    def __init__(self, path: Path, info: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    def __init__(self, path: Path, info: dict[str, Any], tensors: dict[str, Tensor], files: list[Path]) -> None:
         super().__init__(path, plain(info))
-        self._tensors = tensors
+        self._tensors, self._files = tensors, files
+
+    @property
+    def folder(self) -> Path:
+        """Its own, or for a file one of its name below outputs/."""
+        return self.path if self.path.is_dir() else Path("outputs") / self.info["scene"]
+
+    @property
+    def files(self) -> list[Path]:
+        return self._files
 
     def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return self._tensors, {}
 
 
-def bring(path: Path, settings: SplatSettings, earlier: Source | None = None) -> Brought:
+def bring(path: Path, settings: SplatSettings, earlier: Source | None = None, allow_outside: bool = False) -> Brought:
     """Read splats and choose from where to look at them.
 
     Args:
         earlier: what was chosen before, for the same file.
+        allow_outside: see `CaptureConfig`.
 
     Raises:
         UserError: no splats there, a damaged file, cameras that cannot be had or see nothing, or another file than
@@ -59,13 +69,14 @@ def bring(path: Path, settings: SplatSettings, earlier: Source | None = None) ->
     found, digest = read_splats(file), fingerprint(file)
     if earlier and earlier.capture != digest:
         raise UserError(f"{path} has changed since it was painted; restore it, or stylize it again")
-    sight = earlier.sight if earlier else _sight(found, file, settings)
+    sight = earlier.sight if earlier else _sight(found, file, settings, allow_outside)
     splats = in_scene(found.splats, placement_of(torch.tensor(sight.transform, dtype=torch.float64), sight.scale))
     info = {
         "kind": "fit", "method": "splats", "scene": found.name, "finished": True, "settings": None,
         "data": path.resolve(), "capture": digest, "sight": sight, "model": {"backbone": "splat"},
     }  # fmt: skip
-    return Brought(path, info, {**splats.tensors(), "background": torch.tensor(sight.background)})
+    tensors = {**splats.tensors(), "background": torch.tensor(sight.background)}
+    return Brought(path, info, tensors, [file, *filter(None, [find_cameras(file)])])
 
 
 def fingerprint(file: Path) -> str:
@@ -77,8 +88,8 @@ def fingerprint(file: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _sight(found: SplatFile, file: Path, settings: SplatSettings) -> Sight:
-    placement, cameras = _given(found, file, settings)
+def _sight(found: SplatFile, file: Path, settings: SplatSettings, allow_outside: bool) -> Sight:
+    placement, cameras = _given(found, file, settings, allow_outside)
     field = SplatField(in_scene(found.splats, placement), torch.zeros(3), CPU)
     if cameras is None:
         cameras = look(field, field.splats, settings.stand, settings.views or VIEWS, settings.view_size)
@@ -93,17 +104,19 @@ def _sight(found: SplatFile, file: Path, settings: SplatSettings) -> Sight:
     return Sight.of(cameras, "bounded" if cut_out else "unbounded", cut_out, *frame, parse_color(color))
 
 
-def _given(found: SplatFile, file: Path, settings: SplatSettings) -> tuple[Placement, Cameras | None]:
+def _given(
+    found: SplatFile, file: Path, settings: SplatSettings, allow_outside: bool
+) -> tuple[Placement, Cameras | None]:
     """Where the scene lies, and the cameras that the settings or the file's own run folder name, if they do."""
     if settings.capture:
-        return aligned(found.splats, settings)
-    given = settings.cameras or find_cameras(file)
-    if given is None:
+        return aligned(found.splats, settings, allow_outside)
+    own = find_cameras(file)
+    if settings.cameras is None and own is None:
         return upright(found, settings.up), None
-    if listed := listed_cameras(given):
+    if listed := listed_cameras(settings.cameras) if settings.cameras else read_cameras(own):
         placement = placed(listed)
-        return placement, chosen(listed.placed(placement), settings)
-    return upright(found, settings.up), chosen(path_cameras(given), settings)
+        return placement, chosen(listed.placed(placement), settings, settings.cameras or own)
+    return upright(found, settings.up), chosen(path_cameras(settings.cameras), settings, settings.cameras)
 
 
 def _box(field: SplatField, cameras: Cameras, cut_out: bool) -> Float[Tensor, "2 3"]:

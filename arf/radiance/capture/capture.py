@@ -29,6 +29,7 @@ from arf.radiance.capture.shots import Reading, Shot, settle
 from arf.radiance.capture.views import Capture, Kind, Views
 
 Format = Literal["nerfstudio", "blender", "colmap", "llff"]
+LISTS = ("transforms.json", "transforms_train.json", POSES)
 KNOWN = f"transforms.json, transforms_train.json, {POSES}, a COLMAP model in {LOOKED_FOR}"
 FARTHEST = 1e4  # that a camera stands from a scene's box, in half sides of it
 WAY_OUT = "let COLMAP or ns-process-data find the cameras, and give arf fit the folder that it makes"

@@ -81,7 +81,7 @@ def frame_size(capture: Capture, settings: RenderSettings) -> tuple[int | None, 
         return asked
     height, width = capture.train.size(0)
     scale = FILM / max(height, width)
-    return 2 * round(width * scale / 2), 2 * round(height * scale / 2)
+    return 2 * max(1, round(width * scale / 2)), 2 * max(1, round(height * scale / 2))
 
 
 def _remove_later_frames(folder: Path, count: int) -> None:

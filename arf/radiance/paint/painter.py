@@ -84,7 +84,12 @@ class Painter:
         shrunk = [image.fit_style(style, max(32, long_side)).to(self.device) for style in styles]
         self.objective = StyleObjective(
             encoder, settings.layers, shrunk, settings.style_weights, settings.loss, settings.neighbours
-        )  # checks the weights
+        )  # checks the layers and weights
+        (height, width), needed = min(sizes, key=min), encoder.smallest(settings.layers)
+        if min(height, width) < needed:
+            layers = ", ".join(settings.layers)
+            said = f"a view is looked at in {width}×{height} pixels, and {layers} need {needed} a side"
+            raise UserError(f"{said}; take larger or less narrow views, or --layers of finer strokes such as relu2_1")
         if settings.preserve_color:
             self.recolor = Affine.identity()
         else:

@@ -31,6 +31,8 @@ def format_of(runs: list[Run], settings: ExportSettings, output: Path | None) ->
     found = settings.format
     if found == "auto":
         found = named.get(suffix) or ("ply" if is_of_splats(runs[0]) else "points")
+    if suffix is not None and settings.format == "auto" and suffix not in SUFFIXES.values():
+        raise UserError(f"cannot write {output}: its name must end in {', '.join(dict.fromkeys(SUFFIXES.values()))}")
     if suffix not in (None, SUFFIXES[found]):
         raise UserError(f"cannot write {output}: the name of {_said(found)} must end in {SUFFIXES[found]}")
     if len(runs) > 1 and found != "html":

@@ -9,12 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from arf.errors import UserError
 from arf.radiance.brought.frames import in_file, placement_of
 from arf.radiance.brought.views import Renderings
 from arf.radiance.capture.views import Capture
 from arf.radiance.fields.splats.files.ply import write_ply
 from arf.radiance.fields.splats.files.splat import write_splat
 from arf.radiance.fields.splats.files.spz import write_spz
+from arf.radiance.fields.splats.files.values import FARTHEST
 from arf.radiance.fields.splats.splats import Splats
 
 DOWNWARDS = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # (x, y, z) -> (x, -z, y)
@@ -27,6 +29,9 @@ def write_splats(path: Path, kind: str, splats: Splats, capture: Capture, frame:
         kind: "ply", "splat" or "spz".
         splats: in the scene's frame.
         frame: "auto", "capture" or "scene"; see `ExportSettings`.
+
+    Raises:
+        UserError: the file cannot be written, or nobody could read it.
     """
     placement = placement_of(capture.transform, capture.scale)
     nowhere, up = torch.zeros(3), "z"
@@ -37,6 +42,8 @@ def write_splats(path: Path, kind: str, splats: Splats, capture: Capture, frame:
         splats, up = in_file(splats, placement).moved(turn, nowhere, 1.0), "-y"
     elif frame == "auto":
         splats, up = splats.moved(DOWNWARDS, nowhere, 1 / placement.scale), "-y"
+    if not all((tensor.abs() <= FARTHEST).all() for tensor in splats.tensors().values()):  # nor NaN
+        raise UserError(f"cannot write {path}: numbers of the splats are beyond all measure; make the run again")
     if kind == "ply":
         write_ply(path, splats, up)
     else:

@@ -31,7 +31,7 @@ def write_walk(path: Path, scene: Shared, ride: str, frames: int, fps: float) ->
         raise UserError(f"{ride}: its cameras are {way.cameras.kind}, a page shows perspective ones")
     first, last = way.cameras[0], scene.paints[-1]
     scale = POSTER / max(first.size)
-    poster = first.resized(round(first.width * scale), round(first.height * scale))
+    poster = first.resized(max(1, round(first.width * scale)), max(1, round(first.height * scale)))
     field = SplatField(scene.splats, last.background, torch.device("cpu"), scene.antialiased)
     shown = field.render(poster, last.colors, last.background).clamp(0, 1)
     return write_page(

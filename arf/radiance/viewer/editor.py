@@ -31,14 +31,15 @@ class Editor:
         nodes: its keyframes and their curve in viser's world.
     """
 
-    def __init__(self, server: Server, guide: Guide, run: Path, draft: Draft) -> None:
+    def __init__(self, server: Server, guide: Guide, run: Path, folder: Path, draft: Draft) -> None:
         """
         Args:
-            run: paths are kept in its folder `PATHS`.
+            run: what is filmed along a path.
+            folder: paths are kept in its folder `PATHS`.
             draft: to begin with.
         """
         self.server, self.guide, self.run, self.draft = server, guide, run, draft
-        self.folder = run / PATHS
+        self.folder = folder / PATHS
         self._lock = threading.RLock()
         self.nodes = Nodes(guide.world.size, shown=True)
         self._build()

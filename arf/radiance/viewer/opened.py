@@ -32,9 +32,10 @@ def view_run(
         KeyboardInterrupt: the way out.
     """
     check_port(host, port)  # before anything is opened
-    below(run.path, PATHS)
+    below(run.folder, PATHS)
     field, painted, capture = open_model(run, pick_device(device), allow_outside)
-    view(OpenedScene(field, painted.look if painted else None, capture.train), run.path, host, port, ready)
+    scene = OpenedScene(field, painted.look if painted else None, capture.train)
+    view(scene, run.folder, host, port, ready, run.path)
 
 
 class OpenedScene:

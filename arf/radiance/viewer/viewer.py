@@ -24,11 +24,14 @@ from arf.radiance.viewer.world import Gaze, World
 QUALITY = {True: 92, False: 75}  # of JPEG, sharp or not
 
 
-def view(scene: Scene, folder: Path, host: str, port: int, ready: Callable[[str], None]) -> None:
+def view(
+    scene: Scene, folder: Path, host: str, port: int, ready: Callable[[str], None], run: Path | None = None
+) -> None:
     """Show a scene until the process is interrupted.
 
     Args:
-        folder: of the run; camera paths are saved in its camera_paths.
+        folder: where camera paths are saved, in its camera_paths.
+        run: what `arf render` films; the folder unless given.
         host, port: where to listen.
         ready: called with the viewer's address as soon as a browser can open it.
 
@@ -36,7 +39,7 @@ def view(scene: Scene, folder: Path, host: str, port: int, ready: Callable[[str]
         UserError: as `listen`, and as the scene when it renders.
         KeyboardInterrupt: the way out.
     """
-    viewer = Viewer(scene, folder)
+    viewer = Viewer(scene, folder, run)
     try:
         with held_interrupts():
             viewer.open(host, port)
@@ -55,8 +58,9 @@ class Viewer:
         editor: of camera paths, once it is open.
     """
 
-    def __init__(self, scene: Scene, folder: Path) -> None:
-        self.scene, self.folder, self.world = scene, folder, World.of(scene.views.cameras)
+    def __init__(self, scene: Scene, folder: Path, run: Path | None = None) -> None:
+        self.scene, self.folder, self.run = scene, folder, run or folder
+        self.world = World.of(scene.views.cameras)
         first = scene.views.cameras[0]
         wxyz, _ = self.world.place(first.pose)
         start = Gaze(wxyz, tuple(first.pose[:, 3].tolist()), self.world.fov, first.width / first.height)
@@ -114,7 +118,7 @@ class Viewer:
         tilt.on_click(lambda event: self.guide.tilt(event.client))
         cameras.on_update(lambda _: self._frustums.show(cameras.value))
         fov = within("fov", round(math.degrees(self.world.fov)))
-        self.editor = Editor(server, self.guide, self.folder, Draft(fov, *first.size[::-1]))
+        self.editor = Editor(server, self.guide, self.run, self.folder, Draft(fov, *first.size[::-1]))
 
     def _welcome(self, visitor: ClientHandle) -> None:
         self._visitors[visitor.client_id] = visitor

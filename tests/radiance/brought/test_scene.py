@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -85,6 +87,18 @@ def test_cameras_of_a_capture_whatever_its_axes(file, photographed):
     assert min(best) > 28
 
 
+def test_a_capture_whose_photographs_lie_elsewhere(file, photographed, tmp_path):
+    """As everywhere, they are opened where that was allowed."""
+    shutil.move(photographed / "images", tmp_path / "elsewhere")
+    transforms = photographed / "transforms.json"
+    transforms.write_text(transforms.read_text().replace("images/", "../elsewhere/"))
+    write_ply(file, thing())
+    settings = SplatSettings(capture=photographed, view_size=SIDE)
+    with pytest.raises(UserError, match="--allow-outside"):
+        open_run(file, splats=settings)
+    assert len(open_run(file, splats=settings, allow_outside=True).info["sight"]["poses"]) == 9
+
+
 def test_another_capture_is_refused(file, photographed):
     with pytest.raises(UserError, match="photographs do not show these splats"):
         opened(file, capture=photographed)  # of another size, and elsewhere
@@ -94,7 +108,7 @@ def test_another_capture_is_refused(file, photographed):
     ({"capture": "a", "cameras": "b"}, "give one of them"),
     ({"views": 1}, "views is 1"),
     ({"view_size": 8}, "view_size is 8"),
-    ({"backdrop": "red"}, "background is 'red'"),
+    ({"backdrop": "red"}, "backdrop is 'red'; it is auto, or"),
 ])  # fmt: skip
 def test_settings_that_make_no_sense(file, settings, said):
     with pytest.raises(UserError, match=said):
@@ -107,6 +121,44 @@ def test_cameras_that_see_nothing(file, listed, tmp_path):
     write_ply(tmp_path / "far.ply", far)
     with pytest.raises(UserError, match="see nothing of the splats"):
         opened(tmp_path / "far.ply", cameras=listed)
+
+
+def test_one_camera_is_too_few(file, listed):
+    listed.write_text(json.dumps(json.loads(listed.read_text())[:1]))
+    with pytest.raises(UserError, match=f"^{listed} has one camera"):
+        opened(file, cameras=listed)
+
+
+@pytest.mark.parametrize(("name", "scene"), [
+    ("...ply", "splats"), (".compressed.ply", "splats"), ("a\\b\n.ply", "a_b_"), ("a.b.compressed.ply", "a.b"),
+])  # fmt: skip
+def test_scenes_have_names_of_folders(name, scene, file):
+    assert bring(file.rename(file.with_name(name)), SplatSettings(views=2, view_size=32)).info["scene"] == scene
+
+
+def test_a_run_folder_named_by_dots_has_its_own_name(file, tmp_path, monkeypatch):
+    place = tmp_path / "run/point_cloud/iteration_7"
+    place.mkdir(parents=True)
+    shutil.move(file, place / "point_cloud.ply")
+    (tmp_path / "run/inside").mkdir()
+    monkeypatch.chdir(tmp_path / "run/inside")
+    run = open_run("..", splats=SplatSettings(views=2, view_size=32))
+    assert (run.info["scene"], run.folder, run.files) == (
+        "run",
+        Path(".."),
+        [Path("../point_cloud/iteration_7/point_cloud.ply")],
+    )
+
+
+def test_what_is_made_of_a_file_goes_into_outputs(file):
+    run = bring(file, SplatSettings(views=2, view_size=32))
+    assert (run.folder, run.files) == (Path("outputs/thing"), [file])
+
+
+def test_a_folder_of_runs_may_have_a_files_name(fitted, tmp_path):
+    """As after arf stylize --output painted.ply."""
+    shutil.copytree(fitted.path, tmp_path / "painted.ply" / "a" / "arf" / "b")
+    assert open_run(tmp_path / "painted.ply").info == fitted.info
 
 
 def test_flags_for_splats_are_for_splats(fitted):

@@ -321,7 +321,8 @@ def test_a_stylized_run_is_painted_as_much_as_asked_for(fitted, stylized, tmp_pa
 @pytest.mark.parametrize(
     ("options", "name", "said"),
     [
-        ({}, "cloud.obj", r"cloud\.obj: the name of a point cloud must end in \.ply"),
+        ({}, "cloud.obj", r"cloud\.obj: its name must end in \.ply, \.splat, \.spz, \.html"),
+        ({"format": "points"}, "cloud.obj", r"cloud\.obj: the name of a point cloud must end in \.ply"),
         ({"strength": 0.5}, "cloud.ply", "is photoreal, it has no style"),
         ({"preserve_color": True}, "cloud.ply", "is photoreal, it has no style"),
         ({"strength": float("nan")}, "cloud.ply", "strength is nan"),

@@ -218,6 +218,20 @@ def test_a_saved_path_is_loaded_previewed_and_changed(viewer, tmp_path):
         viewer.close()
 
 
+def test_what_is_a_file_keeps_its_paths_elsewhere(tmp_path):
+    viewer = Viewer(Compass(), tmp_path / "outputs", tmp_path / "thing.ply")
+    viewer.open("127.0.0.1", free_port())
+    try:
+        viewer.editor.draft.keys = list(viewer.scene.cameras.poses[:2])
+        with enter(viewer) as visitor:
+            visitor.set("Save", True)
+            visitor.until(lambda: visitor.notes)
+        (file,) = (tmp_path / "outputs" / "camera_paths").iterdir()
+        assert viewer.editor._film.value == f"arf render {tmp_path / 'thing.ply'} --path {file}"
+    finally:
+        viewer.close()
+
+
 def test_a_page_cannot_load_what_is_no_saved_path(viewer, tmp_path):
     secret = tmp_path / "secret.json"
     secret.write_text("{}")

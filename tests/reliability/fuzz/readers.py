@@ -29,9 +29,13 @@ from arf.jobs.runs import Run
 from arf.media import image
 from arf.media.footage import probe
 from arf.networks import modelfile
+from arf.radiance.looks.painted import painting
 from arf.radiance.opening import open_model, open_run
+from arf.radiance.paths import choice
 from arf.radiance.paths.files import from_json
 from arf.radiance.settings import FitSettings
+from arf.radiance.share.splatfiles import write_splats
+from arf.radiance.share.walk import ride_of
 from arf.style import pretrained
 from arf.training.settings import TrainSettings
 from arf.training.train import record_of
@@ -111,6 +115,20 @@ def run(good: Good, at: Path, kind: str, name: str) -> Prepared:
     """A run, opened as `arf render` opens it."""
     shutil.copytree(getattr(good, kind), at, dirs_exist_ok=True)
     return Prepared(at / name, lambda: open_model(open_run(at), CPU))
+
+
+def shown_run(good: Good, at: Path, name: str) -> Prepared:
+    """A painting of splats, opened and shown as `arf render`, `arf export` and the page do."""
+    shutil.copytree(good.painted_splats, at, dirs_exist_ok=True)
+
+    def read() -> None:
+        field, painted, capture = open_model(open_run(at), CPU)
+        (camera,) = choice.camera_path(capture, "interpolate", 1, 24, 16, 16).cameras
+        assert painting(field, painted.look, camera).shape == (16, 16, 3)
+        ride_of(capture, "auto", 4, 24)
+        write_splats(at / "o.ply", "ply", field.splats.flat(painted.look.theta), capture, "auto")
+
+    return Prepared(at / name, read)
 
 
 def training(good: Good, at: Path) -> Prepared:
@@ -203,10 +221,13 @@ READERS: dict[str, tuple[Callable[[Good, Path], Prepared], Codec | None]] = {
     "arf.json of a fit": (partial(run, kind="fit", name="arf.json"), JSON),
     "arf.json of a painting": (partial(run, kind="painted", name="arf.json"), JSON),
     "arf.json of a training": (training, JSON),
+    "arf.json of painted splats": (partial(shown_run, name="arf.json"), JSON),
+    "model of painted splats": (partial(shown_run, name="model.safetensors"), TENSORS),
     "model of a fit": (partial(run, kind="fit", name="model.safetensors"), TENSORS),
     "model of a painting": (partial(run, kind="painted", name="model.safetensors"), TENSORS),
     "state of a fit": (partial(state, of=states.fit), TENSORS),
     "state of a painting": (partial(state, of=states.painting), TENSORS),
+    "state of painted splats": (partial(state, of=states.painting_of_splats), TENSORS),
     "state of a training": (partial(state, of=states.training), TENSORS),
     "state of a picture": (partial(state, of=states.picture), TENSORS),
     "state of a film": (partial(state, of=states.video), TENSORS),

@@ -19,10 +19,10 @@ from arf.media.footage import probe
 from arf.networks.video.film import Reel, film, parts_folder
 from arf.networks.video.settings import VideoSettings
 from arf.radiance.fit.state import FitState
-from arf.radiance.opening import open_photoreal
+from arf.radiance.opening import open_photoreal, open_run
 from arf.radiance.paint.painter import Painter
 from arf.radiance.paint.stylize import open_cache
-from arf.radiance.settings import FitSettings
+from arf.radiance.settings import FitSettings, SplatSettings
 from arf.style import encoder as encoders
 from arf.training.fast import FastTrainee
 from arf.training.loop import Loop
@@ -56,8 +56,16 @@ def fit(good: Good, at: Path) -> State:
 
 
 def painting(good: Good, at: Path) -> State:
+    return _painting(Run.open(good.fit), good, at)
+
+
+def painting_of_splats(good: Good, at: Path) -> State:
+    return _painting(open_run(good.splats, splats=SplatSettings(views=2, view_size=32)), good, at)
+
+
+def _painting(fitted: Run, good: Good, at: Path) -> State:
     """After two steps, so that there is what Adam remembers."""
-    field, capture = open_photoreal(Run.open(good.fit), CPU)
+    field, capture = open_photoreal(fitted, CPU)
     run = Run.at(at, "a", "arf", kind="stylize")
     encoder = encoders.load("compact")
     painter = Painter(field, capture.train, [image.read_style(good.style)], encoder, STYLIZE)

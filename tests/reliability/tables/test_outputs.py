@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 import spoil
-from good import CALLS
+from good import CALLS, OF_PAINTED_SPLATS, OF_SPLATS
 
 PICTURES = {
     "a folder": "{folder}", "below a file": "{photo}/x.png", "in /proc": "/proc/x.png", "/dev/full": "/dev/full",
@@ -19,7 +19,7 @@ PICTURES = {
 }  # fmt: skip
 RUNS = {
     "a file": "{photo}", "below a file": "{photo}/o", "in /proc": "/proc/o", "name of 300": "{out}/" + "a" * 300,
-    "a loop": "{bad}",
+    "a loop": "{bad}", "no UTF-8": "{out}/\udcff",
 }  # fmt: skip
 FILMS = {
     "a folder": "{folder}", "no .mp4": "{out}/o.avi", "below a file": "{photo}/o.mp4", "in /proc": "/proc/o.mp4",
@@ -33,7 +33,7 @@ OUTPUTS = {
     "onnx": {"a folder": "{folder}", "in /proc": "/proc/o.onnx", "below a file": "{photo}/o", "the model": "{fast}"},
     "features": {"a file": "{style}", "below a file": "{photo}/o", "in /proc": "/proc/o", "a loop": "{bad}"},
 }  # fmt: skip
-ALWAYS = ("a folder", "a file", "in /proc", "below a file", "the photograph", "the style", "the model")
+ALWAYS = ("a folder", "a file", "no UTF-8", "in /proc", "below a file", "the photograph", "the style", "the model")
 MAY = {  # a folder to write a picture into
     (command, what)
     for command in ("adain", "cast", "fast")
@@ -53,6 +53,37 @@ def test_outputs(command, what, judge, at):
     line, place = CALLS[command], OUTPUTS[command][what]
     before, _, _ = line.partition(" --output ")
     judge(f"{before} --output {place}", spoil.loop(at / "x"))
+
+
+SHARED = {  # of every format
+    "a folder": "{folder}", "in /proc": "/proc/o{end}", "below a file": "{photo}/o{end}", "a loop": "{bad}/o{end}",
+    "no suffix": "{out}/o", "another suffix": "{out}/o.tga", "another format": "{out}/o.mp4", "a dot": ".", "root": "/",
+    "a folder of that name": "{bad}.parent/folder{end}", "name of 300": "{out}/" + "a" * 300 + "{end}", "empty": "",
+    "a file that is there": "{bad}.parent/there{end}", "a link to nowhere": "{bad}.parent/link{end}",
+}  # fmt: skip
+SUFFIXES = {"export": ".ply", "export html": ".html", "export points": ".ply"}
+SHARED_CASES = [
+    (calls[name], SUFFIXES[name], what)
+    for calls in (OF_SPLATS, OF_PAINTED_SPLATS)
+    for name in SUFFIXES
+    for what in SHARED
+]
+
+
+@pytest.mark.parametrize(("call", "end", "what"), SHARED_CASES)
+def test_outputs_of_splats(call, end, what, judge, at):
+    before, _, _ = call.partition(" --output ")
+    place = SHARED[what].replace("{end}", end).replace("{bad}.parent", str(at))
+    spoil.folder(at / f"folder{end}")
+    spoil.file(at, "hello", f"there{end}")
+    (at / f"link{end}").symlink_to("/nowhere/x")
+    judge(f"{before} --output {place}", spoil.loop(at / "x"))
+
+
+@pytest.mark.parametrize("end", [".splat", ".spz", ".SPLAT"])
+@pytest.mark.parametrize("flag", ["--format html", "--format points", "--format ply"])
+def test_formats_whose_names_end_otherwise(flag, end, judge):
+    judge(f"{OF_SPLATS['export'].replace('.ply', end)} {flag}")
 
 
 OTHERS = {

@@ -38,7 +38,9 @@ WRONG = {
     "render": "--frames 0 | --frames -1 | --frames 1000000000 | --fps 0 | --fps nan | --fps 1e9 | --fps 1e-300 |"
     "--width 0 | --width 1 | --width 1000000 | --height -2 | --quality 0 | --strength nan | --strength 0.5 |"
     "--compare | --path nowhere | --preserve-color | --device x",
-    "export": "--points 0 | --points -1 | --strength 2 | --strength nan | --device x",
+    "export": "--points 0 | --points -1 | --points 1e3 | --points 1000000000 | --strength 2 | --strength nan |"
+    "--device x | --count 0 | --count -1 | --count nan | --count 1000000000 | --format soup | --format html |"
+    "--format spz | --format splat | --format | --frame nowhere | --frame",
     "train": "--batch 0 | --crop 0 | --crop 100000 | --load 4 | --steps 0 | --width 0 | --width 1000000 |"
     "--learning-rate nan | --workers -1 | --content-weight nan | --save-every 0 | --style-size 1 | --seed -1 |"
     "--device x",

@@ -50,6 +50,7 @@ SHADERS = ("splat.vert", "splat.frag", "copy.vert", "copy.frag")
 NEAR = 0.01  # scene units: nearer splats are not drawn
 POSTER, QUALITY = 1280, 85  # longest side; JPEG's
 UNSAID = {"Cc", "Cs", "Zl", "Zp"}  # kinds of characters that text on a page has no use for: a space instead
+TURNED = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # and those that turn around what follows
 
 
 @dataclass
@@ -144,7 +145,8 @@ def _read(name: str) -> str:
 
 def _said(text: str) -> str:
     """Somebody's words, on one line and in letters that a page can hold; the template escapes them."""
-    return "".join(" " if unicodedata.category(letter) in UNSAID else letter for letter in text)
+    kinds, directions = unicodedata.category, unicodedata.bidirectional
+    return "".join(" " if kinds(letter) in UNSAID or directions(letter) in TURNED else letter for letter in text)
 
 
 def _poster(picture: Float[Tensor, "h w 3"]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,5 +62,9 @@ def read_splats(path: Path) -> SplatFile:
 
 
 def _name(path: Path) -> str:
+    """One that a folder may have."""
     run = find_run(path)
-    return run.name if run and run.name else path.name.removesuffix(path.suffix).removesuffix(".compressed")
+    name = run and Path(os.path.realpath(run)).name  # it may be given as ..
+    name = name or path.name.removesuffix(path.suffix).removesuffix(".compressed")
+    name = re.sub(r"[\x00-\x1f\x7f/\\]", "_", name)
+    return name if name.strip(".") else "splats"

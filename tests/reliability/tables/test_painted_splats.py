@@ -1,0 +1,409 @@
+"""Paintings of splats that somebody else wrote: from where they are looked at, tensors, states.
+
+A new key of `arf.radiance.sight.Sight` goes into `SIGHT`, a new tensor of splats into `TENSORS`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from math import inf, nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import spoil
+import torch
+from good import OF_PAINTED_SPLATS, ending
+from safetensors.torch import save_file
+from splatfiles import some
+
+from arf.radiance.fields.splats.files.ply import write_ply
+
+OPENED_BY = {name: call.replace("{painted_splats}", "{bad}") for name, call in OF_PAINTED_SPLATS.items()}
+SHOWING = ending(OPENED_BY)
+
+
+def sight(**values: Any) -> spoil.Change:
+    return lambda info: info["fit"]["sight"].update(values)
+
+
+def first(name: str, value: Any, at: int | None = None) -> spoil.Change:
+    """Another first row of a list of lists, or another number in it."""
+
+    def change(info: dict) -> None:
+        rows = info["fit"]["sight"][name]
+        if at is None:
+            rows[0] = value
+        else:
+            rows[0][at] = value
+
+    return change
+
+
+def every(name: str, value: Any) -> spoil.Change:
+    return lambda info: info["fit"]["sight"].update({name: [value] * len(info["fit"]["sight"][name])})
+
+
+def longer(count: int) -> spoil.Change:
+    """More views than there were."""
+
+    def change(info: dict) -> None:
+        held = info["fit"]["sight"]
+        held.update({name: [held[name][0]] * count for name in ("poses", "lenses", "sizes")})
+
+    return change
+
+
+def fit(**values: Any) -> spoil.Change:
+    return lambda info: info["fit"].update(values)
+
+
+def with_settings(**values: Any) -> spoil.Change:
+    """One that says that it was a fit of ours as well, whose settings are sound."""
+    settings = {"backbone": "voxel", "held_out": 0.125, "seed": 0}
+    return lambda info: (info["fit"].update(settings=settings), info["fit"]["sight"].update(values))
+
+
+LEVEL = np.eye(4)[:3].ravel().tolist()
+SIGHT: dict[str, spoil.Change] = {
+    "null": fit(sight=None),
+    "a list": fit(sight=[]),
+    "a string": fit(sight="x"),
+    "empty": fit(sight={}),
+    **{f"no {name}": lambda info, name=name: info["fit"]["sight"].pop(name) for name in (
+        "poses", "lenses", "sizes", "kind", "cut_out", "box", "transform", "scale", "background")},
+    "poses null": sight(poses=None),
+    "poses a number": sight(poses=5),
+    "poses empty": sight(poses=[]),
+    "poses of numbers": sight(poses=[1, 2]),
+    "poses nested": sight(poses=[[[1] * 12] * 2]),
+    "a pose of words": first("poses", ["x"] * 12),
+    "a pose of 11 numbers": first("poses", LEVEL[:11]),
+    "a pose of 13 numbers": first("poses", [*LEVEL, 0.0]),
+    "a pose of nothing": first("poses", []),
+    "a pose of NaN": first("poses", [nan] * 12),
+    "a pose of infinity": first("poses", inf, 3),
+    "a pose of 1e300": first("poses", 1e300, 3),
+    "a pose of 1e11": first("poses", 1e11, 3),
+    "a pose of 10^400": first("poses", 10**400, 3),
+    "a pose of null": first("poses", None, 0),
+    "a pose of zeros": first("poses", [0.0] * 12),
+    "a pose that mirrors": first("poses", np.diag([-1.0, 1, 1, 1])[:3].ravel().tolist()),
+    "a pose that scales": first("poses", (2 * np.eye(4))[:3].ravel().tolist()),
+    "a pose too few": lambda info: info["fit"]["sight"]["poses"].pop(),
+    "one view": longer(1),
+    "10001 views": longer(10_001),
+    "a lens too few": lambda info: info["fit"]["sight"]["lenses"].pop(),
+    "a lens of 3 numbers": first("lenses", [30.0, 30.0, 16.0]),
+    "a lens of 0": first("lenses", 0.0, 0),
+    "a lens below 0": first("lenses", -30.0, 1),
+    "a lens of NaN": first("lenses", nan, 0),
+    "a lens of 1e300": first("lenses", 1e300, 0),
+    "a lens of 1e12": first("lenses", 1e12, 0),
+    "a lens of 10^400": first("lenses", 10**400, 0),
+    "a lens of words": first("lenses", ["x"] * 4),
+    "a size too few": lambda info: info["fit"]["sight"]["sizes"].pop(),
+    "a size of 0": first("sizes", 0, 0),
+    "a size below 0": first("sizes", -32, 1),
+    "a size of 10^9": first("sizes", 10**9, 0),
+    "a size of 2^63": first("sizes", 2**63, 0),
+    "a size of 2^64": first("sizes", 2**64, 0),
+    "a size of 10^400": first("sizes", 10**400, 0),
+    "a size of 32.5": first("sizes", 32.5, 0),
+    "a size of words": first("sizes", "32", 0),
+    "a size of 3 numbers": first("sizes", [32, 32, 3]),
+    "sizes of 10^9": every("sizes", [10**9, 10**9]),
+    "kind unknown": sight(kind="soup"),
+    "kind a list": sight(kind=[]),
+    "kind forward": sight(kind="forward"),
+    "cut_out a word": sight(cut_out="yes"),
+    "cut_out a number": sight(cut_out=2),
+    "a box of one corner": sight(box=[[0.0, 0.0, 0.0]]),
+    "a box of 2 numbers": sight(box=[[0.0, 0.0], [1.0, 1.0]]),
+    "a box of NaN": sight(box=[[nan] * 3, [1.0] * 3]),
+    "a box of 1e300": sight(box=[[-1e300] * 3, [1e300] * 3]),
+    "a transform of 2 rows": sight(transform=[[1.0, 0, 0, 0], [0, 1.0, 0, 0]]),
+    "a transform of 3 columns": sight(transform=np.eye(3).tolist()),
+    "a transform of zeros": sight(transform=np.zeros((3, 4)).tolist()),
+    "a transform of NaN": sight(transform=[[nan] * 4] * 3),
+    "a transform that mirrors": sight(transform=np.diag([-1.0, 1, 1, 1])[:3].tolist()),
+    "a transform that scales": sight(transform=(2 * np.eye(4))[:3].tolist()),
+    "a transform far away": sight(transform=[[1.0, 0, 0, 1e11], [0, 1.0, 0, 0], [0, 0, 1.0, 0]]),
+    "scale 0": sight(scale=0),
+    "scale below 0": sight(scale=-1.0),
+    "scale NaN": sight(scale=nan),
+    "scale infinity": sight(scale=inf),
+    "scale of 1e300": sight(scale=1e300),
+    "scale of 1e-300": sight(scale=1e-300),
+    "scale of 10^400": sight(scale=10**400),
+    "scale a list": sight(scale=[1.0]),
+    "a background of 2 numbers": sight(background=[1.0, 1.0]),
+    "a background of 10^5 numbers": sight(background=[1.0] * 10**5),
+    "a background of NaN": sight(background=[nan] * 3),
+    "a background of 2": sight(background=[2.0] * 3),
+    "a background of words": sight(background="1,1,1"),
+    "NaN beside settings": with_settings(poses=[[nan] * 12] * 2),
+    "sizes of 10^9 beside settings": with_settings(sizes=[[10**9, 10**9]] * 2),
+    "a scale of 0 beside settings": with_settings(scale=0),
+    "data a number": fit(data=5),
+    "no data": lambda info: info["fit"].pop("data"),
+    "run a number": fit(run=5),
+    "no run": lambda info: info["fit"].pop("run"),
+    "capture a number": fit(capture=5),
+    "parser of another": fit(parser={"name": "nerfstudio-data"}),
+    "antialiased a word": lambda info: info["model"].update(antialiased="yes"),
+    "backbone unknown": lambda info: info["model"].update(backbone="soup"),
+    "backbone voxel": lambda info: info["model"].update(backbone="voxel"),
+    "backbone nerfacto": lambda info: info["model"].update(backbone="nerfacto"),
+    "a setting unknown": lambda info: info["model"].update(zzz=1),
+    "settings of others": lambda info: info["settings"].update(long_side="x"),
+}  # fmt: skip
+UNREAD = {"parser of another"}  # sight goes before it
+FEW = ("null", "a pose of NaN", "sizes of 10^9", "scale 0", "NaN beside settings")
+CASES = [(command, what) for command in OPENED_BY for what in SIGHT if command == "export" or what in FEW]
+
+
+@pytest.mark.parametrize(("command", "what"), CASES)
+def test_sight(command, what, judge, good, at):
+    judge(OPENED_BY[command], spoil.run(at, good.painted_splats, SIGHT[what]), may=what in UNREAD)
+
+
+ODD: dict[str, spoil.Change] = {  # of which something can be made
+    "the same pose": every("poses", LEVEL),
+    "poses far away": every("poses", [*LEVEL[:3], 9e9, *LEVEL[4:]]),
+    "one pose far away": first("poses", 9e9, 3),
+    "as large as can be": lambda info: info["fit"]["sight"].update(
+        sizes=[[16384, 16384]] * 2, lenses=[[16384.0, 16384.0, 8192.0, 8192.0]] * 2
+    ),
+    "as narrow as can be": lambda info: info["fit"]["sight"].update(sizes=[[1, 16384]] * 2),
+    "as small as can be": lambda info: info["fit"]["sight"].update(
+        sizes=[[1, 1]] * 2, lenses=[[1.0, 1.0, 0.5, 0.5]] * 2
+    ),
+    "as long as can be": every("lenses", [3.2e7, 3.2e7, 16.0, 16.0]),
+    "as short as can be": every("lenses", [0.032, 0.032, 16.0, 16.0]),
+    "of an axis elsewhere": every("lenses", [30.0, 30.0, 9e11, -9e11]),
+    "1000 views": longer(1_000),
+    "a box of nothing": sight(box=[[0.0] * 3, [0.0] * 3]),
+    "a box upside down": sight(box=[[1.0] * 3, [-1.0] * 3]),
+    "a box as large as can be": sight(box=[[-9e11] * 3, [9e11] * 3]),
+    "a place in a box of nothing": sight(kind="unbounded", box=[[0.0] * 3, [0.0] * 3]),
+    "a scale of 1e-11": sight(scale=1e-11),
+    "a scale of 1e11": sight(scale=1e11),
+    "as far as can be": sight(transform=[[1.0, 0, 0, 9e9], [0, 1.0, 0, -9e9], [0, 0, 1.0, 0]], scale=1e11),
+    "no scene": lambda info: info.pop("scene"),
+    "a scene of numbers": lambda info: info.update(scene=5),
+    "a scene of null": lambda info: info.update(scene=None),
+    "a scene with escapes": lambda info: info.update(scene="a\x1b[31m\n</script>\u202e"),
+    "a scene that leads out": lambda info: info.update(scene="../../x"),
+    "an empty scene": lambda info: info.update(scene=""),
+    "no styles": lambda info: info.update(styles=[]),
+    "a style without a name": lambda info: info.update(styles=["/"]),
+    "styles with escapes": lambda info: info.update(styles=["/a\x1b[31m\n</script>\u202e.png", "'\"><img src=x>.png"]),
+}
+
+
+@pytest.mark.parametrize("command", SHOWING)
+@pytest.mark.parametrize("what", ODD)
+def test_odd_sights(what, command, judge, good, at):
+    judge(SHOWING[command], spoil.run(at, good.painted_splats, ODD[what]), may=True)
+
+
+COUNT = 200
+Tensors = Callable[[dict, dict], object]
+
+
+def filled(name: str, value: Any) -> Tensors:
+    """Other numbers in the first row of a tensor, if it has rows."""
+    return lambda tensors, _: tensors[name].view(-1, *tensors[name].shape[1:])[:1].copy_(torch.as_tensor(value))
+
+
+def other(name: str, *shape: int) -> Tensors:
+    """A tensor of another shape."""
+    return lambda tensors, _: tensors.update({name: torch.full(shape, 0.5)})
+
+
+def kind(name: str, dtype: torch.dtype) -> Tensors:
+    return lambda tensors, _: tensors.update({name: tensors[name].to(dtype)})
+
+
+def shorter(*names: str) -> Tensors:
+    """Tensors of fewer splats."""
+    return lambda tensors, _: tensors.update({name: tensors[name][: COUNT // 2] for name in names or list(tensors)})
+
+
+OWN = ("means", "scales", "quats", "opacities", "colors", "rest", "background")
+TENSORS: dict[str, Tensors | bytes] = {
+    "empty": b"",
+    "text": b"hello",
+    "no tensors": lambda tensors, _: tensors.clear(),
+    **{f"no {name}": lambda tensors, _, name=name: tensors.pop(f"field.{name}") for name in OWN},
+    **{f"{name} of NaN": filled(f"field.{name}", nan) for name in OWN if name != "rest"},
+    **{f"{name} of infinity": filled(f"field.{name}", inf) for name in OWN if name != "rest"},
+    **{f"{name} of 1e30": filled(f"field.{name}", 1e30) for name in OWN if name != "rest"},
+    **{f"{name} of doubles": kind(f"field.{name}", torch.float64) for name in OWN},
+    **{f"{name} of integers": kind(f"field.{name}", torch.int32) for name in OWN},
+    **{f"{name} of one number": other(f"field.{name}") for name in OWN},
+    **{f"fewer {name}": shorter(f"field.{name}") for name in OWN if name != "background"},
+    "an unknown tensor": other("field.zzz", 3),
+    "an unknown tensor beside": other("zzz", 3),
+    "an unknown tensor of the look": other("look.zzz", 3),
+    "means of 2": other("field.means", COUNT, 2),
+    "means in a row": other("field.means", COUNT * 3),
+    "quats of 3": other("field.quats", COUNT, 3),
+    "opacities in columns": other("field.opacities", COUNT, 1),
+    "rest of 4": other("field.rest", COUNT, 4, 3),
+    "rest of 16": other("field.rest", COUNT, 16, 3),
+    "rest of 10^6": lambda tensors, _: tensors.update({"field.rest": torch.zeros(0, 10**6, 3)}),
+    "rest of 2": other("field.rest", COUNT, 3, 2),
+    "rest of NaN": lambda tensors, _: tensors.update({"field.rest": torch.full((COUNT, 3, 3), nan)}),
+    "opacities above 1": filled("field.opacities", 1.5),
+    "opacities below 0": filled("field.opacities", -0.5),
+    "scales below 0": filled("field.scales", -1.0),
+    "quats of length 0": filled("field.quats", 0.0),
+    "quats of length 2": filled("field.quats", [2.0, 0, 0, 0]),
+    "background of 4": other("field.background", 4),
+    "no splats": lambda tensors, _: tensors.update({name: t[:0] for name, t in tensors.items() if len(t) == COUNT}),
+    "no theta": lambda tensors, _: tensors.pop("look.theta"),
+    "theta of fewer": shorter("look.theta"),
+    "theta of more": other("look.theta", COUNT + 1, 3),
+    "theta of 6 channels": other("look.theta", COUNT, 6),
+    "theta of NaN": filled("look.theta", nan),
+    "theta of integers": kind("look.theta", torch.int64),
+    "a look's background of NaN": filled("look.background", nan),
+    "a look's background of 6": other("look.background", 6),
+    "complex": kind("look.theta", torch.complex64),
+    "colours of an older arf": lambda tensors, _: tensors.update({"colors.keys": torch.zeros(3).long()}),
+}
+HARMLESS = {"background of doubles"}
+FEWER = ("empty", "means of NaN", "fewer quats", "rest of 4", "quats of length 0", "theta of fewer", "no splats")
+TENSOR_CASES = [(command, what) for command in OPENED_BY for what in TENSORS if command == "export" or what in FEWER]
+
+
+@pytest.mark.parametrize(("command", "what"), TENSOR_CASES)
+def test_tensors(command, what, judge, good, at):
+    spoil.run(at, good.painted_splats, lambda info: None)
+    spoil.tensors(good.painted_splats / "model.safetensors", at / "model.safetensors", TENSORS[what])
+    judge(OPENED_BY[command], at)
+
+
+LARGE: dict[str, Tensors] = {  # that pass for splats
+    "far away": lambda tensors, _: tensors["field.means"].mul_(1e17),
+    "huge": lambda tensors, _: tensors["field.scales"].fill_(1e18),
+    "huge and far away": lambda tensors, _: (tensors["field.scales"].fill_(1e18), tensors["field.means"].mul_(1e17)),
+    "needles": lambda tensors, _: (tensors["field.scales"].fill_(0), tensors["field.scales"][:, 0].fill_(1e18)),
+    "of no size": lambda tensors, _: tensors["field.scales"].fill_(0),
+    "transparent": lambda tensors, _: tensors["field.opacities"].fill_(0),
+    "as faint as can be seen": lambda tensors, _: tensors["field.opacities"].fill_(1.00001 / 255),
+    "opaque": lambda tensors, _: tensors["field.opacities"].fill_(1),
+    "glaring": lambda tensors, _: tensors["field.colors"].fill_(1e18),
+    "glaring paint": lambda tensors, _: tensors["look.theta"].fill_(3e38),
+    "glaring harmonics": lambda tensors, _: tensors.update({"field.rest": torch.full((COUNT, 15, 3), 1e18)}),
+    "a glaring background": lambda tensors, _: tensors["field.background"].fill_(1e18),
+    "a recolouring of infinity": lambda tensors, _: tensors["look.matrix"].fill_(1e300),
+    "all in one place": lambda tensors, _: tensors["field.means"].zero_(),
+}
+
+
+@pytest.mark.parametrize("command", SHOWING)
+@pytest.mark.parametrize("what", LARGE)
+def test_odd_tensors(what, command, judge, good, at):
+    spoil.run(at, good.painted_splats, lambda info: None)
+    spoil.tensors(good.painted_splats / "model.safetensors", at / "model.safetensors", LARGE[what])
+    judge(SHOWING[command], at, may=True)
+
+
+def unfinished(at: Path, source: Path, change: spoil.Change = dict) -> Path:
+    return spoil.run(at, source, lambda info: (info.update(finished=False), change(info)))
+
+
+def of_fit(path: Callable[[Any, Path], Any]) -> Callable[[Any, Path], spoil.Change]:
+    """Another place where the splats are said to be."""
+    return lambda good, at: lambda info: info["fit"].update(run=str(path(good, at)))
+
+
+def just(change: spoil.Change) -> Callable[[Any, Path], spoil.Change]:
+    return lambda good, at: change
+
+
+RESUMED: dict[str, Callable[[Any, Path], spoil.Change]] = {
+    "splats gone": of_fit(lambda good, at: "/nowhere/x.ply"),
+    "a picture": of_fit(lambda good, at: good.photo),
+    "a folder": of_fit(lambda good, at: good.folder),
+    "a device": of_fit(lambda good, at: "/dev/zero"),
+    "a fifo": of_fit(lambda good, at: spoil.fifo(at / "x.ply")),
+    "a run": of_fit(lambda good, at: good.fit),
+    "text": of_fit(lambda good, at: spoil.file(at, "hello", "x.ply")),
+    "other splats": of_fit(lambda good, at: write_ply(at / "x.ply", some(200, seed=1)) or at / "x.ply"),
+    "fewer splats": of_fit(lambda good, at: write_ply(at / "x.ply", some(100)) or at / "x.ply"),
+    "a name of numbers": just(fit(run=5)),
+    "a name with NUL": just(fit(run="a\0b.ply")),
+    "a name of 5000": just(fit(run="a" * 5000 + ".ply")),
+    "another fingerprint": just(fit(capture="0" * 16)),
+    "no fingerprint": just(fit(capture=None)),
+    "sight of NaN": just(sight(scale=nan)),
+    "sight of 10^9": just(every("sizes", [10**9] * 2)),
+    "no sight": just(fit(sight=None)),
+    "style gone": just(lambda info: info.update(styles=["/nowhere.png"])),
+    "no styles": just(lambda info: info.update(styles=[])),
+    "layers unknown": just(lambda info: info["settings"].update(layers=["x"])),
+    "a resolution": just(lambda info: info["settings"].update(color_resolution=64)),
+}
+
+
+@pytest.mark.parametrize("what", RESUMED)
+def test_resumed(what, judge, good, at):
+    run = spoil.folder(at / "run")
+    judge("stylize --resume {bad}", unfinished(run, good.painted_splats, RESUMED[what](good, at)))
+
+
+STATES: dict[str, Tensors | bytes] = {
+    "empty": b"",
+    "text": b"hello",
+    "no tensors": lambda tensors, _: tensors.clear(),
+    "no theta": lambda tensors, _: tensors.pop("theta"),
+    "theta of fewer": lambda tensors, _: tensors.update(theta=tensors["theta"][:100]),
+    "theta of 4": other("theta", COUNT, 4),
+    "theta of NaN": filled("theta", nan),
+    "theta of integers": kind("theta", torch.int32),
+    "no memory": lambda tensors, _: tensors.pop("adam.exp_avg"),
+    "memory of fewer": lambda tensors, _: tensors.update({"adam.exp_avg_sq": torch.zeros(100, 3)}),
+    "memory of infinity": filled("adam.exp_avg_sq", inf),
+    "an unknown tensor": other("zzz", 3),
+    "no notes": lambda _, metadata: metadata.clear(),
+    "notes a list": lambda _, metadata: metadata.update(notes="[]"),
+    "step a string": spoil.notes(step="x"),
+    "step 10^9": spoil.notes(step=10**9),
+    "step negative": spoil.notes(step=-1),
+    "curves of later": spoil.notes(curves=[{"step": 2, "style": 0.0}]),
+    "curves a string": spoil.notes(curves="x"),
+    "losses of others": spoil.notes(recent=[[1.0]]),
+    "losses of more steps": spoil.notes(recent=[[1.0] * 3] * 5),
+}
+
+
+def begun(at: Path, source: Path) -> Path:
+    """A painting that was stopped after its first step."""
+    run = unfinished(at, source)
+    memory = {
+        "adam.step": torch.tensor(1.0),
+        **{f"adam.exp_{name}": torch.zeros(COUNT, 3) for name in ("avg", "avg_sq")},
+    }
+    notes = {"step": 1, "curves": [], "recent": [[1.0, 1.0, 1.0]]}
+    tensors = {"theta": torch.full((COUNT, 3), 0.5), **memory}
+    save_file(tensors, run / "resume.safetensors", metadata={"notes": json.dumps(notes)})
+    return run
+
+
+@pytest.mark.parametrize("what", STATES)
+def test_states(what, judge, good, at):
+    run = begun(at, good.painted_splats)
+    spoil.tensors(run / "resume.safetensors", run / "resume.safetensors", STATES[what])
+    judge("stylize --resume {bad} --quiet", run)
+
+
+def test_the_state_that_is_spoiled_is_good(good, judge, at):
+    run = begun(at, good.painted_splats)
+    judge("stylize --resume {bad} --quiet", run, may="write")
+    assert json.loads((run / "arf.json").read_text())["finished"]
