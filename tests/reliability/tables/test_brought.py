@@ -1,7 +1,7 @@
 """Splats that somebody brings to a command: files that are none, cameras that do not fit, places to write to.
 
-A new way for a file to be wrong goes into test_splats.py; what the commands make of files, into `FILES`. A new flag for
-splats goes into `FLAGS`, a new way to give cameras into `CAMERAS`.
+A new way for a file to be wrong goes into test_splats.py; what the commands make of files, into `FILES`. A new way to
+give cameras goes into `CAMERAS`.
 """
 
 from __future__ import annotations
@@ -162,23 +162,6 @@ def test_odd_splats(command, what, judge, good, at):
     judge(MAKING[command], ODD[what](good, at), may=True)
 
 
-FLAGS = (
-    "--views 0 | --views 1 | --views -1 | --views 10001 | --views 1e3 | --views nan | --views | --view-size 0 |"
-    "--view-size 31 | --view-size 4097 | --view-size -1 | --view-size nan | --view-size 100000000000000000000 |"
-    "--stand up | --stand | --up w | --up + | --up -w | --backdrop 9,9,9 | --backdrop nan,nan,nan | --backdrop 1,1 |"
-    "--backdrop inf,0,0 | --backdrop -1,0,0 | --backdrop white | --backdrop= | --cameras= | --capture= |"
-    "--cameras /nowhere.json | --capture /nowhere | --cameras {capture} --capture {capture} | --cameras {photo} |"
-    "--cameras {folder} | --cameras {splats} | --capture {photo} | --capture {folder} | --capture {splats} |"
-    "--capture {fit} | --capture {capture} | --cameras /dev/zero | --capture /dev/zero | --resume"
-)
-
-
-@pytest.mark.parametrize("flag", [flag.strip() for flag in FLAGS.split("|")])
-@pytest.mark.parametrize("command", ["export", "view"])
-def test_flags(command, flag, judge):
-    judge(f"{OF_SPLATS[command]} {flag}")
-
-
 ENTRY = {
     "id": 0, "img_name": "0", "width": 40, "height": 30, "fx": 50.0, "fy": 50.0,
     "position": [0.0, 0.0, -6.0], "rotation": np.eye(3).tolist(),
@@ -285,14 +268,6 @@ def test_views_that_are_too_small_for_a_layer(judge, at):
     cameras = spoil.file(at, json.dumps([{**ENTRY, "width": 12}, {**ENTRY, "width": 12}]), "c.json")
     call = OF_SPLATS["stylize"].replace("relu2_1", "relu5_1")
     assert "looked at in 12×30 pixels" in judge(f"{call} --cameras {{bad}}", cameras)
-
-
-@pytest.mark.parametrize(
-    "call", ["stylize {fit}", "render {fit}", "export {fit}", "view {fit}", "export {painted_splats}"]
-)
-@pytest.mark.parametrize("flag", ["--views 3", "--up z", "--stand inside", "--cameras {photo}", "--capture {capture}"])
-def test_flags_for_splats_with_a_run(flag, call, judge):
-    assert "has cameras of its own" in judge(f"{call} {flag}")
 
 
 def listed_run(good, at: Path) -> Path:

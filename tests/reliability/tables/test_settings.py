@@ -1,12 +1,13 @@
 """Settings that make no sense, and arguments that no command takes.
 
-A new command's settings go into `WRONG`: flags for the end of its shortest call, with bars between them.
+A new command's settings go into `WRONG`: flags for the end of its shortest call, with bars between them; a new flag for
+splats into `FOR_SPLATS`.
 """
 
 from __future__ import annotations
 
 import pytest
-from good import CALLS
+from good import CALLS, OF_SPLATS
 
 WRONG = {
     "gatys": "--size -5 | --size 0 | --size 1 | --size 10000000 | --steps 0 | --steps -1 | --style-weight nan |"
@@ -61,6 +62,31 @@ def test_every_command_is_here():
 def test_settings(what, judge):
     command, flag = what.split(": ")
     judge(f"{CALLS[command]} {flag}", may=what in MAY)
+
+
+FOR_SPLATS = (
+    "--views 0 | --views 1 | --views -1 | --views 10001 | --views 1e3 | --views nan | --views | --view-size 0 |"
+    "--view-size 31 | --view-size 4097 | --view-size -1 | --view-size nan | --view-size 100000000000000000000 |"
+    "--stand up | --stand | --up w | --up + | --up -w | --backdrop 9,9,9 | --backdrop nan,nan,nan | --backdrop 1,1 |"
+    "--backdrop inf,0,0 | --backdrop -1,0,0 | --backdrop white | --backdrop= | --cameras= | --capture= |"
+    "--cameras /nowhere.json | --capture /nowhere | --cameras {capture} --capture {capture} | --cameras {photo} |"
+    "--cameras {folder} | --cameras {splats} | --capture {photo} | --capture {folder} | --capture {splats} |"
+    "--capture {fit} | --capture {capture} | --cameras /dev/zero | --capture /dev/zero | --resume"
+)
+
+
+@pytest.mark.parametrize("flag", [flag.strip() for flag in FOR_SPLATS.split("|")])
+@pytest.mark.parametrize("command", ["export", "view"])
+def test_flags_for_splats(command, flag, judge):
+    judge(f"{OF_SPLATS[command]} {flag}")
+
+
+@pytest.mark.parametrize(
+    "call", ["stylize {fit}", "render {fit}", "export {fit}", "view {fit}", "export {painted_splats}"]
+)
+@pytest.mark.parametrize("flag", ["--views 3", "--up z", "--stand inside", "--cameras {photo}", "--capture {capture}"])
+def test_flags_for_splats_with_a_run(flag, call, judge):
+    assert "has cameras of its own" in judge(f"{call} {flag}")
 
 
 @pytest.mark.parametrize("command", CALLS)
