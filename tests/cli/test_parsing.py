@@ -23,7 +23,7 @@ from arf.errors import UserError
     ("fit --steps x", "error parsing --steps: no type matching {None}|INT could be instantiated from ['x']; see"),
     ("view x --port y", "error parsing --port: invalid literal for int() with base 10: 'y'; see arf view --help"),
     ("gatys --steps", "missing value for argument '--steps'. Expected 1 values; see arf gatys --help"),
-    ("render", "missing from arf render: PATH A run, or a folder that holds some"),
+    ("render", "missing from arf render: PATH A run, a folder that holds some"),
     ("fit x --format soup", "invalid choice 'soup' for argument '--format'. Expected one of ('auto', 'nerfstudio',"),
     ("fit x --format 'a\nb'", "invalid choice 'a b' for argument '--format'"),
     ("fitt", "no command 'fitt'; did you mean arf fit?; see arf --help"),

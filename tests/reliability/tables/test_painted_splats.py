@@ -113,7 +113,7 @@ LARGE: dict[str, Tensors] = {  # that pass for splats
     "glaring paint": lambda tensors, _: tensors["look.theta"].fill_(3e38),
     "glaring harmonics": lambda tensors, _: tensors.update({"field.rest": torch.full((COUNT, 15, 3), 1e18)}),
     "a glaring background": lambda tensors, _: tensors["field.background"].fill_(1e18),
-    "a recolouring of infinity": lambda tensors, _: tensors["look.matrix"].fill_(1e300),
+    "a recolouring of infinity": lambda tensors, _: tensors["look.matrix"].fill_(3e38),
     "all in one place": lambda tensors, _: tensors["field.means"].zero_(),
 }
 
