@@ -30,9 +30,9 @@ KINDS = {name: kind for name, (kind, _) in COMMANDS.items()}
 HANDLERS = dict(COMMANDS.values())
 LESS = {  # what takes less memory
     "fit": "a larger --downscale takes less, and fewer --rays",
-    "stylize": "a smaller --long-side takes less, --cache-memory 1, and --no-cache",
+    "stylize": "a smaller --long-side takes less, --cache-memory 1, and --no-cache; for splats a smaller --view-size",
     "render": "a smaller --width takes less",
-    "export": "fewer --points take less",
+    "export": "fewer --points take less, and a smaller --count",
     "demo": "--quick takes less",
     "texture": "a smaller --tile takes less, and a smaller --size or --width and --height",
     **dict.fromkeys(("gatys", "invert", "dream"), "a smaller --tile takes less, and a smaller --size"),

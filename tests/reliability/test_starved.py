@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import shlex
@@ -16,7 +17,8 @@ import judge as judges
 import pytest
 import torch
 from commands import refused, run
-from good import CALLS
+from good import CALLS, OF_PAINTED_SPLATS, OF_SPLATS, ending
+from splatfiles import columns, some, write_rows
 
 from arf import cli
 from arf.jobs.runs import Run
@@ -102,6 +104,42 @@ def test_a_picture_goes_on_from_its_last_good_state(name, full, good, tmp_path, 
     assert load_tensors(tmp_path / "o.resume.safetensors", "")[1]["step"] == 2
     assert run(capsys, *line.split(), "--resume")[0] == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["o.png"]
+
+
+@pytest.mark.parametrize("name", ending(OF_PAINTED_SPLATS))
+def test_a_full_disk_leaves_nothing_of_what_is_written_in_one_go(name, good, tmp_path, capsys):
+    line = ending(OF_PAINTED_SPLATS)[name].format(**asdict(good), out=tmp_path)
+    with no_more_than(100):
+        said = refused(capsys, *line.split())
+    assert re.search(r"cannot write .*(File too large; write to a disk without|written; free some space)", said)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("call", [
+    OF_SPLATS["stylize"], OF_SPLATS["render"], OF_SPLATS["export"], OF_PAINTED_SPLATS["render"],
+    OF_PAINTED_SPLATS["export html"], OF_PAINTED_SPLATS["export points"],
+])  # fmt: skip
+def test_no_memory_for_splats(call, good, tmp_path, capsys, monkeypatch):
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("arf.radiance.fields.splats.field.project", no_memory)
+    said = refused(capsys, *call.format(**asdict(good), out=tmp_path).split())
+    assert "out of memory: " in said
+    assert said.rstrip().endswith(cli.LESS[call.split()[0]])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", OF_SPLATS)
+def test_splats_that_memory_does_not_hold(name, good, tmp_path, capsys):
+    """J29: refused by what their header says, and unread."""
+    path = write_rows(tmp_path / "x.ply", columns(some(40, 15)), count=50_000_000)
+    os.truncate(path, 2 * 10**10)  # which takes no room on the disk
+    line = OF_SPLATS[name].replace("{splats}", str(path)).format(**asdict(good), out=tmp_path)
+    with judges.guarded():
+        said = refused(capsys, *line.split())
+    assert f"{path} with 50000000 splats takes 11 GiB, and " in said
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_takes_less_memory_is_a_flag_of_the_command(capsys):

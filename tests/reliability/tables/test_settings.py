@@ -76,8 +76,13 @@ FOR_SPLATS = (
 
 
 @pytest.mark.parametrize("flag", [flag.strip() for flag in FOR_SPLATS.split("|")])
-@pytest.mark.parametrize("command", ["export", "view"])
-def test_flags_for_splats(command, flag, judge):
+def test_flags_for_splats(flag, judge):
+    judge(f"{OF_SPLATS['export']} {flag}")
+
+
+@pytest.mark.parametrize("flag", ["--views 0", "--backdrop white", "--cameras /nowhere.json", "--capture {splats}"])
+@pytest.mark.parametrize("command", [name for name in OF_SPLATS if name != "export"])
+def test_flags_for_splats_of_every_command(command, flag, judge):
     judge(f"{OF_SPLATS[command]} {flag}")
 
 
