@@ -47,6 +47,11 @@ def test_calls_of_painted_splats(command, accepted):
     accepted(ending(OF_PAINTED_SPLATS)[command])
 
 
+def test_grids_as_splats(accepted, monkeypatch):
+    monkeypatch.setattr("arf.radiance.share.convert.STEPS", 3)
+    accepted("export {fit} {painted} --format html --count 50 --output {out}/o.html")
+
+
 def test_copies(good, at, accepted):
     accepted(CAPTURE, spoil.capture(spoil.folder(at / "capture"), good.capture, lambda meta: None))
     run = spoil.run(spoil.folder(at / "run"), good.fit, lambda info: None)

@@ -70,6 +70,16 @@ def test_ctrl_c_leaves_nothing_of_what_is_written_in_one_go(name, good, tmp_path
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_ctrl_c_leaves_nothing_of_a_grid_that_becomes_splats(good, tmp_path, capsys, monkeypatch):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("arf.radiance.fields.splats.tuning.Tuning.advance", stop)
+    line = f"export {good.painted} --format html --count 50 --output {tmp_path / 'new' / 'o.html'}"
+    assert run(capsys, *line.split()) == (130, "", "arf: stopped\n")
+    assert not list(tmp_path.iterdir())
+
+
 def _second_signal(target: str, at: int):
     """The function of this name, which is interrupted for good when it is called the `at`th time."""
     module, kind, name = target.rsplit(".", 2)

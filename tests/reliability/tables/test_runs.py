@@ -230,6 +230,11 @@ NO_RUNS = {
     "train: resume nothing": "train --resume {bad}",
     "view a capture": "view {capture}", "view nothing": "view {bad}", "evaluate nothing": "evaluate {bad}",
     "export a picture": "export {photo} --output {out}/o.ply",
+    "export two scenes": "export {fit} {painted_splats} --format html --output {out}/o.html",
+    "export a scene and a file": "export {painted_splats} {fit} --format html --output {out}/o.html",
+    "export several runs as points": "export {fit} {painted} --output {out}/o.ply",
+    "export a run and nothing": "export {fit} {bad} --format html --output {out}/o.html",
+    "export a run and a training": "export {fit} {fast} --format html --output {out}/o.html",
 }  # fmt: skip
 
 
