@@ -19,6 +19,7 @@ from arf.radiance.capture.cameras import Camera
 from arf.radiance.fields.jit import kernel
 from arf.radiance.fields.splats.kernels.alphas import CLOSED, LOOK, MOST, PIXELS, alphas, blend, closed, rows_of
 from arf.radiance.fields.splats.kernels.projection import BLUR, HALF_LOG2E, TILE, Projected, lens_of
+from arf.radiance.fields.splats.kernels.raster import gather
 from arf.radiance.fields.splats.kernels.tiles import Tiles
 from arf.radiance.fields.splats.splats import Splats
 
@@ -67,7 +68,7 @@ def backward(
     arrays = (np.ascontiguousarray(array, np.float32) for array in (colors, picture, gradient))
     _pull_all(*parts, *arrays, slots)
     flat = np.zeros((count, OWN + channels), np.float32)
-    _gather(tiles.splats, slots, flat)
+    gather(tiles.splats, slots, flat)
     out = Gradient(
         *(np.zeros((count, width), np.float32) for width in (3, 3, 4)), np.zeros(count, np.float32),
         np.ascontiguousarray(flat[:, OWN:]), np.ascontiguousarray(flat[:, :2]),
@@ -143,13 +144,6 @@ def _pull_all(starts, splats, order, ellipses, colors, picture, gradient, slots)
                 slots[at, part] = total
             if at & LOOK == LOOK and closed(through):
                 break
-
-
-@kernel(parallel=False)
-def _gather(splats, slots, out):
-    for at in range(len(splats)):
-        for part in range(slots.shape[1]):
-            out[splats[at], part] += slots[at, part]
 
 
 @kernel()

@@ -43,7 +43,7 @@ def pull(projected: Projected, tiles: Tiles, gradient: Float[np.ndarray, "h w c"
     gradient = np.ascontiguousarray(gradient, np.float32)
     _pull(tiles.starts, tiles.splats, tiles.order, projected.ellipses, gradient, slots)
     out = np.zeros((len(projected.depths), gradient.shape[2]), np.float32)
-    _gather(tiles.splats, slots, out)
+    gather(tiles.splats, slots, out)
     return out
 
 
@@ -117,7 +117,8 @@ def _pull(starts, splats, order, ellipses, gradient, slots):
 
 
 @kernel(parallel=False)
-def _gather(splats, slots, out):
+def gather(splats, slots, out):
+    """Sums what a splat is owed by all tiles, always in the same order."""
     for at in range(len(splats)):
         for channel in range(slots.shape[1]):
             out[splats[at], channel] += slots[at, channel]
