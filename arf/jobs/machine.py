@@ -44,12 +44,20 @@ def keep_freed_memory() -> None:
 
     Does nothing with another C library.
     """
-    try:
+    with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return
-    mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
-    mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+        mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+
+
+def give_back_memory() -> None:
+    """Give what glibc kept to the system after all: for the turn from one phase of a job to another, which asks for
+    blocks of other sizes.
+
+    Does nothing with another C library.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def free_ram() -> int:

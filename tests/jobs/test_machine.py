@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import re
 import resource
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -124,3 +127,25 @@ def test_waiting_threads_sleep_unless_the_user_has_a_say(monkeypatch, own):
         monkeypatch.setenv(own, "5")
     yield_cores()
     assert os.environ.get("OMP_WAIT_POLICY") == {"OMP_WAIT_POLICY": "5", "GOMP_SPINCOUNT": None}.get(own, "passive")
+
+
+KEPT = """
+import numpy as np, psutil
+from arf.jobs.machine import give_back_memory, keep_freed_memory
+held = lambda: psutil.Process().memory_info().rss >> 20
+keep_freed_memory()
+blocks = [np.ones(1 << 20, np.uint8) for _ in range(200)]
+full = held()
+del blocks[1:]
+kept = held()
+give_back_memory()
+print(full, kept, held())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
+def test_freed_memory_is_kept_until_it_is_given_back():
+    done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)
+    full, kept, given = map(int, done.stdout.split())
+    assert full - kept < 20
+    assert kept - given > 150

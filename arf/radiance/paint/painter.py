@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 
 from arf.errors import UserError
 from arf.jobs.door import admit
+from arf.jobs.machine import give_back_memory
 from arf.jobs.runs import Curves, Run, check_rows
 from arf.jobs.tensors import check_tensors, tensors_like
 from arf.media import image
@@ -134,7 +135,9 @@ class Painter:
         self.theta = theta.requires_grad_()
         self.optimizer = torch.optim.Adam([self.theta], lr=s.learning_rate, betas=(0.9, 0.99), fused=True)
         self.timings.refit = time.perf_counter() - start
+        give_back_memory()
         self.encode(progress)
+        give_back_memory()
 
     @torch.no_grad()
     def encode(self, progress: Progress) -> None:

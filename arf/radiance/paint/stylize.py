@@ -15,6 +15,7 @@ from arf.errors import UserError
 from arf.jobs.device import free_memory, pick_device
 from arf.jobs.files import below
 from arf.jobs.interrupts import AtOnce, held_interrupts
+from arf.jobs.machine import give_back_memory
 from arf.jobs.runs import Curves, Run
 from arf.media import image
 from arf.radiance.capture.views import Capture
@@ -74,8 +75,11 @@ def stylize(
             painter.save(run)
             raise
         painter.save(run)  # before anything that may fail, such as the disk
+        look = painter.finish()
+        painter.cache.close()  # its memory is for what comes now
+        give_back_memory()
         curves.draw()  # before the run is marked as finished: then nobody goes on with it
-        _write(run, capture, painter, painter.finish(), pictures)
+        _write(run, capture, painter, look, pictures)
     return run
 
 
