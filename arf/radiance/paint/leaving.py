@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -43,9 +42,10 @@ def finish_painting(
 
 
 def preview(painted: Painted, views: Views, styles: list[Tensor], rows: int = 4) -> Float[Tensor, "h w 3"]:
-    """before | style | after, for some of the views."""
+    """before | style | after, for some of the views: the middle ones of equal parts, since a way around something comes
+    back to where it began."""
     table = []
-    for k, i in enumerate(sorted({round(x) for x in np.linspace(0, len(views) - 1, rows)})):
+    for k, i in enumerate(sorted({int((row + 0.5) / rows * len(views)) for row in range(rows)})):
         both = picture(painted.field, painted.look, views.cameras[i], drop=painted.drop)
         before, after = both.split(3, dim=2)
         table.append([before, styles[k % len(styles)], after])

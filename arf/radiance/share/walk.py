@@ -29,11 +29,11 @@ def write_walk(path: Path, scene: Shared, ride: str, frames: int, fps: float) ->
     way = ride_of(scene.capture, ride, frames, fps)
     if way.cameras.kind != "pinhole":
         raise UserError(f"{ride}: its cameras are {way.cameras.kind}, a page shows perspective ones")
-    first, last = way.cameras[0], scene.paints[-1]
+    first, paint = way.cameras[0], scene.paints[min(1, len(scene.paints) - 1)]  # what is chosen when it opens
     scale = POSTER / max(first.size)
     poster = first.resized(max(1, round(first.width * scale)), max(1, round(first.height * scale)))
-    field = SplatField(scene.splats, last.background, torch.device("cpu"), scene.antialiased)
-    shown = field.render(poster, last.colors, last.background).clamp(0, 1)
+    field = SplatField(scene.splats, paint.background, torch.device("cpu"), scene.antialiased)
+    shown = field.render(poster, paint.colors, paint.background).clamp(0, 1)
     return write_page(
         path, scene.splats, scene.paints, way.cameras, way.fps, shown, scene.capture.name, scene.antialiased
     )
