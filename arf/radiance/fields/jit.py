@@ -40,6 +40,11 @@ def kernel(parallel: bool = True, inline: bool = False) -> Callable[[Callable], 
     return made
 
 
+def device(function: Callable) -> Callable:
+    """Decorates what kernels call."""
+    return numba.njit(function, fastmath=FAST, nogil=True, error_model="numpy", cache=False)
+
+
 def ready() -> RLock:
     """The lock to hold while kernels run, their threads as many as torch has. Says so where they are to be compiled."""
     numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))

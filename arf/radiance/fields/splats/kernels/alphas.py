@@ -1,6 +1,7 @@
 """What one splat covers of a tile, as the kernels walk over it: row by row, all pixels of a row at once.
 
-Loops over a row are written so that LLVM takes them for its vector units: sixteen times the same, no branches.
+A kernel takes a row in one loop over its sixteen pixels, without branches, and holds what it knows of a tile's pixels
+in one flat array, quantity after quantity: only then LLVM takes such a loop for its vector units.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 import numba as nb
 import numpy as np
 
-from arf.radiance.fields.jit import FAST
+from arf.radiance.fields.jit import device
 from arf.radiance.fields.splats.kernels.projection import FAINT, TILE
 
 PIXELS = TILE * TILE
@@ -24,11 +25,6 @@ _ROUND = np.float32(1.5 * 2**23)  # added and taken away: rounds to the nearest 
 _P = [np.float32(p) for p in np.polynomial.chebyshev.Chebyshev.interpolate(np.exp2, 5, [-0.5, 0.5])
       .convert(kind=np.polynomial.Polynomial).coef]  # fmt: skip
 _P0, _P1, _P2, _P3, _P4, _P5 = _P
-
-
-def device(function):
-    """Decorates what kernels call."""
-    return nb.njit(function, fastmath=FAST, nogil=True, error_model="numpy", cache=False)
 
 
 @device
@@ -56,35 +52,33 @@ def rows_of(ellipses, i, top, rows):
 
 
 @device
-def alphas(ellipses, i, left, y, out):
-    """Its alphas at the pixels of a tile's row, in the picture's row y from column `left` on; 0 where below 1/255."""
+def along(ellipses, i, left, y):
+    """What its alphas at the pixels of the picture's row y follow from, `left` being the first: 2^(top − u²), where u
+    grows by l0 from each to the next."""
     dy = np.float32(y) + _HALF - ellipses[i, 1]
     v = ellipses[i, 4] * dy
-    top = ellipses[i, 5] - v * v
-    l0 = ellipses[i, 2]
-    u = np.float32(ellipses[i, 3] * dy + l0 * (np.float32(left) + _HALF - ellipses[i, 0]))
-    for lane in range(TILE):
-        along = np.float32(u + l0 * np.float32(np.int32(lane)))
-        power = np.float32(top - along * along)
-        alpha = exp2(power if power >= -_FAINT else -_FAINT)
-        alpha = alpha if alpha < _MOST else _MOST
-        out[lane] = alpha if power >= -_FAINT else np.float32(0)
+    u = ellipses[i, 3] * dy + ellipses[i, 2] * (np.float32(left) + _HALF - ellipses[i, 0])
+    return np.float32(ellipses[i, 5] - v * v), np.float32(u)
 
 
 @device
-def blend(weights, through, here):
-    """From alphas to the weights of a row's pixels, and on with their transmittance, which begins at `here`."""
-    for lane in range(TILE):
-        before = through[here + lane]
-        weight = weights[lane] * (before if before >= _CLOSED else np.float32(0))
-        weights[lane] = weight
-        through[here + lane] = before - weight
+def alpha_of(power):
+    """2^power, at most 0.99; 0 where below 1/255."""
+    alpha = exp2(power if power >= -_FAINT else -_FAINT)
+    alpha = alpha if alpha < _MOST else _MOST
+    return alpha if power >= -_FAINT else np.float32(0)
 
 
 @device
-def closed(transmittance):
-    """Whether a tile's pixels all are."""
+def open_at(through):
+    """The transmittance that a further splat finds: none behind what is closed."""
+    return through if through >= _CLOSED else np.float32(0)
+
+
+@device
+def closed(state):
+    """Whether a tile's pixels all are; their transmittance comes first."""
     most = np.float32(0)
     for pixel in range(PIXELS):
-        most = max(most, transmittance[pixel])
+        most = max(most, state[pixel])
     return most < _CLOSED

@@ -1,7 +1,7 @@
 """A picture's gradient pulled back to the splats themselves: colours, opacities, means, scales, rotations.
 
-First over the pixels, to each splat's ellipse and colour; then through the projection. What a
-pixel's later splats owe to an earlier one is what the finished picture still had to come:
+First over the pixels, to each splat's ellipse and colour; then through the projection. What a pixel's later splats owe
+to an earlier one is what the finished picture still had to come:
 
     ∂C/∂alpha_i = T_i c_i − (C − Σ_{j≤i} w_j c_j) / (1 − alpha_i)
 """
@@ -16,15 +16,28 @@ import numpy as np
 from jaxtyping import Float
 
 from arf.radiance.capture.cameras import Camera
-from arf.radiance.fields.jit import kernel
-from arf.radiance.fields.splats.kernels.alphas import CLOSED, LOOK, MOST, PIXELS, alphas, blend, closed, rows_of
-from arf.radiance.fields.splats.kernels.projection import BLUR, HALF_LOG2E, TILE, Projected, lens_of
-from arf.radiance.fields.splats.kernels.raster import gather
+from arf.radiance.fields.jit import device, kernel
+from arf.radiance.fields.splats.kernels.alphas import LOOK, MOST, PIXELS, along, alpha_of, closed, open_at, rows_of
+from arf.radiance.fields.splats.kernels.projection import (
+    BLUR,
+    HALF_LOG2E,
+    TILE,
+    Projected,
+    area,
+    axes,
+    dot,
+    lens_of,
+    placed,
+    slopes_at,
+    spread,
+)
+from arf.radiance.fields.splats.kernels.raster import gather, total
 from arf.radiance.fields.splats.kernels.tiles import Tiles
 from arf.radiance.fields.splats.splats import Splats
 
 LOG2 = math.log(2.0)
-OWN = 6  # numbers of an ellipse, before those of its colour
+OWN = 6  # numbers of an ellipse, before the three of its colour
+_LOG2, _MOST, _HALF, _TWO = np.float32(LOG2), np.float32(MOST), np.float32(0.5), np.float32(2)
 
 
 @dataclass
@@ -35,7 +48,7 @@ class Gradient:
         means, scales: float32 [N, 3].
         quats: float32 [N, 4], along the sphere of unit quaternions.
         opacities: float32 [N].
-        colors: float32 [N, C].
+        colors: float32 [N, 3].
         centres: float32 [N, 2] of the ellipses' centres, in pixels.
     """
 
@@ -43,7 +56,7 @@ class Gradient:
     scales: Float[np.ndarray, "n 3"]
     quats: Float[np.ndarray, "n 4"]
     opacities: Float[np.ndarray, " n"]
-    colors: Float[np.ndarray, "n c"]
+    colors: Float[np.ndarray, "n 3"]
     centres: Float[np.ndarray, "n 2"]
 
 
@@ -52,9 +65,9 @@ def backward(
     camera: Camera,
     projected: Projected,
     tiles: Tiles,
-    colors: Float[np.ndarray, "n c"],
-    picture: Float[np.ndarray, "h w c"],
-    gradient: Float[np.ndarray, "h w c"],
+    colors: Float[np.ndarray, "n 3"],
+    picture: Float[np.ndarray, "h w 3"],
+    gradient: Float[np.ndarray, "h w 3"],
     antialiased: bool = False,
 ) -> Gradient:
     """
@@ -62,13 +75,11 @@ def backward(
         projected, tiles, colors, picture: what `rasterise` was given, and what it made of it.
         gradient: of the picture.
     """
-    count, channels = colors.shape
-    slots = np.zeros((len(tiles.splats), OWN + channels), np.float32)
+    count = len(colors)
+    slots = np.empty((len(tiles.splats), OWN + 3), np.float32)
     parts = tiles.starts, tiles.splats, tiles.order, projected.ellipses
-    arrays = (np.ascontiguousarray(array, np.float32) for array in (colors, picture, gradient))
-    _pull_all(*parts, *arrays, slots)
-    flat = np.zeros((count, OWN + channels), np.float32)
-    gather(tiles.splats, slots, flat)
+    _pull_all(*parts, *(np.ascontiguousarray(array, np.float32) for array in (colors, picture, gradient)), slots)
+    flat = gather(tiles.splats, slots, count)
     out = Gradient(
         *(np.zeros((count, width), np.float32) for width in (3, 3, 4)), np.zeros(count, np.float32),
         np.ascontiguousarray(flat[:, OWN:]), np.ascontiguousarray(flat[:, :2]),
@@ -83,67 +94,82 @@ def backward(
 
 @kernel()
 def _pull_all(starts, splats, order, ellipses, colors, picture, gradient, slots):
-    height, width, channels = gradient.shape
+    """For each pair of a tile and a splat. With p = ∂/∂power · ln 2 at (dx, dy), all that an ellipse is owed follows
+    from the sums of p, p dx, p dx², p dy, p dx dy and p dy². dx is the same in every row: only three are taken there.
+    """
+    height, width = gradient.shape[:2]
     across = (width + TILE - 1) // TILE
     for k in nb.prange(len(order)):
         x0, y0 = order[k] % across * TILE, order[k] // across * TILE
         rows, columns = min(TILE, height - y0), min(TILE, width - x0)
-        given = np.zeros((channels, PIXELS), np.float32)
-        to_come = np.zeros(PIXELS, np.float32)  # the finished picture less what was seen so far, times the gradient
-        through = np.ones(PIXELS, np.float32)
+        # transmittance; the finished picture less what was seen so far, times the gradient; the gradient
+        state = np.zeros(5 * PIXELS, np.float32)
+        state[:PIXELS] = np.float32(1)
         for row in range(rows):
             for column in range(columns):
-                for channel in range(channels):
-                    value = gradient[y0 + row, x0 + column, channel]
-                    given[channel, row * TILE + column] = value
-                    to_come[row * TILE + column] += value * picture[y0 + row, x0 + column, channel]
-        shares, weights = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
-        worth, pulled = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
-        sums = np.empty((OWN + channels, TILE), np.float32)
-        for at in range(starts[order[k]], starts[order[k] + 1]):
+                p = row * TILE + column
+                for c in range(3):
+                    value = gradient[y0 + row, x0 + column, c]
+                    state[(2 + c) * PIXELS + p] = value
+                    state[PIXELS + p] += value * picture[y0 + row, x0 + column, c]
+        sums, parts = np.empty(6 * TILE, np.float32), np.empty(OWN * TILE, np.float32)
+        at, end = starts[order[k]], starts[order[k] + 1]
+        while at < end:
             i = splats[at]
             l0, l1, l2 = ellipses[i, 2], ellipses[i, 3], ellipses[i, 4]
+            c0, c1, c2 = colors[i, 0], colors[i, 1], colors[i, 2]
             sums[:] = np.float32(0)
             first, last = rows_of(ellipses, i, y0, rows)
             for row in range(first, last):
-                alphas(ellipses, i, x0, y0 + row, shares)
                 here = row * TILE
+                top, u = along(ellipses, i, x0, y0 + row)
+                dy = np.float32(y0 + row) + _HALF - ellipses[i, 1]
                 for lane in range(TILE):
-                    weights[lane] = shares[lane]
-                    worth[lane] = np.float32(0)
-                    pulled[lane] = through[here + lane]
-                blend(weights, through, here)
-                for channel in range(channels):
-                    color = colors[i, channel]
-                    for lane in range(TILE):
-                        worth[lane] += given[channel, here + lane] * color
-                        sums[OWN + channel, lane] += weights[lane] * given[channel, here + lane]
-                dy = np.float32(y0 + row) + np.float32(0.5) - ellipses[i, 1]
-                v = l2 * dy
-                for lane in range(TILE):
-                    before = pulled[lane] if pulled[lane] >= np.float32(CLOSED) else np.float32(0)
-                    rest = to_come[here + lane] - weights[lane] * worth[lane]
-                    to_come[here + lane] = rest
-                    open_ = np.float32(1) - shares[lane]
-                    slope = before * worth[lane] - (rest / open_ if before > np.float32(0) else np.float32(0))
-                    # a clamped alpha does not move; neither does one that is left out
-                    moves = shares[lane] < np.float32(MOST)
-                    power = slope * shares[lane] * np.float32(LOG2) if moves else np.float32(0)
-                    dx = np.float32(x0 + lane) + np.float32(0.5) - ellipses[i, 0]
-                    u = l0 * dx + l1 * dy
-                    sums[0, lane] += power * np.float32(2) * u * l0
-                    sums[1, lane] += power * np.float32(2) * (u * l1 + v * l2)
-                    sums[2, lane] -= power * np.float32(2) * u * dx
-                    sums[3, lane] -= power * np.float32(2) * u * dy
-                    sums[4, lane] -= power * np.float32(2) * v * dy
-                    sums[5, lane] += power
-            for part in range(OWN + channels):
-                total = np.float32(0)
-                for lane in range(TILE):
-                    total += sums[part, lane]
-                slots[at, part] = total
-            if at & LOOK == LOOK and closed(through):
+                    p = here + lane
+                    way = np.float32(u + l0 * np.float32(np.int32(lane)))
+                    alpha = alpha_of(np.float32(top - way * way))
+                    through = state[nb.uintp(p)]
+                    before = open_at(through)
+                    weight = alpha * before
+                    state[nb.uintp(p)] = through - weight
+                    g0, g1 = state[nb.uintp(p + 2 * PIXELS)], state[nb.uintp(p + 3 * PIXELS)]
+                    g2 = state[nb.uintp(p + 4 * PIXELS)]
+                    worth = g0 * c0 + g1 * c1 + g2 * c2
+                    rest = state[nb.uintp(p + PIXELS)] - weight * worth
+                    state[nb.uintp(p + PIXELS)] = rest
+                    power = (before * worth - rest / (np.float32(1) - alpha)) * alpha * _LOG2
+                    # a clamped alpha does not move; neither does what is behind a closed pixel
+                    power = power if alpha < _MOST else np.float32(0)
+                    power = power if before > np.float32(0) else np.float32(0)
+                    sums[nb.uintp(lane)] += power
+                    sums[nb.uintp(lane + TILE)] += power * dy
+                    sums[nb.uintp(lane + 2 * TILE)] += power * dy * dy
+                    sums[nb.uintp(lane + 3 * TILE)] += weight * g0
+                    sums[nb.uintp(lane + 4 * TILE)] += weight * g1
+                    sums[nb.uintp(lane + 5 * TILE)] += weight * g2
+            left = np.float32(x0) + _HALF - ellipses[i, 0]
+            for lane in range(TILE):
+                dx = left + np.float32(np.int32(lane))
+                parts[lane] = sums[lane]
+                parts[lane + TILE] = sums[lane] * dx
+                parts[lane + 2 * TILE] = sums[lane] * dx * dx
+                parts[lane + 3 * TILE] = sums[lane + TILE]
+                parts[lane + 4 * TILE] = sums[lane + TILE] * dx
+                parts[lane + 5 * TILE] = sums[lane + 2 * TILE]
+            p, px, pxx = total(parts, 0), total(parts, TILE), total(parts, 2 * TILE)
+            py, pxy, pyy = total(parts, 3 * TILE), total(parts, 4 * TILE), total(parts, 5 * TILE)
+            pu = l0 * px + l1 * py
+            slots[at, 0], slots[at, 1] = _TWO * pu * l0, _TWO * (pu * l1 + l2 * l2 * py)
+            slots[at, 2], slots[at, 3] = -_TWO * (l0 * pxx + l1 * pxy), -_TWO * (l0 * pxy + l1 * pyy)
+            slots[at, 4], slots[at, 5] = -_TWO * l2 * pyy, p
+            for c in range(3):
+                slots[at, OWN + c] = total(sums, (3 + c) * TILE)
+            at += 1
+            if (at - 1) & LOOK == LOOK and closed(state):
                 break
+        while at < end:  # nothing is seen of the rest
+            slots[at, :] = np.float32(0)
+            at += 1
 
 
 @kernel()
@@ -155,55 +181,20 @@ def _unproject(
     for i in nb.prange(len(means)):
         if tiles[i, 1] <= tiles[i, 0]:
             continue
-        # the projection once more; see `projection._project`
-        x, y, z = nb.float64(means[i, 0]), nb.float64(means[i, 1]), nb.float64(means[i, 2])
-        tx = world[0, 0] * x + world[0, 1] * y + world[0, 2] * z + world[0, 3]
-        ty = world[1, 0] * x + world[1, 1] * y + world[1, 2] * z + world[1, 3]
-        tz = world[2, 0] * x + world[2, 1] * y + world[2, 2] * z + world[2, 3]
-        kx, ky = tx / tz, ty / tz
-        ux, uy = min(max(kx, -reach[0]), reach[1]), min(max(ky, -reach[2]), reach[3])
-        jx, jy = fx / tz, fy / tz
-        a, b = np.empty(3), np.empty(3)
-        for c in range(3):
-            a[c] = jx * (world[0, c] - ux * world[2, c])
-            b[c] = jy * (world[1, c] - uy * world[2, c])
-        qw, qx = nb.float64(quats[i, 0]), nb.float64(quats[i, 1])
-        qy, qz = nb.float64(quats[i, 2]), nb.float64(quats[i, 3])
-        turn = np.empty((3, 3))
-        turn[0, 0], turn[0, 1], turn[0, 2] = (
-            1 - 2 * (qy * qy + qz * qz),
-            2 * (qx * qy - qw * qz),
-            2 * (qx * qz + qw * qy),
-        )
-        turn[1, 0], turn[1, 1], turn[1, 2] = (
-            2 * (qx * qy + qw * qz),
-            1 - 2 * (qx * qx + qz * qz),
-            2 * (qy * qz - qw * qx),
-        )
-        turn[2, 0], turn[2, 1], turn[2, 2] = (
-            2 * (qx * qz - qw * qy),
-            2 * (qy * qz + qw * qx),
-            1 - 2 * (qx * qx + qy * qy),
-        )
-        m, n = np.zeros(3), np.zeros(3)  # rows of J W R S
-        for s in range(3):
-            for c in range(3):
-                m[s] += a[c] * turn[c, s] * scales[i, s]
-                n[s] += b[c] * turn[c, s] * scales[i, s]
-        xx = m[0] * m[0] + m[1] * m[1] + m[2] * m[2]
-        xy = m[0] * n[0] + m[1] * n[1] + m[2] * n[2]
-        yy = n[0] * n[0] + n[1] * n[1] + n[2] * n[2]
-        c0, c1, c2 = m[1] * n[2] - m[2] * n[1], m[2] * n[0] - m[0] * n[2], m[0] * n[1] - m[1] * n[0]
-        sharp = c0 * c0 + c1 * c1 + c2 * c2
+        t, turn = placed(world, means, i), axes(quats, i)
+        a, b = slopes_at(world, inner, reach, t)
+        m, n = spread(a, b, turn, scales, i)
+        xx, xy, yy = dot(m, m), dot(m, n), dot(n, n)
+        sharp = area(m, n)
         det = sharp + BLUR * (xx + yy) + BLUR * BLUR
         bx, by = xx + BLUR, yy + BLUR
         l0, l2 = nb.float64(ellipses[i, 2]), nb.float64(ellipses[i, 4])
         g0, g1, g2 = nb.float64(flat[i, 2]), nb.float64(flat[i, 3]), nb.float64(flat[i, 4])
         # to the covariance: l0² = H yy / det, l1 = -xy / yy l0, l2² = H / yy
-        along = (g0 - xy / by * g1) * HALF_LOG2E / (2 * l0)
-        g_xx = -along * by * by / (det * det)
-        g_xy = along * 2 * by * xy / (det * det) - g1 * l0 / by
-        g_yy = along * (1 / det - by * bx / (det * det)) + g1 * xy / (by * by) * l0
+        half = (g0 - xy / by * g1) * HALF_LOG2E / (2 * l0)
+        g_xx = -half * by * by / (det * det)
+        g_xy = half * 2 * by * xy / (det * det) - g1 * l0 / by
+        g_yy = half * (1 / det - by * bx / (det * det)) + g1 * xy / (by * by) * l0
         g_yy -= g2 * HALF_LOG2E / (2 * l2 * by * by)
         peak = nb.float64(flat[i, 5])
         d_opacities[i] = peak / (LOG2 * opacities[i])
@@ -214,41 +205,52 @@ def _unproject(
             g_xx += over * yy - half / det * by
             g_xy += -over * 2 * xy + half / det * 2 * xy
             g_yy += over * xx - half / det * bx
-        g_a, g_b = np.zeros(3), np.zeros(3)
-        g_turn = np.zeros((3, 3))
-        for s in range(3):
-            g_m = 2 * g_xx * m[s] + g_xy * n[s]
-            g_n = 2 * g_yy * n[s] + g_xy * m[s]
-            along_s = 0.0
-            for c in range(3):
-                side = a[c] * g_m + b[c] * g_n
-                along_s += side * turn[c, s]
-                g_turn[c, s] = side * scales[i, s]
-                g_a[c] += g_m * turn[c, s] * scales[i, s]
-                g_b[c] += g_n * turn[c, s] * scales[i, s]
-            d_scales[i, s] = along_s
+        # to the rows of J W R S, and on to the scales, the columns of R, and the rows of J W
+        p0, p1, p2 = 2 * g_xx * m[0] + g_xy * n[0], 2 * g_xx * m[1] + g_xy * n[1], 2 * g_xx * m[2] + g_xy * n[2]
+        q0, q1, q2 = 2 * g_yy * n[0] + g_xy * m[0], 2 * g_yy * n[1] + g_xy * m[1], 2 * g_yy * n[2] + g_xy * m[2]
+        side0, side1, side2 = mixed(a, p0, b, q0), mixed(a, p1, b, q1), mixed(a, p2, b, q2)
+        d_scales[i, 0], d_scales[i, 1] = dot(side0, turn[0]), dot(side1, turn[1])
+        d_scales[i, 2] = dot(side2, turn[2])
+        s0, s1, s2 = nb.float64(scales[i, 0]), nb.float64(scales[i, 1]), nb.float64(scales[i, 2])
+        (e00, e10, e20), (e01, e11, e21) = times(side0, s0), times(side1, s1)
+        e02, e12, e22 = times(side2, s2)
+        g_a = mixed(mixed(turn[0], p0 * s0, turn[1], p1 * s1), 1.0, turn[2], p2 * s2)
+        g_b = mixed(mixed(turn[0], q0 * s0, turn[1], q1 * s1), 1.0, turn[2], q2 * s2)
         # to the quaternion, by the nine derivatives of its matrix
-        e = g_turn
-        dw = 2 * (-qz * e[0, 1] + qy * e[0, 2] + qz * e[1, 0] - qx * e[1, 2] - qy * e[2, 0] + qx * e[2, 1])
-        dx = 2 * (qy * e[0, 1] + qz * e[0, 2] + qy * e[1, 0] - 2 * qx * e[1, 1] - qw * e[1, 2] + qz * e[2, 0])
-        dx += 2 * (qw * e[2, 1] - 2 * qx * e[2, 2])
-        dy = 2 * (-2 * qy * e[0, 0] + qx * e[0, 1] + qw * e[0, 2] + qx * e[1, 0] + qz * e[1, 2] - qw * e[2, 0])
-        dy += 2 * (qz * e[2, 1] - 2 * qy * e[2, 2])
-        dz = 2 * (-2 * qz * e[0, 0] - qw * e[0, 1] + qx * e[0, 2] + qw * e[1, 0] - 2 * qz * e[1, 1] + qy * e[1, 2])
-        dz += 2 * (qx * e[2, 0] + qy * e[2, 1])
+        qw, qx, qy, qz = (
+            nb.float64(quats[i, 0]),
+            nb.float64(quats[i, 1]),
+            nb.float64(quats[i, 2]),
+            nb.float64(quats[i, 3]),
+        )
+        dw = 2 * (-qz * e01 + qy * e02 + qz * e10 - qx * e12 - qy * e20 + qx * e21)
+        dx = 2 * (qy * e01 + qz * e02 + qy * e10 - 2 * qx * e11 - qw * e12 + qz * e20 + qw * e21 - 2 * qx * e22)
+        dy = 2 * (-2 * qy * e00 + qx * e01 + qw * e02 + qx * e10 + qz * e12 - qw * e20 + qz * e21 - 2 * qy * e22)
+        dz = 2 * (-2 * qz * e00 - qw * e01 + qx * e02 + qw * e10 - 2 * qz * e11 + qy * e12 + qx * e20 + qy * e21)
         off = dw * qw + dx * qx + dy * qy + dz * qz
         d_quats[i, 0], d_quats[i, 1] = dw - off * qw, dx - off * qx
         d_quats[i, 2], d_quats[i, 3] = dy - off * qy, dz - off * qz
         # to the mean: through the centre, and through J
-        g_jx = g_a[0] * (world[0, 0] - ux * world[2, 0]) + g_a[1] * (world[0, 1] - ux * world[2, 1])
-        g_jx += g_a[2] * (world[0, 2] - ux * world[2, 2])
-        g_jy = g_b[0] * (world[1, 0] - uy * world[2, 0]) + g_b[1] * (world[1, 1] - uy * world[2, 1])
-        g_jy += g_b[2] * (world[1, 2] - uy * world[2, 2])
-        g_ux = -jx * (g_a[0] * world[2, 0] + g_a[1] * world[2, 1] + g_a[2] * world[2, 2])
-        g_uy = -jy * (g_b[0] * world[2, 0] + g_b[1] * world[2, 1] + g_b[2] * world[2, 2])
-        g_kx = fx * flat[i, 0] + (g_ux if -reach[0] < kx < reach[1] else 0.0)
-        g_ky = fy * flat[i, 1] + (g_uy if -reach[2] < ky < reach[3] else 0.0)
-        g_tx, g_ty = g_kx / tz, g_ky / tz
-        g_tz = -(g_kx * kx + g_ky * ky + g_jx * jx + g_jy * jy) / tz
+        jx, jy, kx, ky = fx / t[2], fy / t[2], t[0] / t[2], t[1] / t[2]
+        g_jx, g_jy = dot(g_a, a) / jx, dot(g_b, b) / jy
+        g_kx, g_ky = fx * flat[i, 0], fy * flat[i, 1]
+        if -reach[0] < kx < reach[1]:
+            g_kx -= jx * (g_a[0] * world[2, 0] + g_a[1] * world[2, 1] + g_a[2] * world[2, 2])
+        if -reach[2] < ky < reach[3]:
+            g_ky -= jy * (g_b[0] * world[2, 0] + g_b[1] * world[2, 1] + g_b[2] * world[2, 2])
+        g_tx, g_ty = g_kx / t[2], g_ky / t[2]
+        g_tz = -(g_kx * kx + g_ky * ky + g_jx * jx + g_jy * jy) / t[2]
         for c in range(3):
             d_means[i, c] = world[0, c] * g_tx + world[1, c] * g_ty + world[2, c] * g_tz
+
+
+@device
+def mixed(a, p, b, q):
+    """p a + q b."""
+    return a[0] * p + b[0] * q, a[1] * p + b[1] * q, a[2] * p + b[2] * q
+
+
+@device
+def times(a, p):
+    """p a."""
+    return a[0] * p, a[1] * p, a[2] * p

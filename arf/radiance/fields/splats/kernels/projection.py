@@ -18,7 +18,7 @@ import numba as nb
 import numpy as np
 
 from arf.radiance.capture.cameras import Camera
-from arf.radiance.fields.jit import kernel
+from arf.radiance.fields.jit import device, kernel
 from arf.radiance.fields.splats.splats import Splats
 
 TILE = 16  # pixels along a tile's side
@@ -82,57 +82,74 @@ def lens_of(camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return world, inner, np.array(slopes, np.float32) + np.array([across, across, down, down], np.float32)
 
 
+@device
+def dot(a, b):
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@device
+def area(m, n):
+    """Squared, of the parallelogram of two vectors: det [[m·m, m·n], [m·n, n·n]] as a sum of squares (Lagrange), which
+    cancels nothing, however thin it is."""
+    c0, c1, c2 = m[1] * n[2] - m[2] * n[1], m[2] * n[0] - m[0] * n[2], m[0] * n[1] - m[1] * n[0]
+    return c0 * c0 + c1 * c1 + c2 * c2
+
+
+@device
+def placed(world, means, i):
+    """A mean in the camera's axes, in float64."""
+    x, y, z = nb.float64(means[i, 0]), nb.float64(means[i, 1]), nb.float64(means[i, 2])
+    return (
+        world[0, 0] * x + world[0, 1] * y + world[0, 2] * z + world[0, 3],
+        world[1, 0] * x + world[1, 1] * y + world[1, 2] * z + world[1, 3],
+        world[2, 0] * x + world[2, 1] * y + world[2, 2] * z + world[2, 3],
+    )
+
+
+@device
+def slopes_at(world, inner, reach, t):
+    """The rows of J W at a place t in the camera's axes."""
+    ux, uy = min(max(t[0] / t[2], -reach[0]), reach[1]), min(max(t[1] / t[2], -reach[2]), reach[3])
+    jx, jy = nb.float64(inner[0]) / t[2], nb.float64(inner[1]) / t[2]
+    a0, a1, a2 = world[0, 0] - ux * world[2, 0], world[0, 1] - ux * world[2, 1], world[0, 2] - ux * world[2, 2]
+    b0, b1, b2 = world[1, 0] - uy * world[2, 0], world[1, 1] - uy * world[2, 1], world[1, 2] - uy * world[2, 2]
+    return (jx * a0, jx * a1, jx * a2), (jy * b0, jy * b1, jy * b2)
+
+
+@device
+def axes(quats, i):
+    """The columns of a Gaussian's rotation."""
+    w, x, y, z = nb.float64(quats[i, 0]), nb.float64(quats[i, 1]), nb.float64(quats[i, 2]), nb.float64(quats[i, 3])
+    return (
+        (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)),
+        (2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)),
+        (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)),
+    )
+
+
+@device
+def spread(a, b, turn, scales, i):
+    """The rows of J W R S, from those of J W."""
+    s0, s1, s2 = nb.float64(scales[i, 0]), nb.float64(scales[i, 1]), nb.float64(scales[i, 2])
+    m = dot(a, turn[0]) * s0, dot(a, turn[1]) * s1, dot(a, turn[2]) * s2
+    return m, (dot(b, turn[0]) * s0, dot(b, turn[1]) * s1, dot(b, turn[2]) * s2)
+
+
 @kernel()
 def _project(means, scales, quats, opacities, world, inner, reach, width, height, antialiased, ellipses, depths, tiles):
     fx, fy, cx, cy = nb.float64(inner[0]), nb.float64(inner[1]), nb.float64(inner[2]), nb.float64(inner[3])
     across, down = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     for i in nb.prange(len(means)):
         tiles[i, :] = 0
-        x, y, z = nb.float64(means[i, 0]), nb.float64(means[i, 1]), nb.float64(means[i, 2])
-        tx = world[0, 0] * x + world[0, 1] * y + world[0, 2] * z + world[0, 3]
-        ty = world[1, 0] * x + world[1, 1] * y + world[1, 2] * z + world[1, 3]
-        tz = world[2, 0] * x + world[2, 1] * y + world[2, 2] * z + world[2, 3]
-        depths[i] = tz
+        t = placed(world, means, i)
+        depths[i] = t[2]
         opacity = nb.float64(opacities[i])
-        if not (tz > NEAR and opacity * 255.0 > 1.0):
+        if not (t[2] > NEAR and opacity * 255.0 > 1.0):
             continue
-        kx, ky = tx / tz, ty / tz
-        ux, uy = min(max(kx, -reach[0]), reach[1]), min(max(ky, -reach[2]), reach[3])
-        # rows of J W: a, b
-        jx, jy = fx / tz, fy / tz
-        a0, a1, a2 = (
-            jx * (world[0, 0] - ux * world[2, 0]), jx * (world[0, 1] - ux * world[2, 1]),
-            jx * (world[0, 2] - ux * world[2, 2]),
-        )  # fmt: skip
-        b0, b1, b2 = (
-            jy * (world[1, 0] - uy * world[2, 0]), jy * (world[1, 1] - uy * world[2, 1]),
-            jy * (world[1, 2] - uy * world[2, 2]),
-        )  # fmt: skip
-        qw, qx, qy, qz = (
-            nb.float64(quats[i, 0]),
-            nb.float64(quats[i, 1]),
-            nb.float64(quats[i, 2]),
-            nb.float64(quats[i, 3]),
-        )
-        s0, s1, s2 = nb.float64(scales[i, 0]), nb.float64(scales[i, 1]), nb.float64(scales[i, 2])
-        # rows of J W R S: m, n
-        r00, r01, r02 = 1 - 2 * (qy * qy + qz * qz), 2 * (qx * qy - qw * qz), 2 * (qx * qz + qw * qy)
-        r10, r11, r12 = 2 * (qx * qy + qw * qz), 1 - 2 * (qx * qx + qz * qz), 2 * (qy * qz - qw * qx)
-        r20, r21, r22 = 2 * (qx * qz - qw * qy), 2 * (qy * qz + qw * qx), 1 - 2 * (qx * qx + qy * qy)
-        m0, m1, m2 = (
-            (a0 * r00 + a1 * r10 + a2 * r20) * s0,
-            (a0 * r01 + a1 * r11 + a2 * r21) * s1,
-            (a0 * r02 + a1 * r12 + a2 * r22) * s2,
-        )
-        n0, n1, n2 = (
-            (b0 * r00 + b1 * r10 + b2 * r20) * s0,
-            (b0 * r01 + b1 * r11 + b2 * r21) * s1,
-            (b0 * r02 + b1 * r12 + b2 * r22) * s2,
-        )
-        xx, xy, yy = m0 * m0 + m1 * m1 + m2 * m2, m0 * n0 + m1 * n1 + m2 * n2, n0 * n0 + n1 * n1 + n2 * n2
-        # det M Mᵀ is a sum of squares (Lagrange): no cancellation, however thin
-        c0, c1, c2 = m1 * n2 - m2 * n1, m2 * n0 - m0 * n2, m0 * n1 - m1 * n0
-        sharp = c0 * c0 + c1 * c1 + c2 * c2
+        a, b = slopes_at(world, inner, reach, t)
+        m, n = spread(a, b, axes(quats, i), scales, i)
+        xx, xy, yy = dot(m, m), dot(m, n), dot(n, n)
+        sharp = area(m, n)
         det = sharp + BLUR * (xx + yy) + BLUR * BLUR
         xx, yy = xx + BLUR, yy + BLUR
         if antialiased:
@@ -144,7 +161,7 @@ def _project(means, scales, quats, opacities, world, inner, reach, width, height
         l0 = math.sqrt(HALF_LOG2E * yy / det)
         l1 = -xy / yy * l0
         l2 = math.sqrt(HALF_LOG2E / yy)
-        px, py = fx * kx + cx, fy * ky + cy
+        px, py = fx * t[0] / t[2] + cx, fy * t[1] / t[2] + cy
         far = (peak + FAINT) / HALF_LOG2E  # squared distance, in standard deviations, at which it is 1/255
         ex, ey = math.sqrt(far * xx), math.sqrt(far * yy)
         if not (px + ex > 0.0 and px - ex < width and py + ey > 0.0 and py - ey < height):
