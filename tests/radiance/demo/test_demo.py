@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from arf.jobs.runs import Run
 from arf.media import image
 from arf.radiance.demo.demo import demo
 from arf.radiance.settings import DemoSettings, RenderSettings
+from arf.radiance.share import convert
 
 
 @dataclass
@@ -37,16 +39,17 @@ def small_encoder() -> None:
     """The compact encoder itself, in place of the conftest's stand-in."""
 
 
-@pytest.fixture(autouse=True)
-def small_capture(monkeypatch, room) -> None:
-    monkeypatch.setattr(bundled, "capture", lambda: room)
+@pytest.fixture(autouse=True, scope="module")
+def small_world(room) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundled, "capture", lambda: room)
+        patch.setattr(convert, "STEPS", 20)  # how near splats come to a grid is said elsewhere
+        yield
 
 
 @pytest.fixture(scope="module")
-def made(room, paintings, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bundled, "capture", lambda: room)
-        return demo(paintings, Small(), tmp_path_factory.mktemp("demo"))
+def made(small_world, paintings, tmp_path_factory):
+    return demo(paintings, Small(), tmp_path_factory.mktemp("demo"))
 
 
 def test_it_leaves_a_film_a_sheet_and_a_report(made, paintings):
