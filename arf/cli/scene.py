@@ -173,7 +173,7 @@ def _fit(command: Fit) -> dict[str, Any]:
     if data is None:
         raise UserError("fit what? Name the folder of a capture: arf fit DATA (or --resume RUN)")
     with progress(command.common) as bars:
-        run = fit(data, settings, command.common.output, lambda i, n, f: bars("fit", i, n, f), unfinished)
+        run = fit(data, settings, command.common.output, bars, unfinished)
     m = run.info["metrics"]
     return {
         "run": run.path, **m,

@@ -28,16 +28,18 @@ class FitSettings:
     """Share of the views kept for evaluation when the capture has no split of its own."""
     seed: int = 0
     """Seeds the held-out split and every random draw."""
-    backbone: Literal["auto", "voxel", "nerfacto"] = "auto"
-    """The kind of field: a voxel grid, quick on a CPU, or nerfstudio's nerfacto; auto takes nerfacto with CUDA,
-    where nerfstudio is installed."""
+    backbone: Literal["auto", "splat", "voxel", "nerfacto"] = "auto"
+    """The kind of field: Gaussian splats or a voxel grid, quick on a CPU, or nerfstudio's nerfacto; auto takes nerfacto
+    with CUDA, where nerfstudio is installed."""
     scene: Literal["auto", "bounded", "unbounded", "forward"] = "auto"
     """How space is mapped: a box, everything around the cameras, or the frustum of a forward-facing capture."""
     background: str = "auto"
     """Behind everything: "last" (each ray's last sample), a colour "r,g,b" in 0..1, or auto (white for transparent
     pictures; for others grey, and last with nerfacto)."""
     steps: int | None = None
-    """Optimisation steps; 1500 for voxel, 15000 for nerfacto."""
+    """Optimisation steps; 1000 for splat, 1500 for voxel, 15000 for nerfacto."""
+    splats: int | None = None
+    """splat: how many at most; by the number of pixels when left out."""
     samples: int = 150_000
     """voxel: samples per step; the number of rays follows from it."""
     rays: int = 4096
@@ -53,7 +55,7 @@ class FitSettings:
     step: float = 1.0
     """Marching step in voxels."""
     learning_rate: float | None = None
-    """Adam's learning rate at the start; 0.06 for voxel, 0.01 for nerfacto."""
+    """Adam's learning rate at the start; 0.06 for voxel, 0.01 for nerfacto. splat: a factor of all its rates, 1."""
     final_learning_rate: float | None = None
     """And at the end (exponential in between); a tenth of that."""
     distortion: float | None = None
@@ -77,6 +79,7 @@ class FitSettings:
         check_kinds(self)
         within(self, 1, MOST_STEPS, "steps", "save_every")
         within(self, 1, 1e9, "samples")
+        within(self, 1, 1e8, "splats")
         within(self, 1, 2**20, "rays")
         within(self, 1, 1000, "downscale")
         within(self, 0, inf, "model")
@@ -101,6 +104,7 @@ class FitSettings:
 
 
 BY_BACKBONE = {
+    "splat": {"steps": 1000, "learning_rate": 1.0, "final_learning_rate": 0.15},
     "voxel": {"steps": 1500, "learning_rate": 0.06, "final_learning_rate": 0.006},
     "nerfacto": {"steps": 15_000, "learning_rate": 0.01, "final_learning_rate": 0.001},
 }

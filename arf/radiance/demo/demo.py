@@ -86,7 +86,7 @@ def _fitted(settings: DemoSettings, output: Path, progress: Progress) -> Run:
     run = _earlier(output, 0.0, kind="fit", arf=arf.__version__, data=data, settings=wanted)
     if run and run.info["finished"]:
         return run
-    return fit(data, wanted, output, lambda i, n, figures: progress("fit", i, n, figures), run)
+    return fit(data, wanted, output, progress, run)
 
 
 def _painted(fitted: Run, style: Path, settings: DemoSettings, output: Path, progress: Progress) -> Run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -13,12 +13,16 @@ from arf.jobs.checks import said
 from arf.jobs.door import admit
 from arf.jobs.runs import Run, check_rows
 from arf.jobs.tensors import check_tensors, optimizer_tensors, restore_optimizer, tensors_like
+from arf.radiance.fields.field import Field
 from arf.radiance.fields.rays.batch import Trainable
 from arf.radiance.fields.stored import restore
+from arf.radiance.fit.bank import RayBank
 from arf.radiance.settings import FitSettings
 
 MOST_RAYS, FEWEST_RAYS = 16384, 512  # of a batch whose size follows from the samples that it takes
 REMEDY = "fit again"
+
+Told = Callable[[int, int, dict[str, float]], None]  # step, steps, figures
 
 
 @dataclass
@@ -36,6 +40,9 @@ class Notes:
 class FitState:
     """A fit after a whole number of steps.
 
+    Args:
+        bank: what the rays are drawn from; None for a state that takes no steps.
+
     Attributes:
         step: that number.
         rays: of the next batch.
@@ -43,8 +50,8 @@ class FitState:
         curves: the figures so far.
     """
 
-    def __init__(self, field: Trainable, settings: FitSettings) -> None:
-        self.field, self.settings = field, settings
+    def __init__(self, field: Trainable, settings: FitSettings, bank: RayBank | None = None) -> None:
+        self.field, self.settings, self.bank = field, settings, bank
         self.step, self.rays = 0, field.first_rays or settings.rays
         self.seconds = 0.0
         self.curves: list[dict[str, float]] = []
@@ -55,7 +62,34 @@ class FitState:
         rate, betas = self.settings.learning_rate, self.field.betas
         return torch.optim.Adam(self.field.groups(), lr=rate, betas=betas, eps=1e-15, fused=True)
 
-    def set_rate(self) -> None:
+    def begin(self, stopped: Callable[[], bool], told: Told) -> None:
+        """Before the first step of a sitting."""
+        self.field.train()
+
+    def advance(self) -> dict[str, Tensor]:
+        """One step; its loss terms."""
+        field = self.field
+        field.before_step(self.step)
+        batch = self.bank.draw(self.rays)
+        self._set_rate()
+        with torch.autocast(field.device.type, enabled=field.half):
+            losses, samples = field.losses(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(sum(losses.values())).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if samples is not None:  # keep their number, and so the time of a step, about constant
+            wanted = self.rays * self.settings.samples / max(1, samples)
+            self.rays = int(min(max(0.9 * self.rays + 0.1 * wanted, FEWEST_RAYS), MOST_RAYS))
+        field.after_step(self.step, self.optimizer)  # before anything that may stop here: to go on from a whole step
+        self.step += 1
+        return losses
+
+    def finished(self) -> Field:
+        """The field as it is now."""
+        return self.field
+
+    def _set_rate(self) -> None:
         """Exponential decay; a group that has a share of its own moves at that share of the rate."""
         s = self.settings
         rate = s.learning_rate * (s.final_learning_rate / s.learning_rate) ** (self.step / s.steps)
@@ -86,11 +120,7 @@ class FitState:
 
     def exploded(self, run: Run, what: str) -> UserError:
         """The one line for numbers that are no longer finite."""
-        kept = f"the last good state is in {run.path}: " if run.has("resume") else ""
-        return UserError(
-            f"{what} became NaN or infinite at step {self.step}; {kept}lower --learning-rate "
-            f"(now {self.settings.learning_rate:g}) and fit again"
-        )
+        return exploded(run, what, self.step, self.settings)
 
     def load(self, run: Run) -> None:
         """Take over what `save` wrote, if there is something.
@@ -147,3 +177,12 @@ class FitState:
                 torch.cuda.set_rng_state(tensors["random.cuda"], self.field.device)
         except (RuntimeError, TypeError) as error:
             raise UserError(f"{where}: the state of the random numbers is damaged; {REMEDY}") from error
+
+
+def exploded(run: Run, what: str, step: int, settings: FitSettings) -> UserError:
+    """The one line for numbers that are no longer finite."""
+    kept = f"the last good state is in {run.path}: " if run.has("resume") else ""
+    return UserError(
+        f"{what} became NaN or infinite at step {step}; {kept}lower --learning-rate "
+        f"(now {settings.learning_rate:g}) and fit again"
+    )

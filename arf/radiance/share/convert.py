@@ -13,15 +13,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from arf.errors import UserError
 from arf.radiance.brought.views import Renderings
 from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.views import Capture
 from arf.radiance.evaluate.metrics import psnr
-from arf.radiance.fields.field import NOWHERE, Field
+from arf.radiance.fields.field import Field
+from arf.radiance.fields.splats.descent.likeness import squared
+from arf.radiance.fields.splats.descent.tuning import Tuning
 from arf.radiance.fields.splats.field import SplatField
+from arf.radiance.fields.splats.placing import on_surfaces
 from arf.radiance.fields.splats.splats import Splats
-from arf.radiance.fields.splats.tuning import Tuning
 from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import picture
 from arf.radiance.operator.cache import ViewCache
@@ -35,7 +36,6 @@ BETWEEN = 0.5  # pictures from between the training views, to one of theirs
 STEPS = 450
 POINTS = 24  # pixels of all pictures together that see a surface, to one splat
 OPACITY = 0.7  # to begin with
-OPAQUE = 0.3  # least weight of a ray that meets a surface
 CPU = torch.device("cpu")
 
 Progress = Callable[[str, int, int], None]  # what, step, steps
@@ -65,46 +65,19 @@ def as_splats(field: Field, capture: Capture, looks: list[Look], most: int, prog
     """
     cameras = _small(_joined(capture.train.cameras, _between(capture)))
     pictures = _pictures(field, looks, cameras, progress)
-    splats = placed(field, cameras, pictures, most)
+    splats = on_surfaces(field, list(cameras), pictures, POINTS, most, OPACITY)
     background = field.background.cpu()
-    tuning = Tuning(splats, background, _extent(splats), STEPS)
+    tuning = Tuning.of(splats, squared, STEPS)
     order = np.random.default_rng(0)
     for step in range(STEPS):
         i = int(order.integers(len(cameras)))
-        tuning.advance(cameras[i], pictures[i][..., :3].float())
+        tuning.advance(cameras[i], pictures[i][..., :3].float(), background)
         progress("splats", step + 1, STEPS)
     splats = tuning.splats()
     made = _coloured(SplatField(splats, background, CPU), cameras, pictures, [Look.photoreal(field), *looks])
     seen = _small(capture.held_out.cameras if len(capture.held_out) else capture.train.cameras)
     found = _likeness(SplatField(splats, background, CPU), made, seen, _pictures(field, looks, seen, progress))
     return Converted(splats.flat(made[0].theta), made, found)
-
-
-def placed(field: Field, cameras: Cameras, pictures: Pictures, most: int) -> Splats:
-    """Splats where rays meet something, as large as the pixels that see it, as many as are asked for at most.
-
-    Raises:
-        UserError: they meet nothing.
-    """
-    points, colors, sizes = [], [], []
-    for i, camera in enumerate(cameras):
-        found = [field.surface(band) for band in camera.bands(field.band)]
-        depth, opacity = (torch.cat([getattr(part, name).cpu() for part in found]) for name in ("depth", "opacity"))
-        seen = (depth < NOWHERE) & (opacity >= OPAQUE)
-        origins, directions = camera.rays()
-        points.append((origins + depth[:, None] * directions)[seen])
-        colors.append(pictures[i][..., :3].float().flatten(0, 1)[seen])
-        sizes.append((depth / camera.fx)[seen])
-    point, color, size = torch.cat(points), torch.cat(colors), torch.cat(sizes)
-    if not len(point):
-        raise UserError("the run shows no surface that could become splats; fit it for longer")
-    count = min(most, max(1, len(point) // POINTS))
-    chosen = torch.randperm(len(point), generator=torch.Generator().manual_seed(0))[:count].sort().values
-    spread = size[chosen] * max(1.0, len(point) / len(cameras) / count) ** 0.5
-    quats = torch.tensor([1.0, 0, 0, 0]).expand(len(chosen), 4).clone()
-    opacities = torch.full((len(chosen),), OPACITY)
-    none = torch.zeros(len(chosen), 0, 3)
-    return Splats(point[chosen], spread[:, None].expand(-1, 3).clone(), quats, opacities, color[chosen], none)
 
 
 def _coloured(field: SplatField, cameras: Cameras, pictures: Pictures, looks: list[Look]) -> list[Look]:
@@ -161,8 +134,3 @@ def _small(cameras: Cameras) -> Cameras:
     sizes = torch.stack([cameras.width, cameras.height], 1).double()
     factor = (PIXELS / sizes.prod(1)).sqrt().clamp_max(1)
     return cameras.resized((sizes * factor[:, None]).round().long().clamp_min(2))
-
-
-def _extent(splats: Splats) -> float:
-    low, high = splats.means[:: max(1, len(splats) >> 16)].quantile(torch.tensor([0.05, 0.95]), dim=0)
-    return float((high - low).max())

@@ -76,7 +76,7 @@ def test_a_fit_that_is_killed_resumes_to_the_same_bytes(fitted, room, tmp_path, 
 from tiny import FIT
 from arf.radiance.fit import loop
 from arf.radiance.fit.loop import fit
-def kill(step, *_):
+def kill(what, step, *_):
     if step == 70:
         os.kill(os.getpid(), signal.SIGKILL)
 fit(Path({str(room)!r}), FIT, Path({str(tmp_path)!r}), kill)
@@ -86,7 +86,7 @@ fit(Path({str(room)!r}), FIT, Path({str(tmp_path)!r}), kill)
     assert run.load("resume")[1]["step"] == 50  # after the finer grid came, before the next pruning
     assert not run.has("model")
     steps = []
-    done = fit(room, FIT, tmp_path, lambda step, *_: steps.append(step), resume=run)
+    done = fit(room, FIT, tmp_path, lambda _, step, *__: steps.append(step), resume=run)
     assert steps[0] == 60  # it did not start over
     assert done.path == run.path
     assert model_bytes(done) == model_bytes(fitted)
@@ -96,7 +96,7 @@ fit(Path({str(room)!r}), FIT, Path({str(tmp_path)!r}), kill)
 
 @pytest.mark.parametrize("step", [50, 100])  # the finer grid begins at 48, cells are pruned at 100
 def test_a_fit_that_is_stopped_by_hand_resumes_to_the_same_bytes(fitted, room, tmp_path, step):
-    def stop(now: int, *_: object) -> None:
+    def stop(what: str, now: int, *_: object) -> None:
         if now == step:
             raise KeyboardInterrupt
 
@@ -158,7 +158,7 @@ def test_a_held_out_photograph_that_cannot_be_read_costs_no_step(fitted, room, t
     run = Run.open(tmp_path / "out", "fit", finished=False)
     assert run.load("resume")[1]["step"] == FIT.steps
     steps = []
-    done = fit(copy, FIT, tmp_path / "out", lambda step, *_: steps.append(step), resume=run)
+    done = fit(copy, FIT, tmp_path / "out", lambda _, step, *__: steps.append(step), resume=run)
     assert steps == []
     assert model_bytes(done) == model_bytes(fitted)
 

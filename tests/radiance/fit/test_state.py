@@ -23,7 +23,7 @@ def stopped(room, tmp_path_factory) -> Run:
     """A fit that was stopped at step 20. Read only."""
     output = tmp_path_factory.mktemp("stopped")
 
-    def stop(step: int, *_: object) -> None:
+    def stop(what: str, step: int, *_: object) -> None:
         if step == 20:
             raise KeyboardInterrupt
 

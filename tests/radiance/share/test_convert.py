@@ -12,6 +12,7 @@ from arf import cli
 from arf.radiance.evaluate.metrics import psnr
 from arf.radiance.fields.splats.field import SplatField
 from arf.radiance.fields.splats.files.reading import read_splats
+from arf.radiance.fields.splats.placing import on_surfaces
 from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import painting
 from arf.radiance.opening import open_painted
@@ -52,7 +53,7 @@ def test_moving_them_is_what_makes_them_alike(converted):
     scene, capture, made, _ = converted
     cameras = capture.train.cameras
     pictures = [painting(scene.field, None, camera) for camera in cameras]
-    first = convert.placed(scene.field, cameras, pictures, 5000)
+    first = on_surfaces(scene.field, list(cameras), pictures, 4, 5000, convert.OPACITY)
     field = SplatField(first, scene.field.background, CPU)
     before = [
         psnr(field.render(c, first.colors, field.background).clamp(0, 1), p)

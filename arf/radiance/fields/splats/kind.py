@@ -11,6 +11,7 @@ from arf.errors import UserError
 from arf.jobs.door import settings_from
 from arf.radiance.fields.splats.field import SplatField
 from arf.radiance.fields.splats.splats import Splats
+from arf.radiance.settings import parse_color
 
 if TYPE_CHECKING:
     from arf.radiance.fields.place import Place
@@ -23,11 +24,22 @@ class SplatConfig:
 
     antialiased: bool = False
     """Whether they were fitted with Mip-Splatting's compensation."""
+    background: str = "1,1,1"
+    """What lies behind everything until the tensors say it: a colour "r,g,b" in 0..1."""
 
 
 def plan(settings: FitSettings, place: Place) -> dict[str, Any]:
-    """Splats are brought, not fitted."""
-    raise UserError("--backbone splat: splats are brought as files, not fitted; take --backbone voxel or nerfacto")
+    """The configuration that a fit asks for.
+
+    Raises:
+        UserError: a background that splats cannot have.
+    """
+    background = settings.background
+    if background == "last":
+        raise UserError("--background last is for fields along rays; --backbone splat takes a colour, or auto")
+    if background == "auto":
+        background = "1,1,1" if place.transparent else "0.5,0.5,0.5"
+    return {"antialiased": True, "background": background}
 
 
 def build(values: dict[str, Any], place: Place, device: torch.device) -> SplatField:
@@ -40,4 +52,4 @@ def build(values: dict[str, Any], place: Place, device: torch.device) -> SplatFi
     none = Splats(
         torch.zeros(0, 3), torch.zeros(0, 3), torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, 3), torch.zeros(0, 0, 3)
     )
-    return SplatField(none, torch.ones(3), device, config.antialiased)
+    return SplatField(none, torch.tensor(parse_color(config.background)), device, config.antialiased)

@@ -1,0 +1,1 @@
+"""Splats moved by gradient descent until they render like given pictures."""

@@ -1,0 +1,75 @@
+"""Where splats begin: on the surfaces of a voxel grid that is fitted for some seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from arf.radiance.capture.views import Views
+from arf.radiance.fields import kinds
+from arf.radiance.fields.place import Place
+from arf.radiance.fields.splats.placing import on_surfaces
+from arf.radiance.fields.splats.splats import Splats
+from arf.radiance.fit.bank import RayBank
+from arf.radiance.fit.splats.pictures import Pictures
+from arf.radiance.fit.state import FitState, Told
+from arf.radiance.settings import FitSettings
+
+STEPS = 300
+THREADS = 2  # the bits of torch's sums depend on how many there are, and a fit's must not
+SPARE = 2  # rays that are shot, to one splat
+OPACITY = 0.5  # to begin with
+COARSE = {"backbone": "voxel", "steps": STEPS, "samples": 100_000, "learning_rate": 0.06, "final_learning_rate": 0.006}
+CPU = torch.device("cpu")
+
+
+def start(
+    views: Views,
+    pictures: Pictures,
+    place: Place,
+    settings: FitSettings,
+    most: int,
+    stopped: Callable[[], bool],
+    told: Told,
+) -> Splats:
+    """At most so many splats, in the colours that the photographs have there.
+
+    Args:
+        pictures: of these views.
+
+    Raises:
+        UserError: no surface was found.
+        KeyboardInterrupt: `stopped` has become true.
+    """
+    levels = {"resolutions": settings.resolutions[:2], "stages": (0.5,) * (len(settings.resolutions[:2]) - 1)}
+    coarse = replace(settings, **COARSE, **levels)
+    with _threads(THREADS):
+        torch.manual_seed(settings.seed)
+        field = kinds.build(kinds.plan(coarse, place), place, CPU)
+        state = FitState(field, coarse, RayBank.of(views, CPU))
+        state.begin(stopped, told)
+        while state.step < STEPS:
+            if stopped():
+                raise KeyboardInterrupt
+            losses = state.advance()
+            if state.step % 10 == 0:
+                told(state.step, STEPS, {"rgb": float(losses["rgb"].detach())})
+        field.eval()
+        seen = [pictures.at(0, i) for i in range(len(pictures))]
+        share = min(1.0, (SPARE * most / sum(picture.camera.pixels for picture in seen)) ** 0.5)
+        seen = [picture.resized(share) for picture in seen]
+        colors, masks = [picture.colors.float() / 255 for picture in seen], [picture.mask for picture in seen]
+        return on_surfaces(field, [p.camera for p in seen], colors, 1, most, OPACITY, settings.seed, masks)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

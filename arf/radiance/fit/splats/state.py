@@ -1,0 +1,163 @@
+"""Everything that changes while splats are fitted, and its file: to go on from there gives the same result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arf.errors import UserError
+from arf.jobs.checks import said
+from arf.jobs.door import admit
+from arf.jobs.runs import Run, check_rows
+from arf.jobs.tensors import check_tensors, optimizer_tensors, restore_optimizer, tensors_like
+from arf.radiance.capture.views import Views
+from arf.radiance.fields.place import Place
+from arf.radiance.fields.splats.descent.growth import grow
+from arf.radiance.fields.splats.descent.likeness import structural
+from arf.radiance.fields.splats.descent.tuning import Tuning
+from arf.radiance.fields.splats.field import SplatField
+from arf.radiance.fit.splats.pictures import Pictures
+from arf.radiance.fit.splats.start import start
+from arf.radiance.fit.state import REMEDY, Told, exploded
+from arf.radiance.settings import FitSettings
+
+SHARES = (0.5, 1.0)  # of the working size that pictures have, one after the other
+TURN = 0.4  # share of the steps after which they are whole
+EVERY = 50  # steps between looks for splats that have faded, and for room for more
+UNTIL = 0.8  # share of the steps after which there are no more
+FIRST = 0.6  # splats at the start, of those at the end
+PER_SIDE = 350  # splats at the end, times the side of a square with as many pixels as a view
+LEAST, MOST = 20_000, 300_000  # of them
+
+
+@dataclass
+class Notes:
+    """What the file of a state says beside its tensors."""
+
+    step: int
+    seconds: float
+    curves: list[dict[str, int | float]]
+
+
+class SplatState:
+    """A fit of splats after a whole number of steps.
+
+    Every random draw of a step follows from the seed and the step's number, so that nothing of it need be kept.
+
+    Attributes:
+        seconds: spent in steps, over all sittings.
+        curves: the figures so far.
+        tuning: None until `begin` has found where to start.
+    """
+
+    def __init__(self, field: SplatField, settings: FitSettings, views: Views, place: Place) -> None:
+        self.field, self.settings, self.views, self.place = field, settings, views, place
+        self.pictures = Pictures(views, SHARES)
+        self.seconds = 0.0
+        self.curves: list[dict[str, float]] = []
+        self.tuning: Tuning | None = None
+        side = math.sqrt(sum(camera.pixels for camera in views.cameras) / len(views))
+        self.most = settings.splats or int(min(max(PER_SIDE * side, LEAST), MOST))
+
+    @property
+    def step(self) -> int:
+        return self.tuning.step if self.tuning else 0
+
+    def begin(self, stopped: Callable[[], bool], told: Told) -> None:
+        """Find where splats are to begin, if that has not been done in an earlier sitting.
+
+        Raises:
+            UserError: no surface was found.
+            KeyboardInterrupt: `stopped` has become true.
+        """
+        if self.tuning is None:
+            first = max(1, int(FIRST * self.most))
+            splats = start(self.views, self.pictures, self.place, self.settings, first, stopped, told)
+            self.tuning = Tuning.of(splats, **self._options())
+
+    def advance(self) -> dict[str, Tensor]:
+        """One step; the mean squared error before it, and how many splats there are."""
+        tuning, step, steps = self.tuning, self.step, self.settings.steps
+        generator = torch.Generator().manual_seed((self.settings.seed * 1_000_003 + step) % 2**63)
+        picture = self.pictures.at(int(step >= TURN * steps), self._view_of(step))
+        background = torch.rand(3, generator=generator)  # what is seen through shows another one each time
+        target = picture.over(background, self.pictures.usual)
+        error = tuning.advance(picture.camera, target, background, picture.mask)
+        if tuning.step % EVERY == 0 and tuning.step < UNTIL * steps:
+            grow(tuning, self.most, generator)
+        return {"rgb": torch.tensor(error), "splats": torch.tensor(float(len(tuning)))}
+
+    def _view_of(self, step: int) -> int:
+        """Every epoch passes over all views in its own seeded order."""
+        epoch, place = divmod(step, len(self.views))
+        return int(np.random.default_rng((self.settings.seed, epoch)).permutation(len(self.views))[place])
+
+    def _options(self) -> dict[str, Any]:
+        s = self.settings
+        last = s.final_learning_rate / s.learning_rate
+        shared = {"unlike": structural, "steps": s.steps, "rate": s.learning_rate, "last": last}
+        return {**shared, "antialiased": self.field.antialiased}
+
+    def finished(self) -> SplatField:
+        """The field as it is now."""
+        self.field.splats = self.tuning.splats()
+        return self.field
+
+    def finite(self) -> bool:
+        return all(bool(value.isfinite().all()) for value in self.tuning.raw.values())
+
+    def save(self, run: Run) -> None:
+        """Write resume.safetensors, once there is anything to keep.
+
+        Raises:
+            UserError: the state is not finite; what was saved before stays.
+        """
+        if self.tuning is None:
+            return
+        moments = optimizer_tensors(self.tuning.optimizer, "adam")
+        if not (self.finite() and all(bool(m.isfinite().all()) for m in moments.values())):
+            raise self.exploded(run, "the field")
+        tensors = {f"raw.{name}": value for name, value in self.tuning.raw.items()} | moments
+        tensors["units"] = self.tuning.units
+        run.save("resume", tensors, step=self.step, seconds=self.seconds, curves=self.curves)
+
+    def exploded(self, run: Run, what: str) -> UserError:
+        """The one line for numbers that are no longer finite."""
+        return exploded(run, what, self.step, self.settings)
+
+    def load(self, run: Run) -> None:
+        """Take over what `save` wrote, if there is something.
+
+        Raises:
+            UserError: the file is damaged, or of another fit.
+        """
+        if not run.has("resume"):
+            return
+        tensors, values = run.load("resume")
+        where = run.path / "resume.safetensors"
+        notes = admit(Notes, values, where, REMEDY)
+        for name, most in (("step", self.settings.steps), ("seconds", 1e12)):
+            if not 0 <= getattr(notes, name) <= most:
+                value = said(getattr(notes, name))
+                raise UserError(f"{where}: {name} is {value}, not between 0 and {most:g}; {REMEDY}")
+        check_rows(notes.curves, notes.step, where, REMEDY)
+        count = tensors["raw.means"].shape[:1].numel() if "raw.means" in tensors else 0
+        if not 1 <= count <= self.most:
+            raise UserError(f"{where}: it holds {count} splats, not between 1 and {self.most}; {REMEDY}")
+        like = {f"raw.{name}": torch.empty(count, *shape) for name, shape in Tuning.SHAPES.items()}
+        like["units"] = torch.empty(count)
+        check_tensors({name: value for name, value in tensors.items() if name in like}, like, where, REMEDY)
+        own = {name: tensors.pop(name).float().clone() for name in like}
+        if not (own["units"] > 0).all():
+            raise UserError(f"{where}: units are not positive; {REMEDY}")
+        tuning = Tuning({name: own[f"raw.{name}"] for name in Tuning.SHAPES}, own["units"], **self._options())
+        check_tensors(tensors, tensors_like(tuning.optimizer, "adam") if notes.step else {}, where, REMEDY)
+        restore_optimizer(tuning.optimizer, tensors, "adam")
+        tuning.step = notes.step
+        self.tuning, self.seconds, self.curves = tuning, notes.seconds, notes.curves
