@@ -110,13 +110,18 @@ def test_what_is_said_after_a_signal_is_true(monkeypatch, room, capsys, tmp_path
     def interrupted(*_, **__):
         signal.raise_signal(number)
 
-    words = "fit", room, *TINY, "--output", tmp_path
+    def begun(*_, **__):
+        interrupted()
+        raise KeyboardInterrupt
+
+    words = "fit", room, *TINY, "--backbone", "splat", "--output", tmp_path
+    monkeypatch.setattr("arf.radiance.fit.splats.start.STEPS", 10)
     with monkeypatch.context() as patch:
         patch.setattr("arf.radiance.fit.loop.load_capture", interrupted)
         assert run(capsys, *words) == (code, "", "arf: stopped\n")
         assert not list(tmp_path.iterdir())
     with monkeypatch.context() as patch:
-        patch.setattr("arf.radiance.fit.loop.FitState", interrupted)
+        patch.setattr("arf.radiance.fit.splats.state.start", begun)
         stopped = run(capsys, *words)
     path = Run.open(tmp_path, finished=False).path
     assert stopped == (code, "", f"arf: stopped; nothing is saved yet, begin it again with --resume {path}\n")

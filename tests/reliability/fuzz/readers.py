@@ -226,6 +226,7 @@ READERS: dict[str, tuple[Callable[[Good, Path], Prepared], Codec | None]] = {
     "model of a fit": (partial(run, kind="fit", name="model.safetensors"), TENSORS),
     "model of a painting": (partial(run, kind="painted", name="model.safetensors"), TENSORS),
     "state of a fit": (partial(state, of=states.fit), TENSORS),
+    "state of a fit of splats": (partial(state, of=states.fit_of_splats), TENSORS),
     "state of a painting": (partial(state, of=states.painting), TENSORS),
     "state of painted splats": (partial(state, of=states.painting_of_splats), TENSORS),
     "state of a training": (partial(state, of=states.training), TENSORS),

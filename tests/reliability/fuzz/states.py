@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from folders import folders, small
+from gaussians import random_splats
 from good import Good
 from tiny import STYLIZE
 
@@ -18,6 +19,9 @@ from arf.media import image
 from arf.media.footage import probe
 from arf.networks.video.film import Reel, film, parts_folder
 from arf.networks.video.settings import VideoSettings
+from arf.radiance.fields import kinds
+from arf.radiance.fields.place import Place
+from arf.radiance.fit.splats.state import SplatState
 from arf.radiance.fit.state import FitState
 from arf.radiance.opening import open_photoreal, open_run
 from arf.radiance.paint.painter import Painter
@@ -53,6 +57,22 @@ def fit(good: Good, at: Path) -> State:
     field, _ = open_photoreal(opened, CPU)
     FitState(field, settings).save(opened)
     return at / STATE, lambda: FitState(field, settings).load(opened)
+
+
+def fit_of_splats(good: Good, at: Path) -> State:
+    shutil.copytree(good.fit, at, dirs_exist_ok=True)
+    opened, settings = Run.open(at), FitSettings(backbone="splat", steps=20, splats=60).for_kind("bounded")
+    _, capture = open_photoreal(opened, CPU)
+    place = Place.of(capture)
+
+    def state() -> SplatState:
+        return SplatState(kinds.build(kinds.plan(settings, place), place, CPU), settings, capture.train, place)
+
+    begun = state()
+    begun.begin_with(random_splats(50))
+    begun.advance()  # so that there is what Adam remembers
+    begun.save(opened)
+    return at / STATE, lambda: state().load(opened)
 
 
 def painting(good: Good, at: Path) -> State:

@@ -22,7 +22,7 @@ STEPS = 300
 THREADS = 2  # the bits of torch's sums depend on how many there are, and a fit's must not
 SPARE = 2  # rays that are shot, to one splat
 OPACITY = 0.5  # to begin with
-COARSE = {"backbone": "voxel", "steps": STEPS, "samples": 100_000, "learning_rate": 0.06, "final_learning_rate": 0.006}
+COARSE = {"backbone": "voxel", "samples": 100_000, "learning_rate": 0.06, "final_learning_rate": 0.006}
 CPU = torch.device("cpu")
 
 
@@ -45,7 +45,7 @@ def start(
         KeyboardInterrupt: `stopped` has become true.
     """
     levels = {"resolutions": settings.resolutions[:2], "stages": (0.5,) * (len(settings.resolutions[:2]) - 1)}
-    coarse = replace(settings, **COARSE, **levels)
+    coarse = replace(settings, steps=STEPS, **COARSE, **levels)
     with _threads(THREADS):
         torch.manual_seed(settings.seed)
         field = kinds.build(kinds.plan(coarse, place), place, CPU)

@@ -22,6 +22,7 @@ from arf.radiance.fields.splats.descent.growth import grow
 from arf.radiance.fields.splats.descent.likeness import structural
 from arf.radiance.fields.splats.descent.tuning import Tuning
 from arf.radiance.fields.splats.field import SplatField
+from arf.radiance.fields.splats.splats import Splats
 from arf.radiance.fit.splats.pictures import Pictures
 from arf.radiance.fit.splats.start import start
 from arf.radiance.fit.state import REMEDY, Told, exploded
@@ -79,7 +80,11 @@ class SplatState:
         if self.tuning is None:
             first = max(1, int(FIRST * self.most))
             splats = start(self.views, self.pictures, self.place, self.settings, first, stopped, told)
-            self.tuning = Tuning.of(splats, **self._options())
+            self.begin_with(splats)
+
+    def begin_with(self, splats: Splats) -> None:
+        """Take these for the start."""
+        self.tuning = Tuning.of(splats, **self._options())
 
     def advance(self) -> dict[str, Tensor]:
         """One step; the mean squared error before it, and how many splats there are."""

@@ -1,0 +1,127 @@
+"""Splats fitted from end to end on a tiny room: the run, its quality, and jobs that stop in the middle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from arf import cli
+from arf.errors import UserError
+from arf.jobs.runs import Run
+from arf.radiance.capture.capture import CaptureConfig, load_capture
+from arf.radiance.evaluate.metrics import psnr
+from arf.radiance.fields.splats.field import SplatField
+from arf.radiance.fields.splats.files.reading import read_splats
+from arf.radiance.fit.loop import fit
+from arf.radiance.fit.splats import start
+from arf.radiance.opening import open_photoreal
+from arf.radiance.settings import FitSettings
+
+CPU = torch.device("cpu")
+SPLATS = FitSettings(backbone="splat", steps=120, splats=1500, resolutions=(20,), save_every=25, device="cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_start():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(start, "STEPS", 60)
+        patch.setitem(start.COARSE, "samples", 20_000)
+        yield
+
+
+@pytest.fixture(scope="module")
+def told() -> list:
+    return []
+
+
+@pytest.fixture(scope="module")
+def splatted(room, told, quick_start, tmp_path_factory) -> Run:
+    return fit(room, SPLATS, tmp_path_factory.mktemp("splatted"), lambda *call: told.append(call))
+
+
+def model(run: Run) -> bytes:
+    return (run.path / "model.safetensors").read_bytes()
+
+
+def test_the_run_says_what_it_is_and_opens(splatted, told):
+    info = splatted.info
+    assert info["model"] == {"backbone": "splat", "antialiased": True}
+    assert (info["finished"], info["steps"]) == (True, 120)
+    assert {path.name for path in splatted.path.iterdir()} >= {"arf.json", "model.safetensors", "losses.csv"}
+    assert not (splatted.path / "resume.safetensors").exists()
+    field, capture = open_photoreal(Run.open(splatted.path), CPU)
+    assert isinstance(field, SplatField)
+    assert field.antialiased
+    assert 300 < field.count <= 1500
+    assert len(capture.train) == 18
+    assert [what for what, *_ in told] == ["start"] * 6 + ["fit"] * 14  # every tenth step, and before a checkpoint
+    assert told[-1][3]["splats"] == field.count
+    assert (splatted.path / "losses.csv").read_text().startswith("step,rgb,splats,psnr\n")
+
+
+def test_held_out_views_are_far_better_than_any_constant(splatted, room):
+    capture = load_capture(CaptureConfig(data=room))
+    mean = torch.stack([capture.train.image(i) for i in range(len(capture.train))]).mean((0, 1, 2))
+    views = [capture.held_out.image(i) for i in range(len(capture.held_out))]
+    constant = sum(psnr(mean.expand_as(view), view) for view in views) / len(views)
+    assert splatted.info["metrics"]["psnr"] > constant + 3  # 14.8 and 18.8 dB
+
+
+def test_little_is_left_to_the_background(splatted):
+    field, capture = open_photoreal(splatted, CPU)
+    left = [1 - field.shoot(camera).opacity.mean() for camera in capture.train.cameras]
+    assert sum(left) / len(left) < 0.05
+
+
+def test_the_same_seed_makes_the_same_bytes_with_any_number_of_threads(splatted, room, tmp_path):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1 if before > 1 else 2)
+        again = fit(room, SPLATS, tmp_path)
+    finally:
+        torch.set_num_threads(before)
+    assert model(again) == model(splatted)
+    short = replace(SPLATS, steps=5)
+    assert model(fit(room, short, tmp_path)) != model(fit(room, replace(short, seed=1), tmp_path))
+
+
+@pytest.mark.parametrize(("what", "step"), [("start", 20), ("fit", 10), ("fit", 70)])
+def test_a_fit_that_is_stopped_goes_on_to_the_same_bytes(splatted, room, tmp_path, what, step):
+    def stop(now: str, at: int, *_: object) -> None:
+        if (now, at) == (what, step):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(room, SPLATS, tmp_path, stop)
+    (run,) = Run.below(tmp_path)
+    assert run.has("resume") == (what == "fit")
+    steps = []
+    done = fit(room, SPLATS, tmp_path, lambda *call: steps.append(call[:2]), resume=run)
+    assert ("start" in [now for now, _ in steps]) == (what == "start")
+    assert model(done) == model(splatted)
+
+
+def test_a_loss_that_explodes_keeps_the_last_good_state(room, tmp_path):
+    with pytest.raises(UserError, match=r"NaN or infinite at step \d+; .*lower --learning-rate"):
+        fit(room, replace(SPLATS, learning_rate=1e30), tmp_path)
+
+
+def test_it_is_painted_filmed_and_exported(splatted, paintings, tmp_path, small_encoder):
+    def called(*words: object) -> int:
+        return cli.main([*map(str, words), "--quiet"])
+
+    out = tmp_path / "painted"
+    asked = ["--style", paintings[0], "--steps", 3, "--layers", "relu2_1", "--device", "cpu", "--output", out]
+    assert called("stylize", splatted.path, *asked) == 0
+    assert called("render", out, "--frames", 2, "--output", tmp_path / "film.mp4") == 0
+    assert called("export", out, "--format", "ply", "--output", tmp_path / "painted.ply") == 0
+    assert len(read_splats(tmp_path / "painted.ply").splats) == open_photoreal(splatted, CPU)[0].count
+
+
+def test_a_background_of_the_last_sample_is_refused(room, tmp_path, capsys):
+    asked = ["fit", room, "--backbone", "splat", "--background", "last", "--output", tmp_path / "out"]
+    assert cli.main([*map(str, asked)]) == 2
+    assert "takes a colour" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
