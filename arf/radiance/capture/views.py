@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -89,3 +90,9 @@ class Capture:
     transform: Float[Tensor, "3 4"]
     scale: float
     fingerprint: str = ""
+
+
+def view_of_step(step: int, count: int, seed: int) -> int:
+    """Which of so many views a step is on: every epoch passes over all of them in its own seeded order."""
+    epoch, place = divmod(step, count)
+    return int(np.random.default_rng((seed, epoch)).permutation(count)[place])

@@ -19,7 +19,7 @@ from arf.jobs.machine import give_back_memory
 from arf.jobs.runs import Curves, Run, check_rows
 from arf.jobs.tensors import check_tensors, tensors_like
 from arf.media import image
-from arf.radiance.capture.views import Views
+from arf.radiance.capture.views import Views, view_of_step
 from arf.radiance.fields.field import Field
 from arf.radiance.looks.look import Look
 from arf.radiance.operator.cache import ViewCache
@@ -176,9 +176,8 @@ class Painter:
     # --- the loop -------------------------------------------------------------------------------------------------
 
     def view_of(self, step: int) -> int:
-        """The view of a step: every epoch passes over all of them in its own seeded order."""
-        epoch, place = divmod(step, len(self.views))
-        return int(np.random.default_rng((self.settings.seed, epoch)).permutation(len(self.views))[place])
+        """The view of a step."""
+        return view_of_step(step, len(self.views), self.settings.seed)
 
     def render(self, i: int) -> Float[Tensor, "h w 3"]:
         """A training view with the present colours, unclamped."""

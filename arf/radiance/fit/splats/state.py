@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from arf.jobs.checks import said
 from arf.jobs.door import admit
 from arf.jobs.runs import Run, check_rows
 from arf.jobs.tensors import check_tensors, optimizer_tensors, restore_optimizer, tensors_like
-from arf.radiance.capture.views import Views
+from arf.radiance.capture.views import Views, view_of_step
 from arf.radiance.fields.place import Place
 from arf.radiance.fields.splats.descent.growth import grow
 from arf.radiance.fields.splats.descent.likeness import structural
@@ -29,11 +29,11 @@ from arf.radiance.fit.state import REMEDY, Told, exploded
 from arf.radiance.settings import FitSettings
 
 SHARES = (0.5, 1.0)  # of the working size that pictures have, one after the other
-TURN = 0.4  # share of the steps after which they are whole
+TURN = 0.5  # share of the steps after which they are whole
 EVERY = 50  # steps between looks for splats that have faded, and for room for more
 UNTIL = 0.8  # share of the steps after which there are no more
 FIRST = 0.6  # splats at the start, of those at the end
-PER_SIDE = 350  # splats at the end, times the side of a square with as many pixels as a view
+PER_SIDE = 320  # splats at the end, times the side of a square with as many pixels as a view
 LEAST, MOST = 20_000, 300_000  # of them
 
 
@@ -52,7 +52,7 @@ class SplatState:
     Every random draw of a step follows from the seed and the step's number, so that nothing of it need be kept.
 
     Attributes:
-        seconds: spent in steps, over all sittings.
+        seconds: spent on the start and in steps, over all sittings.
         curves: the figures so far.
         tuning: None until `begin` has found where to start.
     """
@@ -78,9 +78,9 @@ class SplatState:
             KeyboardInterrupt: `stopped` has become true.
         """
         if self.tuning is None:
-            first = max(1, int(FIRST * self.most))
-            splats = start(self.views, self.pictures, self.place, self.settings, first, stopped, told)
-            self.begin_with(splats)
+            begun, first = time.perf_counter(), max(1, int(FIRST * self.most))
+            self.begin_with(start(self.views, self.pictures, self.place, self.settings, first, stopped, told))
+            self.seconds = time.perf_counter() - begun
 
     def begin_with(self, splats: Splats) -> None:
         """Take these for the start."""
@@ -90,18 +90,14 @@ class SplatState:
         """One step; the mean squared error before it, and how many splats there are."""
         tuning, step, steps = self.tuning, self.step, self.settings.steps
         generator = torch.Generator().manual_seed((self.settings.seed * 1_000_003 + step) % 2**63)
-        picture = self.pictures.at(int(step >= TURN * steps), self._view_of(step))
+        view = view_of_step(step, len(self.views), self.settings.seed)
+        picture = self.pictures.at(int(step >= TURN * steps), view)
         background = torch.rand(3, generator=generator)  # what is seen through shows another one each time
         target = picture.over(background, self.pictures.usual)
         error = tuning.advance(picture.camera, target, background, picture.mask)
         if tuning.step % EVERY == 0 and tuning.step < UNTIL * steps:
             grow(tuning, self.most, generator)
         return {"rgb": torch.tensor(error), "splats": torch.tensor(float(len(tuning)))}
-
-    def _view_of(self, step: int) -> int:
-        """Every epoch passes over all views in its own seeded order."""
-        epoch, place = divmod(step, len(self.views))
-        return int(np.random.default_rng((self.settings.seed, epoch)).permutation(len(self.views))[place])
 
     def _options(self) -> dict[str, Any]:
         s = self.settings

@@ -50,9 +50,9 @@ def grow(tuning: Tuning, most: int, generator: torch.Generator) -> None:
 
 def divided(opacities: Float[Tensor, " n"], many: Int[Tensor, " n"]) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """Of each of `many` splats in the place of one: the opacity, and the factor of the scales."""
-    share = 1 - (1 - opacities) ** (1 / many)
-    sums = torch.zeros_like(opacities)
+    share = 1 - (1 - opacities.double()) ** (1 / many)  # large terms of both signs follow
+    sums = torch.zeros_like(share)
     for i in range(1, int(many.max()) + 1):
         terms = (comb(i - 1, k) * (-1) ** k / (k + 1) ** 0.5 * share ** (k + 1) for k in range(i))
         sums += sum(terms) * (many >= i)
-    return share, opacities / sums
+    return share.to(opacities), (opacities / sums).to(opacities)
