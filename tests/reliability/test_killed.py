@@ -74,7 +74,7 @@ def test_ctrl_c_leaves_nothing_of_a_grid_that_becomes_splats(good, tmp_path, cap
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("arf.radiance.fields.splats.tuning.Tuning.advance", stop)
+    monkeypatch.setattr("arf.radiance.fields.splats.descent.tuning.Tuning.advance", stop)
     line = f"export {good.painted} --format html --count 50 --output {tmp_path / 'new' / 'o.html'}"
     assert run(capsys, *line.split()) == (130, "", "arf: stopped\n")
     assert not list(tmp_path.iterdir())
