@@ -46,7 +46,10 @@ def test_values_replace_defaults_and_keep_their_type(tmp_path):
         ("fit:\n  stepz: 7", "there is no setting 'stepz'; known are format, "),
         ("fit:\n  steps: many", "p.yaml: fit: steps: expected int, got str; correct the preset"),
         ("fit:\n  distortion: [1]", "distortion: expected float, got array"),
-        ("fit:\n  backbone: mesh", "fit: backbone: invalid enum value 'mesh'; it is one of auto, splat, voxel, nerfacto"),
+        (
+            "fit:\n  backbone: mesh",
+            "fit: backbone: invalid enum value 'mesh'; it is one of auto, splat, voxel, nerfacto",
+        ),
         ("fit: 7", "no preset"),
         ("fit: [", "not readable YAML"),
         ("fitt:\n  steps: 7", "there is no section 'fitt'; known are fit, render"),
