@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.rays.batch import RayBatch
+
+Shown = tuple[UInt8[Tensor, "h w 3"], Bool[Tensor, "h w"] | None]  # colours, and which of them count; None: all
 
 
 class RayBank:
@@ -37,21 +41,28 @@ class RayBank:
     @classmethod
     def of(cls, views: Views, device: torch.device) -> RayBank:
         """Read every photograph once."""
-        sizes = views.cameras.width * views.cameras.height  # [n]
+        photographs = (views.photograph(i) for i in range(len(views)))
+        return cls.made_of(
+            views.cameras, (((p.image * 255).round().to(torch.uint8), p.mask) for p in photographs), device
+        )
+
+    @classmethod
+    def made_of(cls, cameras: Cameras, pictures: Iterable[Shown], device: torch.device) -> RayBank:
+        """Of what each camera shows."""
+        sizes = cameras.width * cameras.height  # [n]
         starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
         colors, masks = torch.empty(int(starts[-1]), 3, dtype=torch.uint8), {}
-        for i in range(len(views)):
-            photograph = views.photograph(i)
-            colors[starts[i] : starts[i + 1]] = (photograph.image * 255).round().to(torch.uint8).flatten(0, 1)
-            if photograph.mask is not None:
-                masks[i] = photograph.mask.flatten()
+        for i, (picture, mask) in enumerate(pictures):
+            colors[starts[i] : starts[i + 1]] = picture.flatten(0, 1)
+            if mask is not None:
+                masks[i] = mask.flatten()
         chosen = None
         if masks:
             counted = torch.ones(len(colors), dtype=torch.bool)
             for i, mask in masks.items():
                 counted[starts[i] : starts[i + 1]] = mask
             chosen = counted.nonzero().squeeze(1)
-        return cls(views.cameras, colors, starts, chosen, device)
+        return cls(cameras, colors, starts, chosen, device)
 
     def __len__(self) -> int:
         return len(self.colors) if self.chosen is None else len(self.chosen)

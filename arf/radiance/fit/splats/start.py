@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from arf.radiance.capture.views import Views
+from arf.radiance.capture.cameras import Cameras
 from arf.radiance.fields import kinds
 from arf.radiance.fields.place import Place
 from arf.radiance.fields.splats.placing import on_surfaces
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 
 def start(
-    views: Views,
+    cameras: Cameras,
     pictures: Pictures,
     place: Place,
     settings: FitSettings,
@@ -38,7 +38,7 @@ def start(
     """At most so many splats, in the colours that the photographs have there.
 
     Args:
-        pictures: of these views.
+        pictures: what these cameras see.
 
     Raises:
         UserError: no surface was found.
@@ -49,7 +49,9 @@ def start(
     with _threads(THREADS):
         torch.manual_seed(settings.seed)
         field = kinds.build(kinds.plan(coarse, place), place, CPU)
-        state = FitState(field, coarse, RayBank.of(views, CPU))
+        whole = (pictures.at(-1, i) for i in range(len(pictures)))
+        bank = RayBank.made_of(cameras, ((picture.colors, picture.mask) for picture in whole), CPU)
+        state = FitState(field, coarse, bank)
         state.begin(stopped, told)
         while state.step < STEPS:
             if stopped():

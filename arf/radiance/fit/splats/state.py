@@ -58,7 +58,7 @@ class SplatState:
     """
 
     def __init__(self, field: SplatField, settings: FitSettings, views: Views, place: Place) -> None:
-        self.field, self.settings, self.views, self.place = field, settings, views, place
+        self.field, self.settings, self.cameras, self.place = field, settings, views.cameras, place
         self.pictures = Pictures(views, SHARES)
         self.seconds = 0.0
         self.curves: list[dict[str, float]] = []
@@ -79,7 +79,7 @@ class SplatState:
         """
         if self.tuning is None:
             begun, first = time.perf_counter(), max(1, int(FIRST * self.most))
-            self.begin_with(start(self.views, self.pictures, self.place, self.settings, first, stopped, told))
+            self.begin_with(start(self.cameras, self.pictures, self.place, self.settings, first, stopped, told))
             self.seconds = time.perf_counter() - begun
 
     def begin_with(self, splats: Splats) -> None:
@@ -90,7 +90,7 @@ class SplatState:
         """One step; the mean squared error before it, and how many splats there are."""
         tuning, step, steps = self.tuning, self.step, self.settings.steps
         generator = torch.Generator().manual_seed((self.settings.seed * 1_000_003 + step) % 2**63)
-        view = view_of_step(step, len(self.views), self.settings.seed)
+        view = view_of_step(step, len(self.pictures), self.settings.seed)
         picture = self.pictures.at(int(step >= TURN * steps), view)
         background = torch.rand(3, generator=generator)  # what is seen through shows another one each time
         target = picture.over(background, self.pictures.usual)
