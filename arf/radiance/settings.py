@@ -57,7 +57,7 @@ class FitSettings:
     learning_rate: float | None = None
     """Adam's learning rate at the start; 0.06 for voxel, 0.01 for nerfacto. splat: a factor of all its rates, 1."""
     final_learning_rate: float | None = None
-    """And at the end (exponential in between); a tenth of that."""
+    """And at the end (exponential in between); a tenth of that, 0.15 of it for splat."""
     distortion: float | None = None
     """Weight of the loss that gathers each ray's weight in one place: fewer floaters, fewer samples. By the kind of
     scene when left out; too much of it flattens an unbounded scene."""

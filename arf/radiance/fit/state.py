@@ -152,9 +152,7 @@ class FitState:
             "schedule": (0, notes.schedule, 1e9),
             **{f"scaler.{name}": (0, value, 1e38) for name, value in notes.scaler.items()},
         }
-        for name, (low, value, high) in ranges.items():
-            if not low <= value <= high:
-                raise UserError(f"{where}: {name} is {said(value)}, not between {low:g} and {high:g}; {REMEDY}")
+        check_ranges(ranges, where)
         check_rows(notes.curves, notes.step, where, REMEDY)
 
     def _load_moments(self, tensors: dict[str, Tensor], where: object) -> None:
@@ -186,3 +184,10 @@ def exploded(run: Run, what: str, step: int, settings: FitSettings) -> UserError
         f"{what} became NaN or infinite at step {step}; {kept}lower --learning-rate "
         f"(now {settings.learning_rate:g}) and fit again"
     )
+
+
+def check_ranges(ranges: dict[str, tuple[float, float, float]], where: object) -> None:
+    """Raises UserError where what a file says, by name (least, value, most), is out of its range."""
+    for name, (low, value, high) in ranges.items():
+        if not low <= value <= high:
+            raise UserError(f"{where}: {name} is {said(value)}, not between {low:g} and {high:g}; {REMEDY}")

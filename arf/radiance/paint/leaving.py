@@ -42,11 +42,15 @@ def finish_painting(
 
 
 def preview(painted: Painted, views: Views, styles: list[Tensor], rows: int = 4) -> Float[Tensor, "h w 3"]:
-    """before | style | after, for some of the views: the middle ones of equal parts, since a way around something comes
-    back to where it began."""
+    """before | style | after, for some of the views."""
     table = []
-    for k, i in enumerate(sorted({int((row + 0.5) / rows * len(views)) for row in range(rows)})):
+    for k, i in enumerate(apart(len(views), rows)):
         both = picture(painted.field, painted.look, views.cameras[i], drop=painted.drop)
         before, after = both.split(3, dim=2)
         table.append([before, styles[k % len(styles)], after])
     return image.contact_sheet(table)
+
+
+def apart(count: int, most: int) -> list[int]:
+    """Some of so many views: the middles of equal parts, since a way around something ends where it began."""
+    return sorted({int((part + 0.5) / most * count) for part in range(most)})

@@ -51,7 +51,7 @@ def on_surfaces(
         sizes.append((depth / camera.fx)[seen])
     point, color, size = torch.cat(points), torch.cat(colors), torch.cat(sizes)
     if not len(point):
-        raise UserError("no surface is seen that could become splats; fit for longer, or with --backbone voxel")
+        raise UserError("no surface is seen that could become splats; fit with --backbone voxel, and for longer")
     count = min(most, max(1, len(point) // share))
     chosen = torch.randperm(len(point), generator=torch.Generator().manual_seed(seed))[:count].sort().values
     spread = size[chosen] * (len(point) / len(cameras) / count) ** 0.5

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from arf.errors import UserError
-from arf.jobs.checks import said
 from arf.jobs.door import admit
 from arf.jobs.runs import Run, check_rows
 from arf.jobs.tensors import check_tensors, optimizer_tensors, restore_optimizer, tensors_like
@@ -25,7 +24,7 @@ from arf.radiance.fields.splats.field import SplatField
 from arf.radiance.fields.splats.splats import Splats
 from arf.radiance.fit.splats.pictures import Pictures
 from arf.radiance.fit.splats.start import start
-from arf.radiance.fit.state import REMEDY, Told, exploded
+from arf.radiance.fit.state import REMEDY, Told, check_ranges, exploded
 from arf.radiance.settings import FitSettings
 
 SHARES = (0.5, 1.0)  # of the working size that pictures have, one after the other
@@ -143,10 +142,7 @@ class SplatState:
         tensors, values = run.load("resume")
         where = run.path / "resume.safetensors"
         notes = admit(Notes, values, where, REMEDY)
-        for name, most in (("step", self.settings.steps), ("seconds", 1e12)):
-            if not 0 <= getattr(notes, name) <= most:
-                value = said(getattr(notes, name))
-                raise UserError(f"{where}: {name} is {value}, not between 0 and {most:g}; {REMEDY}")
+        check_ranges({"step": (0, notes.step, self.settings.steps), "seconds": (0, notes.seconds, 1e12)}, where)
         check_rows(notes.curves, notes.step, where, REMEDY)
         count = tensors["raw.means"].shape[:1].numel() if "raw.means" in tensors else 0
         if not 1 <= count <= self.most:
