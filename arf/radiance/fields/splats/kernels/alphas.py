@@ -76,6 +76,15 @@ def open_at(through):
 
 
 @device
+def weight_at(state, p, power):
+    """The weight of a splat whose alpha is 2^power at pixel p; what it leaves is what the next one finds."""
+    through = state[nb.uintp(p)]
+    weight = alpha_of(power) * open_at(through)
+    state[nb.uintp(p)] = through - weight
+    return weight
+
+
+@device
 def closed(state):
     """Whether a tile's pixels all are; their transmittance comes first."""
     most = np.float32(0)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from arf.radiance.fields.jit import device, kernel
-from arf.radiance.fields.splats.kernels.alphas import LOOK, PIXELS, along, alpha_of, closed, open_at, rows_of
+from arf.radiance.fields.splats.kernels.alphas import LOOK, PIXELS, along, closed, rows_of, weight_at
 from arf.radiance.fields.splats.kernels.projection import TILE, Projected
 from arf.radiance.fields.splats.kernels.tiles import Tiles
 
@@ -71,9 +71,7 @@ def _rasterise(starts, splats, order, ellipses, colors, background, channel, pic
                 for lane in range(TILE):
                     p = here + lane
                     way = np.float32(u + l0 * np.float32(np.int32(lane)))
-                    through = state[nb.uintp(p)]
-                    weight = alpha_of(np.float32(top - way * way)) * open_at(through)
-                    state[nb.uintp(p)] = through - weight
+                    weight = weight_at(state, p, np.float32(top - way * way))
                     state[nb.uintp(p + PIXELS)] += np.float32(1) if weight > np.float32(HEAVY) else np.float32(0)
                     state[nb.uintp(p + 2 * PIXELS)] += weight * c0
                     state[nb.uintp(p + 3 * PIXELS)] += weight * c1
@@ -116,9 +114,7 @@ def _pull(starts, splats, order, ellipses, gradient, slots):
                 for lane in range(TILE):
                     p = here + lane
                     way = np.float32(u + l0 * np.float32(np.int32(lane)))
-                    through = state[nb.uintp(p)]
-                    weight = alpha_of(np.float32(top - way * way)) * open_at(through)
-                    state[nb.uintp(p)] = through - weight
+                    weight = weight_at(state, p, np.float32(top - way * way))
                     sums[nb.uintp(lane)] += weight * state[nb.uintp(p + PIXELS)]
                     sums[nb.uintp(lane + TILE)] += weight * state[nb.uintp(p + 2 * PIXELS)]
                     sums[nb.uintp(lane + 2 * TILE)] += weight * state[nb.uintp(p + 3 * PIXELS)]

@@ -11,10 +11,9 @@ from arf.radiance.fields.splats.kernels.alphas import (
     LOOK,
     PIXELS,
     along,
-    alpha_of,
     closed,
-    open_at,
     rows_of,
+    weight_at,
 )
 from arf.radiance.fields.splats.kernels.projection import TILE, Projected
 from arf.radiance.fields.splats.kernels.tiles import Tiles
@@ -69,9 +68,7 @@ def _count(starts, splats, order, ellipses, height, width, counts):
                 for lane in range(TILE):
                     p = here + lane
                     way = np.float32(u + l0 * np.float32(np.int32(lane)))
-                    through = state[nb.uintp(p)]
-                    weight = alpha_of(np.float32(top - way * way)) * open_at(through)
-                    state[nb.uintp(p)] = through - weight
+                    weight = weight_at(state, p, np.float32(top - way * way))
                     state[nb.uintp(p + PIXELS)] += np.float32(1) if weight > np.float32(0) else np.float32(0)
             if at & LOOK == LOOK and closed(state):
                 break
@@ -102,9 +99,7 @@ def _write(starts, splats, order, ellipses, height, width, rows_out, columns_out
                 top, u = along(ellipses, i, x0, y0 + row)
                 for lane in range(TILE):
                     way = np.float32(u + l0 * np.float32(np.int32(lane)))
-                    through = state[nb.uintp(here + lane)]
-                    weight = alpha_of(np.float32(top - way * way)) * open_at(through)
-                    state[nb.uintp(here + lane)] = through - weight
+                    weight = weight_at(state, here + lane, np.float32(top - way * way))
                     weights[lane] = weight
                 for lane in range(TILE):
                     if weights[lane] > np.float32(0):
