@@ -97,6 +97,7 @@ def load_capture(config: CaptureConfig, reading: Reading | None = None) -> Captu
         transform=transform,
         scale=scale,
         fingerprint=_fingerprint([*train, *held_out], len(train), root),
+        points=listed.points and listed.points.moved(listed.placement.motion),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -74,6 +74,11 @@ class Placement:
     def transform(self) -> Float[Tensor, "3 4"]:
         """[R | −R c], so that x_scene = scale · (R x − R c)."""
         return torch.cat([self.rotation, -(self.rotation @ self.centre)[:, None]], dim=1)
+
+    @property
+    def motion(self) -> Float64[np.ndarray, "3 4"]:
+        """[s R | −s R c], so that x_scene = s R x − s R c."""
+        return (self.scale * self.transform).numpy()
 
 
 Layout = Callable[[Float[Tensor, "n 3 4"], Orientation | None], Placement]

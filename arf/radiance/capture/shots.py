@@ -17,6 +17,7 @@ from torch import Tensor
 
 from arf.errors import UserError
 from arf.media.decode import has_alpha, open_picture
+from arf.radiance.capture.formats.points import PointFile
 from arf.radiance.capture.lens import Lens, Pinhole, check_lens
 from arf.radiance.capture.photographs import Source
 from arf.radiance.capture.poses import Placement
@@ -61,6 +62,7 @@ class Reading:
         bounds: nearest and farthest depth of a forward-facing capture, in scene units.
         applied: float64 [3, 4], the rigid motion from the capture's world into the frame of its files, and
         applied_scale: how much larger that frame is.
+        points: what structure from motion has left, in the frame of the files.
     """
 
     shots: list[Shot]
@@ -70,6 +72,7 @@ class Reading:
     bounds: tuple[float, float] | None = None
     applied: Float[Tensor, "3 4"] | None = None
     applied_scale: float = 1.0
+    points: PointFile | None = None
 
     @property
     def world(self) -> tuple[Float[Tensor, "3 4"], float]:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from arf.radiance.capture.cameras import Cameras
+from arf.radiance.capture.formats.points import PointFile
 from arf.radiance.capture.photographs import Photograph, Source, read_photograph
 
 Kind = Literal["bounded", "unbounded", "forward"]
@@ -77,6 +78,7 @@ class Capture:
         bounds: nearest and farthest depth of a forward-facing capture, in scene units.
         transform: float64 [3, 4].
         fingerprint: of cameras and photographs, to notice that a capture is another than it was.
+        points: on what it shows, in the scene's frame, where its files have some.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Capture:
     transform: Float[Tensor, "3 4"]
     scale: float
     fingerprint: str = ""
+    points: PointFile | None = None
 
 
 def view_of_step(step: int, count: int, seed: int) -> int:

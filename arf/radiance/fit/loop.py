@@ -126,7 +126,7 @@ def _state(capture: Capture, settings: FitSettings, device: torch.device) -> Sta
     if settings.backbone == "splat":
         from arf.radiance.fit.splats.state import SplatState  # numba imports slowly
 
-        return SplatState(field, settings, capture.train, place)
+        return SplatState(field, settings, capture.train, place, capture.points and capture.points.read())
     return FitState(field, settings, RayBank.of(capture.train, device))
 
 

@@ -23,6 +23,7 @@ from jaxtyping import Float64
 from arf.errors import UserError
 from arf.jobs.files import cannot_read
 from arf.radiance.capture.files import Finder
+from arf.radiance.capture.formats.points import PointFile, find_points
 from arf.radiance.capture.lens import MODELS, Lens, is_known
 from arf.radiance.capture.poses import Layout, check_pose, place
 from arf.radiance.capture.shots import Reading, Shot, cube, listed_names, plain_name
@@ -86,7 +87,10 @@ def read_colmap(root: Path, finder: Finder, model: int | None = None, layout: La
     poses = torch.from_numpy(np.stack([_turned(image.pose) for image in images]))
     applied = torch.from_numpy(GRAVITY.copy())
     placement = layout(poses, None) if layout else place(poses, "up", "poses")
-    return Reading(shots, placement, "unbounded", cube(), applied=applied)
+    points = find_points(path)
+    return Reading(
+        shots, placement, "unbounded", cube(), applied=applied, points=points and PointFile(points, GRAVITY.copy())
+    )
 
 
 def read_model(path: Path) -> list[Image]:

@@ -21,11 +21,13 @@ from torch import Tensor
 from arf.errors import UserError
 from arf.jobs.files import cannot_read
 from arf.radiance.capture.files import picture_files, picture_folders
+from arf.radiance.capture.formats.points import PointFile, find_points
 from arf.radiance.capture.lens import Lens
 from arf.radiance.capture.poses import Placement, check_pose, looks_forward, mean_pose, place
 from arf.radiance.capture.shots import Reading, Shot, cube
 
 POSES = "poses_bounds.npy"
+MODEL = "sparse/0"  # where LLFF's imgs2poses has COLMAP put its model
 NEAREST = 4 / 3  # depth of the nearest point after scaling
 FORWARD = 45.0  # degrees from the mean direction, within which all cameras of a forward-facing capture look
 
@@ -48,12 +50,14 @@ def read_llff(root: Path) -> Reading:
         )
         for pose, lens, pictures in zip(poses.numpy(), lenses, files, strict=True)
     ]
+    found = find_points(root / MODEL)
+    points = found and PointFile(found, np.eye(3, 4))  # imgs2poses keeps COLMAP's world
     if not looks_forward(poses, FORWARD):
-        return Reading(shots, place(poses, "up", "poses"), "unbounded", cube())
+        return Reading(shots, place(poses, "up", "poses"), "unbounded", cube(), points=points)
     mean, (near, far) = mean_pose(poses), (depths.min().item(), depths.max().item())
     placement = Placement(mean[:, :3].T, mean[:, 3], NEAREST / near)
     bounds = (near * placement.scale, far * placement.scale)
-    return Reading(shots, placement, "forward", _frusta_box(placement(poses), hwf, *bounds), bounds)
+    return Reading(shots, placement, "forward", _frusta_box(placement(poses), hwf, *bounds), bounds, points=points)
 
 
 def read_poses_bounds(path: Path) -> tuple[Float[Tensor, "n 3 4"], Float[Tensor, "n 3"], Float[Tensor, "n 2"]]:

@@ -7,6 +7,7 @@ from the capture's world: x = k (A x_world + a).
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,9 +21,11 @@ from arf.errors import UserError
 from arf.jobs.files import read_json
 from arf.radiance.capture.files import Finder
 from arf.radiance.capture.formats.intrinsics import resolve, short
+from arf.radiance.capture.formats.points import PointFile
 from arf.radiance.capture.poses import Layout, Orientation, Placement, check_pose, place
 from arf.radiance.capture.shots import Reading, Shot, cube, listed_names, plain_name
 
+log = logging.getLogger(__name__)
 SCENE_BOX = "arf_scene_box"  # key of transforms.json: [[x0, y0, z0], [x1, y1, z1]] in the frame of its poses
 NAMED_SPLIT = ("frame_train_", "frame_eval_")  # how `ns-process-data images --eval-data` names pictures
 BLENDER_BOX = 1.5  # half a side of what Blender's scenes lie in
@@ -59,6 +62,7 @@ def read_nerfstudio(path: Path, finder: Finder, layout: Layout | None = None) ->
         scene_box,
         applied=_applied(meta, path),
         applied_scale=_positive(meta, "applied_scale", path),
+        points=_points(meta, path, finder),
     )
 
 
@@ -185,6 +189,19 @@ def _scene_box(meta: dict[str, Any], path: Path) -> Float[Tensor, "2 3"]:
     if not sound or not 1e-9 < (box[1] - box[0]).max() < 1e9 or box.abs().max() > 1e10:
         raise UserError(f"{path}: {SCENE_BOX} is no box; write [[x0, y0, z0], [x1, y1, z1]] with x0 < x1 and so on")
     return box
+
+
+def _points(meta: dict[str, Any], path: Path, finder: Finder) -> PointFile | None:
+    """The points that `ply_file_path` names, in the frame of the poses; as in nerfstudio not enlarged by applied_scale
+    yet."""
+    name = meta.get("ply_file_path")
+    if name is None:
+        return None
+    found = finder.find(name, where=path) if isinstance(name, str) else None
+    if found is None:
+        log.warning("%s names the points %s, which are missing; going on without", path, short(name))
+        return None
+    return PointFile(found, _positive(meta, "applied_scale", path) * np.eye(3, 4))
 
 
 def _applied(meta: dict[str, Any], path: Path) -> Float[Tensor, "3 4"] | None:

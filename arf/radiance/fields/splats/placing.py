@@ -1,8 +1,9 @@
-"""Splats laid on the surfaces of a field of another kind."""
+"""Splats laid on surfaces."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,15 +11,27 @@ from torch import Tensor
 
 from arf.errors import UserError
 from arf.radiance.capture.cameras import Camera
-from arf.radiance.fields.field import NOWHERE, Field
+from arf.radiance.fields.field import NOWHERE, Surface
 from arf.radiance.fields.splats.splats import Splats
 
 OPAQUE = 0.3  # least weight of a ray that meets a surface
 
 
+class Surfaces(Protocol):
+    """Whatever tells where rays meet something, such as a field.
+
+    Attributes:
+        band: pixels that it is asked for at once.
+    """
+
+    band: int
+
+    def surface(self, camera: Camera) -> Surface: ...
+
+
 @torch.no_grad()
 def on_surfaces(
-    field: Field,
+    field: Surfaces,
     cameras: Sequence[Camera],
     pictures: Sequence[Float[Tensor, "h w c"]],
     share: int,

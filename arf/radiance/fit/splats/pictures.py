@@ -29,6 +29,14 @@ class Picture:
     mask: Bool[Tensor, "h w"] | None
     alpha: UInt8[Tensor, "h w"] | None
 
+    @property
+    def solid(self) -> Bool[Tensor, "h w"] | None:
+        """Which pixels count and show something that is not transparent; None: all."""
+        if self.alpha is None:
+            return self.mask
+        opaque = self.alpha >= 128
+        return opaque if self.mask is None else opaque & self.mask
+
     def resized(self, share: float) -> Picture:
         """The same at another size, each pixel the mean of its area, and counting where all of it does."""
         if share == 1:

@@ -15,6 +15,7 @@ from arf.errors import UserError
 from arf.jobs.door import admit
 from arf.jobs.runs import Run, check_rows
 from arf.jobs.tensors import check_tensors, optimizer_tensors, restore_optimizer, tensors_like
+from arf.radiance.capture.formats.points import Points
 from arf.radiance.capture.views import Views, view_of_step
 from arf.radiance.fields.place import Place
 from arf.radiance.fields.splats.descent.growth import grow
@@ -50,14 +51,20 @@ class SplatState:
 
     Every random draw of a step follows from the seed and the step's number, so that nothing of it need be kept.
 
+    Args:
+        points: on what the views show, if any are known.
+
     Attributes:
         seconds: spent on the start and in steps, over all sittings.
         curves: the figures so far.
         tuning: None until `begin` has found where to start.
     """
 
-    def __init__(self, field: SplatField, settings: FitSettings, views: Views, place: Place) -> None:
+    def __init__(
+        self, field: SplatField, settings: FitSettings, views: Views, place: Place, points: Points | None = None
+    ) -> None:
         self.field, self.settings, self.cameras, self.place = field, settings, views.cameras, place
+        self.points = points
         self.pictures = Pictures(views, SHARES)
         self.seconds = 0.0
         self.curves: list[dict[str, float]] = []
@@ -78,7 +85,8 @@ class SplatState:
         """
         if self.tuning is None:
             begun, first = time.perf_counter(), max(1, int(FIRST * self.most))
-            self.begin_with(start(self.cameras, self.pictures, self.place, self.settings, first, stopped, told))
+            own = self.cameras, self.pictures, self.place, self.settings
+            self.begin_with(start(*own, first, self.points, stopped, told))
             self.seconds = time.perf_counter() - begun
 
     def begin_with(self, splats: Splats) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -125,3 +127,21 @@ def test_a_background_of_the_last_sample_is_refused(room, tmp_path, capsys):
     assert cli.main([*map(str, asked)]) == 2
     assert "takes a colour" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_points_of_the_capture_are_where_it_begins(room, splatted, tmp_path):
+    """Those on its surfaces, in the frame of its files: no grid is fitted, and it is as good."""
+    field, capture = open_photoreal(Run.open(splatted.path), CPU)
+    turn, shift = capture.transform[:, :3].float(), capture.transform[:, 3].float()
+    places = (field.splats.means / capture.scale - shift) @ turn
+    copied = shutil.copytree(room, tmp_path / "room")
+    names = [f"property float {name}" for name in "xyz"]
+    head = ["ply", "format ascii 1.0", f"element vertex {len(places)}", *names, "end_header"]
+    (copied / "points.ply").write_text("\n".join([*head, *(" ".join(map(str, p)) for p in places.tolist()), ""]))
+    meta = json.loads((copied / "transforms.json").read_text())
+    (copied / "transforms.json").write_text(json.dumps(meta | {"ply_file_path": "points.ply"}))
+    told = []
+    run = fit(copied, replace(SPLATS, steps=30), tmp_path / "out", lambda *call: told.append(call))
+    assert {what for what, *_ in told} == {"fit"}
+    grid = fit(room, replace(SPLATS, steps=30), tmp_path / "out")
+    assert run.info["metrics"]["psnr"] > grid.info["metrics"]["psnr"] - 1

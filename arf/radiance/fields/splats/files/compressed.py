@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from arf.radiance.fields.splats.files.header import Element, Header, damaged
+from arf.media.ply.header import Element, Header, damaged
+from arf.media.ply.rows import check_size
 from arf.radiance.fields.splats.files.packed import unpacked
-from arf.radiance.fields.splats.files.values import DEGREES, check_count, check_size
+from arf.radiance.fields.splats.files.values import DEGREES, check_count
 from arf.radiance.fields.splats.splats import Splats
 
 PER_CHUNK = 256
@@ -46,7 +47,7 @@ def read_compressed(path: Path, header: Header) -> Splats:
     known = [element for element in header.elements if element.name in ("chunk", "vertex", "sh")]
     if list(header.elements[: len(known)]) != known:
         raise damaged(path, "other elements stand before its splats")
-    check_size(path, header.size + sum(e.count * e.dtype("<").itemsize for e in known), vertex.count)
+    check_size(path, header.size + sum(e.count * e.dtype("<").itemsize for e in known), vertex.count, "splats")
     check_count(path, vertex.count, rest, times=2)
     with open(path, "rb") as file:
         file.seek(header.size)

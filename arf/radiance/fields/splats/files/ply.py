@@ -2,15 +2,12 @@
 
     x y z · f_dc_0..2 · f_rest_* (of red, then of green, of blue) · opacity (logit) · scale_0..2 (ln) · rot_0..3 (wxyz)
 
-Rows are read in blocks, so that little more than the splats themselves is held.
+They stand in any order, and others may stand among them.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -20,15 +17,14 @@ from torch import Tensor
 from arf import __version__
 from arf.errors import UserError
 from arf.jobs.files import atomic_path
-from arf.radiance.fields.splats.files.header import LIST, Element, Header, damaged
-from arf.radiance.fields.splats.files.values import DEGREES, activated, check_count, check_size, empty, logits, logs
+from arf.media.ply.header import Element, Header, damaged
+from arf.media.ply.rows import Columns, read_rows
+from arf.radiance.fields.splats.files.values import DEGREES, activated, check_count, empty, logits, logs
 from arf.radiance.fields.splats.harmonics import C0
 from arf.radiance.fields.splats.splats import Splats
 
-BLOCK = 2**22  # bytes of rows read together
 SHAPE = ("scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3", "opacity")
 PLACE, COEFFICIENTS, RGB = ("x", "y", "z"), ("f_dc_0", "f_dc_1", "f_dc_2"), ("red", "green", "blue")
-Columns = Mapping[str, np.ndarray]
 
 
 def read_ply(path: Path, header: Header) -> Splats:
@@ -42,13 +38,10 @@ def read_ply(path: Path, header: Header) -> Splats:
     if vertex is None:
         raise damaged(path, "it has no element vertex")
     rest = _check_properties(path, vertex)
-    for element in (*header.before("vertex"), vertex):
-        if LIST in element.types.values():
-            raise damaged(path, f"its element {element.name[:40]!r} holds lists, which no splats do")
-    _check_size(path, header)
+    rows = read_rows(path, header, "vertex", "splats")
     check_count(path, vertex.count, rest)
     splats, at = empty(vertex.count, rest), 0
-    for columns in _binary(path, header) if header.order else _text(path, header):
+    for columns in rows:
         block = _splats(columns, vertex, rest)
         for name, tensor in block.tensors().items():
             getattr(splats, name)[at : at + len(block)] = tensor
@@ -88,56 +81,6 @@ def _check_properties(path: Path, vertex: Element) -> int:
         known = ", ".join(str(3 * k) for k in DEGREES)
         raise damaged(path, f"it has {count} f_rest_*; splats have {known} of them, numbered from 0")
     return count // 3
-
-
-def _check_size(path: Path, header: Header) -> None:
-    """Whether the file has room for the rows of its header: a number in text takes two bytes, but for the last."""
-    *before, vertex = *header.before("vertex"), header.element("vertex")
-    width = (lambda e: e.dtype(header.order).itemsize) if header.order else (lambda e: 2 * len(e.types))
-    needed = header.size + sum(e.count * width(e) for e in (*before, vertex)) - (not header.order)
-    check_size(path, needed, vertex.count)
-
-
-def _binary(path: Path, header: Header) -> Iterator[Columns]:
-    vertex = header.element("vertex")
-    dtype, left = vertex.dtype(header.order), vertex.count
-    skipped = sum(element.count * element.dtype(header.order).itemsize for element in header.before("vertex"))
-    with open(path, "rb") as file:
-        file.seek(header.size + skipped)
-        while left:
-            rows = np.fromfile(file, dtype, min(left, max(1, BLOCK // dtype.itemsize)))
-            if not len(rows):
-                raise damaged(path, "it ends early")
-            left -= len(rows)
-            yield rows
-
-
-def _text(path: Path, header: Header) -> Iterator[Columns]:
-    vertex = header.element("vertex")
-    width, left = len(vertex.types), vertex.count
-    skipped = sum(element.count * len(element.types) for element in header.before("vertex"))
-    with open(path, "rb") as file:
-        file.seek(header.size)
-        while skipped:
-            skipped -= len(_numbers(path, file, min(skipped, BLOCK // 8)))
-        while left:
-            count = min(left, max(1, BLOCK // (8 * width)))
-            table = _numbers(path, file, count * width).reshape(count, width)
-            left -= count
-            yield dict(zip(vertex.types, table.T, strict=True))
-
-
-def _numbers(path: Path, file: BinaryIO, count: int) -> np.ndarray:
-    """The next so many numbers of a text."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # said of what is no number; numpy is to raise an error
-        try:
-            found = np.fromfile(file, np.float64, count, sep=" ")
-        except ValueError:
-            found = np.empty(0)
-    if len(found) < count:
-        raise damaged(path, "its rows end early, or hold what is no number")
-    return found
 
 
 def _splats(columns: Columns, vertex: Element, rest: int) -> Splats:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from arf.errors import UserError
 from arf.jobs.files import cannot_read
+from arf.media.ply.header import Axis, read_header
 from arf.radiance.fields.splats.files import compressed, ply, spz
-from arf.radiance.fields.splats.files.header import Axis, read_header
 from arf.radiance.fields.splats.files.runs import find_run
 from arf.radiance.fields.splats.files.splat import read_splat
 from arf.radiance.fields.splats.files.values import sound

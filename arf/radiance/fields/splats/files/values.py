@@ -41,14 +41,6 @@ def check_count(path: Path, count: int, rest: int, times: int = 1) -> None:
     check_room(needed, torch.device("cpu"), f"{path} with {count} splats", "export fewer, or close other programs")
 
 
-def check_size(path: Path, needed: int, count: int) -> None:
-    """Raises UserError where a file is smaller than the splats that its header speaks of."""
-    size = path.stat().st_size
-    if needed > size:
-        said = f"{count} splats take {needed} bytes, and it has {size}"
-        raise UserError(f"{path} is cut short: {said}; copy or export it again")
-
-
 def empty(count: int, rest: int) -> Splats:
     """So many splats, with room for so many coefficients per channel above degree 0, to be filled."""
     shapes = ((count, 3), (count, 3), (count, 4), (count,), (count, 3), (count, rest, 3))

@@ -11,8 +11,8 @@ import torch
 from splatfiles import assert_same, columns, some, write_rows
 
 from arf.errors import UserError
-from arf.radiance.fields.splats.files import ply
-from arf.radiance.fields.splats.files.header import LARGEST
+from arf.media.ply import rows
+from arf.media.ply.header import LARGEST
 from arf.radiance.fields.splats.files.ply import write_ply
 from arf.radiance.fields.splats.files.reading import read_splats
 
@@ -41,7 +41,7 @@ def test_every_degree_and_encoding(tmp_path, rest, encoding):
 
 
 def test_more_than_a_block(tmp_path, monkeypatch):
-    monkeypatch.setattr(ply, "BLOCK", 4096)
+    monkeypatch.setattr(rows, "BLOCK", 4096)
     splats = some(1000, rest=3)
     for encoding in ("binary_little_endian", "ascii"):
         assert_same(read_splats(write_rows(tmp_path / "a.ply", columns(splats), encoding)).splats, splats)
