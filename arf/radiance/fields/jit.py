@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 import numba
 import torch
@@ -19,23 +21,27 @@ log = logging.getLogger(__name__)
 FAST = {"contract", "arcp", "nsz", "afn"}  # of LLVM's liberties: neither reassociation nor the absence of NaN
 LOCK = RLock()  # one parallel kernel at a time: that pool cannot be shared
 
-_kernels: list = []
 _said: list[bool] = []
 
 
-def kernel(parallel: bool = True, inline: bool = False) -> Callable[[Callable], Callable]:
-    """Decorates a kernel."""
+def kernel(parallel: bool = True) -> Callable[[Callable], Callable]:
+    """Decorates a kernel. One word says when the first is compiled that no earlier process has left."""
 
     def made(function: Callable) -> Callable:
         options = {"parallel": parallel, "fastmath": FAST, "nogil": True, "error_model": "numpy"}
-        if inline:
-            return numba.njit(function, inline="always", **options)
         try:
             compiled = numba.njit(function, cache=True, **options)
         except RuntimeError:  # neither the package's folder nor the user's can be written
             compiled = numba.njit(function, **options)
-        _kernels.append(compiled)
-        return compiled
+
+        @wraps(function)
+        def called(*arguments: Any) -> Any:
+            if not (_said or compiled.signatures or _is_kept(compiled)):
+                _said.append(True)
+                log.warning("compiling kernels for this machine, once: it takes a quarter of a minute")
+            return compiled(*arguments)
+
+        return called
 
     return made
 
@@ -46,12 +52,8 @@ def device(function: Callable) -> Callable:
 
 
 def ready() -> RLock:
-    """The lock to hold while kernels run, their threads as many as torch has. Says so where they are to be compiled."""
+    """The lock to hold while kernels run, their threads as many as torch has."""
     numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-    if not _said:
-        _said.append(True)
-        if not all(map(_is_kept, _kernels)):
-            log.warning("kernels are compiled for this machine, once: it takes half a minute")
     return LOCK
 
 

@@ -20,6 +20,7 @@ CLOSED = 1e-4  # of transmittance: behind it nothing is seen
 LOOK = 31  # a tile is looked at after every 32 splats, whether there is any pixel that is not closed
 
 _FAINT, _MOST, _HALF, _CLOSED = np.float32(FAINT), np.float32(MOST), np.float32(0.5), np.float32(CLOSED)
+_LAST = np.float32(TILE - 1)
 _ROUND = np.float32(1.5 * 2**23)  # added and taken away: rounds to the nearest whole number
 # 2^f for f in [-0.5, 0.5], to 2e-7: least squares on Chebyshev nodes of the relative error
 _P = [np.float32(p) for p in np.polynomial.chebyshev.Chebyshev.interpolate(np.exp2, 5, [-0.5, 0.5])
@@ -59,6 +60,14 @@ def along(ellipses, i, left, y):
     v = ellipses[i, 4] * dy
     u = ellipses[i, 3] * dy + ellipses[i, 2] * (np.float32(left) + _HALF - ellipses[i, 0])
     return np.float32(ellipses[i, 5] - v * v), np.float32(u)
+
+
+@device
+def beside(top, u, l0):
+    """Whether the splat reaches none of the row's pixels: it lies to the left of all, or to the right."""
+    last = np.float32(u + l0 * _LAST)
+    near = u if u > 0 else last if last < 0 else np.float32(0)
+    return np.float32(top - near * near) < -_FAINT
 
 
 @device

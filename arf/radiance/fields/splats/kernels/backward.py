@@ -17,7 +17,17 @@ from jaxtyping import Float
 
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.fields.jit import device, kernel
-from arf.radiance.fields.splats.kernels.alphas import LOOK, MOST, PIXELS, along, alpha_of, closed, open_at, rows_of
+from arf.radiance.fields.splats.kernels.alphas import (
+    LOOK,
+    MOST,
+    PIXELS,
+    along,
+    alpha_of,
+    beside,
+    closed,
+    open_at,
+    rows_of,
+)
 from arf.radiance.fields.splats.kernels.projection import (
     BLUR,
     HALF_LOG2E,
@@ -123,6 +133,8 @@ def _pull_all(starts, splats, order, ellipses, colors, picture, gradient, slots)
             for row in range(first, last):
                 here = row * TILE
                 top, u = along(ellipses, i, x0, y0 + row)
+                if beside(top, u, l0):
+                    continue
                 dy = np.float32(y0 + row) + _HALF - ellipses[i, 1]
                 for lane in range(TILE):
                     p = here + lane

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from arf.radiance.fields.jit import device, kernel
-from arf.radiance.fields.splats.kernels.alphas import LOOK, PIXELS, along, closed, rows_of, weight_at
+from arf.radiance.fields.splats.kernels.alphas import LOOK, PIXELS, along, beside, closed, rows_of, weight_at
 from arf.radiance.fields.splats.kernels.projection import TILE, Projected
 from arf.radiance.fields.splats.kernels.tiles import Tiles
 
@@ -68,6 +68,8 @@ def _rasterise(starts, splats, order, ellipses, colors, background, channel, pic
             for row in range(first, last):
                 here = row * TILE
                 top, u = along(ellipses, i, x0, y0 + row)
+                if beside(top, u, l0):
+                    continue
                 for lane in range(TILE):
                     p = here + lane
                     way = np.float32(u + l0 * np.float32(np.int32(lane)))
@@ -111,6 +113,8 @@ def _pull(starts, splats, order, ellipses, gradient, slots):
             for row in range(first, last):
                 here = row * TILE
                 top, u = along(ellipses, i, x0, y0 + row)
+                if beside(top, u, l0):
+                    continue
                 for lane in range(TILE):
                     p = here + lane
                     way = np.float32(u + l0 * np.float32(np.int32(lane)))

@@ -11,6 +11,7 @@ from arf.radiance.fields.splats.kernels.alphas import (
     LOOK,
     PIXELS,
     along,
+    beside,
     closed,
     rows_of,
     weight_at,
@@ -65,6 +66,8 @@ def _count(starts, splats, order, ellipses, height, width, counts):
             for row in range(first, last):
                 here = row * TILE
                 top, u = along(ellipses, i, x0, y0 + row)
+                if beside(top, u, l0):
+                    continue
                 for lane in range(TILE):
                     p = here + lane
                     way = np.float32(u + l0 * np.float32(np.int32(lane)))
@@ -97,6 +100,8 @@ def _write(starts, splats, order, ellipses, height, width, rows_out, columns_out
             for row in range(first, last):
                 here = row * TILE
                 top, u = along(ellipses, i, x0, y0 + row)
+                if beside(top, u, l0):
+                    continue
                 for lane in range(TILE):
                     way = np.float32(u + l0 * np.float32(np.int32(lane)))
                     weight = weight_at(state, here + lane, np.float32(top - way * way))
