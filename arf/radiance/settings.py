@@ -29,8 +29,8 @@ class FitSettings:
     seed: int = 0
     """Seeds the held-out split and every random draw."""
     backbone: Literal["auto", "splat", "voxel", "nerfacto"] = "auto"
-    """The kind of field: Gaussian splats or a voxel grid, quick on a CPU, or nerfstudio's nerfacto; auto takes nerfacto
-    with CUDA, where nerfstudio is installed."""
+    """The kind of field: Gaussian splats or a voxel grid, quick on a CPU, or nerfstudio's nerfacto; auto takes splats,
+    and with CUDA nerfacto, where nerfstudio is installed."""
     scene: Literal["auto", "bounded", "unbounded", "forward"] = "auto"
     """How space is mapped: a box, everything around the cameras, or the frustum of a forward-facing capture."""
     background: str = "auto"
@@ -97,7 +97,7 @@ class FitSettings:
         """These settings with what was left out filled in for a kind of scene; voxel's figures were found by trial.
 
         `nerfacto` says what auto is."""
-        backbone = self.backbone if self.backbone != "auto" else "nerfacto" if nerfacto else "voxel"
+        backbone = self.backbone if self.backbone != "auto" else "nerfacto" if nerfacto else "splat"
         defaults = {**BY_BACKBONE[backbone], **BY_KIND[kind]}
         left_out = {k: v for k, v in defaults.items() if getattr(self, k) in (None, ())}
         return replace(self, backbone=backbone, **left_out)
@@ -334,9 +334,8 @@ class DemoSettings:
 
     def fit(self) -> FitSettings:
         """Of the still life."""
-        shared = FitSettings(backbone="voxel", seed=self.seed, device=self.device, steps=800).for_kind("bounded")
-        rough = {"steps": 200, "samples": 100_000, "resolutions": (48, 96), "stages": (0.4,), "downscale": 2}
-        return replace(shared, **rough) if self.quick else shared
+        shared = FitSettings(backbone="splat", seed=self.seed, device=self.device).for_kind("bounded")
+        return replace(shared, steps=400, downscale=2) if self.quick else shared
 
     def stylize(self) -> StylizeSettings:
         """For each picture."""

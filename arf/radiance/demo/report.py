@@ -88,7 +88,7 @@ def write_demo_report(
         Section("Try next", parts=[Commands(_commands(fitted))]),
     ]
     lead = (
-        f"{fit.metrics.views} rendered views of a still life, fitted as a radiance field and repainted "
+        f"{fit.metrics.views} rendered views of a still life, fitted with Gaussian splats and repainted "
         f"in the style of {len(styles)} picture{'s' * (len(styles) != 1)}. The geometry is the same in all of them; "
         "only its paint changes, so every brush stroke stays where it is while the camera moves."
     )
@@ -111,7 +111,7 @@ def _paint_text(run: Run, painting: _Painting) -> str:
     settings = paint_record(run).settings
     return (
         f"{painting.steps} steps of {settings.loss.upper()} on {', '.join(settings.layers)} of the encoder "
-        f"{settings.encoder}; {painting.metrics.columns:,} vertices repainted."
+        f"{settings.encoder}; {painting.metrics.columns:,} splats repainted."
     )
 
 

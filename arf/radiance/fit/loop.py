@@ -115,7 +115,7 @@ def _takes_nerfacto(settings: FitSettings, device: torch.device) -> bool:
         return False
     if nerfstudio_is_installed():
         return True
-    log.warning("nerfstudio is not installed, so that a voxel grid is fitted and not nerfacto")
+    log.warning("nerfstudio is not installed, so that splats are fitted and not nerfacto")
     return False
 
 

@@ -217,7 +217,7 @@ def test_without_nerfacto_auto_is_a_voxel_grid_on_any_device(monkeypatch, caplog
     settings, cuda = replace(FIT, backbone="auto"), torch.device("cuda")
     monkeypatch.setattr(loop, "nerfstudio_is_installed", lambda: False)
     assert loop._takes_nerfacto(settings, cuda) is False
-    assert "nerfstudio is not installed, so that a voxel grid is fitted" in caplog.text
+    assert "nerfstudio is not installed, so that splats are fitted" in caplog.text
     monkeypatch.setattr(loop, "nerfstudio_is_installed", lambda: True)
     assert loop._takes_nerfacto(settings, cuda) is True
     assert loop._takes_nerfacto(settings, CPU) is loop._takes_nerfacto(FIT, cuda) is False

@@ -53,7 +53,7 @@ def stop_at(when: int) -> Callable[..., None]:
 def fit(good: Good, at: Path) -> State:
     shutil.copytree(good.fit, at, dirs_exist_ok=True)
     opened = Run.open(at)
-    settings = FitSettings(steps=20, resolutions=(12,), stages=()).for_kind("bounded")
+    settings = FitSettings(backbone="voxel", steps=20, resolutions=(12,), stages=()).for_kind("bounded")
     field, _ = open_photoreal(opened, CPU)
     FitState(field, settings).save(opened)
     return at / STATE, lambda: FitState(field, settings).load(opened)

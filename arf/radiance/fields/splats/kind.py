@@ -36,7 +36,7 @@ def plan(settings: FitSettings, place: Place) -> dict[str, Any]:
     """
     background = settings.background
     if background == "last":
-        raise UserError("--background last is for fields along rays; --backbone splat takes a colour, or auto")
+        raise UserError("--background last is for --backbone voxel or nerfacto; splats take a colour, or auto")
     if background == "auto":
         background = "1,1,1" if place.transparent else "0.5,0.5,0.5"
     return {"antialiased": True, "background": background}

@@ -29,12 +29,13 @@ from arf.radiance.fit.state import REMEDY, Told, check_ranges, exploded
 from arf.radiance.settings import FitSettings
 
 SHARES = (0.5, 1.0)  # of the working size that pictures have, one after the other
-TURN = 0.5  # share of the steps after which they are whole
+TURN = 0.6  # share of the steps after which they are whole
 EVERY = 50  # steps between looks for splats that have faded, and for room for more
 UNTIL = 0.8  # share of the steps after which there are no more
-FIRST = 0.6  # splats at the start, of those at the end
-PER_SIDE = 320  # splats at the end, times the side of a square with as many pixels as a view
-LEAST, MOST = 20_000, 300_000  # of them
+FIRST = 0.8  # splats at the start, of those at the end
+LARGEST = 2.4  # standard deviation of a splat, times the distance of its first neighbours: paint needs them everywhere
+PER_SIDE = 340  # splats at the end, times the side of a square with as many pixels as a view
+LEAST, MOST = 20_000, 240_000  # of them
 
 
 @dataclass
@@ -110,7 +111,7 @@ class SplatState:
         s = self.settings
         last = s.final_learning_rate / s.learning_rate
         shared = {"unlike": structural, "steps": s.steps, "rate": s.learning_rate, "last": last}
-        return {**shared, "antialiased": self.field.antialiased}
+        return {**shared, "largest": LARGEST, "antialiased": self.field.antialiased}
 
     def finished(self) -> SplatField:
         """The field as it is now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,6 +38,7 @@ class Tuning:
         unlike: what is made smaller.
         steps: that there will be; rates fall exponentially over them.
         rate: a factor of all rates; `last`: another, at the end.
+        largest: standard deviation that a splat may have, in its units.
         antialiased: see `arf.radiance.fields.splats.kernels.projection.project`.
 
     Attributes:
@@ -54,11 +56,13 @@ class Tuning:
         steps: int,
         rate: float = 1.0,
         last: float = LAST,
+        largest: float = math.inf,
         antialiased: bool = False,
     ) -> None:
         self.raw, self.units, self.unlike = raw, units, unlike
         self.steps, self.step, self.last, self.antialiased = steps, 0, last, antialiased
         self.rates = {name: rate * value for name, value in RATES.items()}
+        self.largest = largest
         self.optimizer = self._adam()
 
     @classmethod
@@ -127,6 +131,7 @@ class Tuning:
         for group, name in zip(self.optimizer.param_groups, self.raw, strict=True):
             group["lr"] = self.rates[name] * self.last ** (self.step / self.steps)
         self.optimizer.step()
+        self.raw["scales"].clamp_(max=(self.largest * self.units).log()[:, None])
         self.step += 1
         return float(np.square(picture - wanted).mean())
 
