@@ -213,7 +213,7 @@ def test_a_capture_that_changed_after_the_fit_is_refused(fitted, room, tmp_path)
     assert "\n" not in str(caught.value)
 
 
-def test_without_nerfacto_auto_is_a_voxel_grid_on_any_device(monkeypatch, caplog):
+def test_without_nerfacto_auto_is_splats_on_any_device(monkeypatch, caplog):
     settings, cuda = replace(FIT, backbone="auto"), torch.device("cuda")
     monkeypatch.setattr(loop, "nerfstudio_is_installed", lambda: False)
     assert loop._takes_nerfacto(settings, cuda) is False
@@ -222,4 +222,4 @@ def test_without_nerfacto_auto_is_a_voxel_grid_on_any_device(monkeypatch, caplog
     assert loop._takes_nerfacto(settings, cuda) is True
     assert loop._takes_nerfacto(settings, CPU) is loop._takes_nerfacto(FIT, cuda) is False
     assert settings.for_kind("bounded", nerfacto=True).backbone == "nerfacto"
-    assert settings.for_kind("bounded").backbone == "voxel"
+    assert settings.for_kind("bounded").backbone == "splat"
