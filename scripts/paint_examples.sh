@@ -33,7 +33,7 @@ for style in geometric mosaic pointillism stained_glass strokes woodcut; do
 done
 arf fast --overwrite $still --model stained_glass --output $work/fast-single-1.png
 arf fast --overwrite $still --model strokes --output $work/fast-single-2.png
-arf render --overwrite outputs/demo/still-life/arf-voxel --frames 48 --width 480 --height 360 --fps 24 --output $work/path.mp4
+arf render --overwrite outputs/demo/still-life/arf-splat --frames 48 --width 480 --height 360 --fps 24 --output $work/path.mp4
 arf video --overwrite $work/path.mp4 --style strokes --smooth --output $work/video-strokes.mp4
 arf video --overwrite $work/path.mp4 --method fast --model stained_glass --smooth --output $work/video-stained_glass.mp4
 python - $work docs/pictures <<'PY'

@@ -346,4 +346,4 @@ class DemoSettings:
     def render(self) -> RenderSettings:
         """A turn around the table."""
         frames, fps = (24, 8) if self.quick else (120, 24)
-        return RenderSettings(path="orbit", frames=frames, fps=fps, width=160, device=self.device)
+        return RenderSettings(path="orbit", frames=frames, fps=fps, width=320, device=self.device)

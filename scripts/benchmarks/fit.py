@@ -18,7 +18,7 @@ from arf.radiance.settings import FitSettings
 
 # capture, downscale (of the original photographs; None: as arf chooses), preset, steps of each field
 CAPTURES = {
-    "still-life": (None, 1, "object", {"voxel": 800, "splat": 800}),
+    "still-life": (None, 1, "object", {"voxel": 800}),
     "fox": ("captures/fox", 4, "unbounded", {}),
     "lego": ("captures/lego", 2, "object", {}),
     "fern": ("captures/fern", 16, "forward", {}),

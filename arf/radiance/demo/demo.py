@@ -30,7 +30,6 @@ from arf.style import encoder as encoders
 
 Progress = Callable[[str, int, int, dict[str, float]], None]  # what, step, steps, figures
 SHOWN = 3  # frames on the contact sheet
-SCALE = 2  # of the film's frames to the rendered ones, so that it is not a stamp on a screen
 
 
 @dataclass
@@ -121,7 +120,6 @@ def _film(
     with Writer(path, cameras.fps, settings.render().quality) as writer:
         for k in range(len(cameras)):
             row = picture(field, look, cameras.cameras[k]).split(3, dim=2)
-            row = [image.resize(shown, SCALE * shown.shape[0], SCALE * shown.shape[1]) for shown in row]
             writer.write(torch.cat(row, dim=1))
             progress("film", k + 1, len(cameras), {})
             if k in shown:

@@ -31,7 +31,7 @@ class Small(DemoSettings):
         return replace(STYLIZE, encoder=self.encoder, steps=8, seed=self.seed)
 
     def render(self):
-        return RenderSettings(path="orbit", frames=4, fps=4, device="cpu")
+        return RenderSettings(path="orbit", frames=4, fps=4, width=56, device="cpu")
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_it_leaves_a_film_a_sheet_and_a_report(made, paintings):
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(made.film))
     assert (frames, seconds) == (4, 1.0)
     width, height = next(imageio_ffmpeg.read_frames(str(made.film)))["size"]
-    assert (width, height) == (3 * 56, 56)  # photoreal and two styles of 28 pixels, twice as large
+    assert (width, height) == (3 * 56, 56)  # photoreal and two styles
     assert image.read(made.sheet).shape[1] == 3 * 56 + 4 * 8
     page = made.report.read_text()
     for file in (made.film, made.sheet, *paintings):
