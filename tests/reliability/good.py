@@ -21,7 +21,8 @@ from arf.radiance.paint.stylize import stylize
 from arf.radiance.settings import SplatSettings
 
 CALLS = {
-    "fit": "fit {capture} --steps 2 --resolutions 12 --stages --samples 2000 --device cpu --output {out}/o",
+    "fit": "fit {capture} --backbone voxel --steps 2 --resolutions 12 --stages --samples 2000 --device cpu"
+    " --output {out}/o",
     "stylize": "stylize {fit} --style {style} --layers relu2_1 --steps 1 --output {out}/o",
     "render": "render {fit} --frames 1 --output {out}/o.mp4",
     "export": "export {fit} --points 100 --output {out}/o.ply",

@@ -28,7 +28,9 @@ def test_killed_jobs_go_on_to_the_same_bytes():
     assert [row[3] for row in rows if row[0] in SOME] == ["2"] * len(SOME), done.stdout
 
 
+FIT_OF_SPLATS = CALLS["fit"].replace("--backbone voxel", "--backbone splat")
 STEPS = {  # what a job is in the midst of
+    FIT_OF_SPLATS: ("arf.radiance.fields.splats.descent.tuning.backward", "--steps 2", "--steps 12 --save-every 4"),
     CALLS["fit"]: ("arf.radiance.fields.voxel.field.VoxelField.after_step", "--steps 2", "--steps 12 --save-every 4"),
     CALLS["stylize"]: ("arf.radiance.paint.painter.Painter.losses", "--steps 1", "--steps 12 --save-every 4"),
     OF_SPLATS["stylize"]: ("arf.radiance.paint.painter.Painter.losses", "--steps 1", "--steps 12 --save-every 4"),
@@ -36,9 +38,10 @@ STEPS = {  # what a job is in the midst of
 }
 
 
-@pytest.mark.parametrize("call", STEPS, ids=["fit", "stylize", "stylize splats", "train"])
+@pytest.mark.parametrize("call", STEPS, ids=["fit", "fit voxel", "stylize", "stylize splats", "train"])
 def test_the_second_signal_saves_no_half_step(call, good, tmp_path, capsys, monkeypatch):
     """J7: it comes at once, while the seventh step is half done. What was saved at the fourth is gone on from."""
+    monkeypatch.setattr("arf.radiance.fit.splats.start.STEPS", 20)
     target, few, many = STEPS[call]
     line = call.replace(few, many)
     models = []

@@ -19,6 +19,7 @@ import torch
 numba.config.THREADING_LAYER = "workqueue"  # numba's own: OpenMP's would change how many threads torch has
 log = logging.getLogger(__name__)
 FAST = {"contract", "arcp", "nsz", "afn"}  # of LLVM's liberties: neither reassociation nor the absence of NaN
+COMPILING = "compiling kernels for this machine, once: it takes a quarter of a minute"
 LOCK = RLock()  # one parallel kernel at a time: that pool cannot be shared
 
 _said: list[bool] = []
@@ -38,7 +39,7 @@ def kernel(parallel: bool = True) -> Callable[[Callable], Callable]:
         def called(*arguments: Any) -> Any:
             if not (_said or compiled.signatures or _is_kept(compiled)):
                 _said.append(True)
-                log.warning("compiling kernels for this machine, once: it takes a quarter of a minute")
+                log.warning(COMPILING)
             return compiled(*arguments)
 
         return called

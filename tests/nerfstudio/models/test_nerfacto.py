@@ -205,7 +205,7 @@ def test_settings_say_what_is_made(monkeypatch):
         kinds.plan(replace(filled, background="0.5,0.5,0.5"), PLACE)
     monkeypatch.setattr(nerfacto_kind, "has_tcnn", lambda: True)
     assert kinds.plan(replace(filled, device="auto"), PLACE)["implementation"] == "tcnn"
-    assert FitSettings().for_kind("bounded").backbone == "voxel"
+    assert FitSettings().for_kind("bounded").backbone == "splat"
     assert FitSettings().for_kind("bounded", nerfacto=True).backbone == "nerfacto"
 
 
