@@ -65,6 +65,17 @@ def test_a_mask_keeps_its_target_out():
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_none_gets_larger_than_is_asked_for():
+    sizes = {}
+    for largest in (1.2, 100.0):
+        tuning = Tuning.of(sphere(300), structural, 30, largest=largest)
+        for k in range(30):
+            tuning.advance(VIEWS[k % 6], torch.full((40, 48, 3), 0.5), torch.zeros(3))
+        sizes[largest] = (tuning.splats().scales / tuning.units[:, None]).max()
+    assert sizes[1.2] == pytest.approx(1.2)
+    assert sizes[100.0] > 1.5
+
+
 def test_a_step_is_in_units_of_each_splat():
     """All twice as far and twice as large: the same picture, and twice the step."""
     splats = random_splats(100)
