@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from gaussians import camera
 
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.capture.formats.points import Points
@@ -59,7 +58,7 @@ def test_too_few_points_are_no_surface():
     behind = between(-on_plane(1000, (0, 0, 1.0), 2.0))
     assert behind.views([VIEW]) == 0
     many = between(on_plane(1000, (0, 0, 1.0), 2.0))
-    assert many.views([VIEW, camera(48, 40), VIEW]) >= 2
+    assert many.views([VIEW, VIEW]) == 2
 
 
 def test_cells_bound_how_many_are_taken():
