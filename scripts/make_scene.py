@@ -285,11 +285,15 @@ def make_scene(
     poses = CAMERAS[cameras](count, seed)
     held_out = {round((i + 0.5) * count / test) for i in range(test)} if test else set()
     frames, names = [], {"train": [], "test": []}
+
+    def draw(i: int) -> None:
+        picture = render_view(poses[i], size, height=height)
+        Image.fromarray((picture * 255).round().byte().numpy()).save(out / f"images/frame_{i:04d}.png")
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        pictures = list(pool.map(lambda pose: render_view(pose, size, height=height), poses))
-    for i, (pose, picture) in enumerate(zip(poses, pictures, strict=True)):
+        list(pool.map(draw, range(count)))
+    for i, pose in enumerate(poses):
         name = f"images/frame_{i:04d}.png"
-        Image.fromarray((picture * 255).round().byte().numpy()).save(out / name)
         names["test" if i in held_out else "train"].append(name)
         frames.append({"file_path": name, "transform_matrix": [*pose.tolist(), [0.0, 0.0, 0.0, 1.0]]})
     focal = focal_length(size)

@@ -1,7 +1,8 @@
 """Volume rendering of packed samples, and interpolation from a vertex table: the three differentiable pieces.
 
 Samples of all rays lie in one list, ray after ray; `starts` [R + 1] says where each ray begins. Each function has its
-gradient written out, because the general ones cost many times more on a CPU; tests check them against autograd.
+gradient written out, because the general ones cost many times more on a CPU, where float32 is compiled; tests check
+them against autograd.
 
 With optical thickness tau_i = sigma_i * delta_i along a ray (Max, "Optical models for direct volume rendering", 1995):
 
@@ -18,6 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
+
+from arf.radiance.fields.jit import arrays, ready, suits
+from arf.radiance.fields.rays import kernels
 
 
 def add_rows(
@@ -70,15 +74,28 @@ def ray_sums(values: Float[Tensor, " n"], starts: Int[Tensor, " r1"]) -> Float[T
 class _Weights(torch.autograd.Function):
     @staticmethod
     def forward(ctx, tau, starts, ray):
-        transmittance = torch.exp(-before(tau, starts, ray)).to(tau.dtype)  # [n]
-        weights = -transmittance * torch.expm1(-tau)
-        leftover = torch.exp(-ray_sums(tau, starts)).to(tau.dtype)  # [r]
+        if suits(tau):
+            transmittance, weights = torch.empty_like(tau), torch.empty_like(tau)  # [n]
+            leftover = tau.new_empty(len(starts) - 1)  # [r]
+            with ready():
+                kernels.weigh(*arrays(tau, starts, transmittance, weights, leftover))
+        else:
+            transmittance = torch.exp(-before(tau, starts, ray)).to(tau.dtype)
+            weights = -transmittance * torch.expm1(-tau)
+            leftover = torch.exp(-ray_sums(tau, starts)).to(tau.dtype)
         ctx.save_for_backward(transmittance, weights, leftover, starts, ray)
         return weights, leftover
 
     @staticmethod
     def backward(ctx, grad_weights, grad_leftover):
         transmittance, weights, leftover, starts, ray = ctx.saved_tensors
+        if suits(weights):
+            gradient = torch.empty_like(weights)
+            with ready():
+                kernels.weigh_back(
+                    *arrays(transmittance, weights, leftover, starts, grad_weights, grad_leftover, gradient)
+                )
+            return gradient, None, None
         # tau_i raises w_i by T_{i+1} and lowers every later weight, and the leftover, in proportion to itself.
         pulled = grad_weights * weights  # [n]
         behind = ray_sums(pulled, starts)[ray] - before(pulled, starts, ray) - pulled
@@ -102,7 +119,12 @@ def render_weights(
 class _Accumulate(torch.autograd.Function):
     @staticmethod
     def forward(ctx, weights, values, starts, ray):
-        ctx.save_for_backward(weights, values, ray)
+        ctx.save_for_backward(weights, values, starts, ray)
+        if suits(weights, values):
+            out = values.new_empty(len(starts) - 1, values.shape[1])
+            with ready():
+                kernels.gather(*arrays(weights, values, starts, out))
+            return out
         index = torch.arange(len(weights), device=weights.device)
         return embedding_bag(
             index, values, starts, per_sample_weights=weights, mode="sum", include_last_offset=True
@@ -110,7 +132,12 @@ class _Accumulate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        weights, values, ray = ctx.saved_tensors
+        weights, values, starts, ray = ctx.saved_tensors
+        if suits(weights, values):
+            of_weights, of_values = torch.empty_like(weights), torch.empty_like(values)
+            with ready():
+                kernels.gather_back(*arrays(weights, values, starts, gradient, of_weights, of_values))
+            return of_weights, of_values, None, None
         along = gradient[ray]  # [n, c]
         return (along * values).sum(-1), weights[:, None] * along, None, None
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from arf.radiance.fields.jit import arrays, ready, suits
 from arf.radiance.fields.rays.samples import Samples, ray_starts
 from arf.radiance.fields.rays.space import FAR, Space
 from arf.radiance.fields.voxel.grid import BRICK, SparseGrid
+from arf.radiance.fields.voxel.kernels import marching
 
 
 def step_length(space: Space, shape: tuple[int, int, int], step: float) -> float:
@@ -31,7 +34,6 @@ def march(
         step: length of a step in voxels.
         jitter: offset of a ray's samples in steps, 0..1; 0.5 puts them in the middle (evaluation).
     """
-    rays, device = len(origins), origins.device
     ahead = space.start(origins, directions)  # [r, 1]
     origins = origins + ahead * directions
     length = step_length(space, grid.shape, step)
@@ -41,7 +43,23 @@ def march(
         reach *= max(1.0, float(origins[ahead[:, 0] > 0].abs().amax()))
     segments = int(reach / (count * length)) + 1
     entry = space.entry(origins, directions)  # [r, 1]
+    stretches = _compiled if suits(origins, directions) else _in_torch
+    return stretches(space, grid, origins, directions, ahead, entry, segments, count, length, jitter)
 
+
+def _in_torch(
+    space: Space,
+    grid: SparseGrid,
+    origins: Tensor,
+    directions: Tensor,
+    ahead: Tensor,
+    entry: Tensor,
+    segments: int,
+    count: int,
+    length: float,
+    jitter: Tensor | float,
+) -> Samples:
+    rays, device = len(origins), origins.device
     # Coarse: which segments of a ray come near an occupied brick?
     arc = (torch.arange(segments, device=device) + 0.5) * (count * length)  # [k]
     depth = space.depth(arc[None].expand(rays, -1), entry, origins, directions)  # [r, k]
@@ -63,3 +81,45 @@ def march(
     return Samples(
         ray, ray_starts(ray, rays), cell[at], scaled - scaled.floor(), arc[at], (depth[at] + ahead[ray])[:, 0]
     )
+
+
+def _compiled(
+    space: Space,
+    grid: SparseGrid,
+    origins: Tensor,
+    directions: Tensor,
+    ahead: Tensor,
+    entry: Tensor,
+    segments: int,
+    count: int,
+    length: float,
+    jitter: Tensor | float,
+) -> Samples:
+    rays, long = len(origins), {"dtype": torch.long}
+    kind = marching.KINDS.index(space.kind), *arrays(space.box), np.float32(space.extent[2])
+    lines = arrays(origins, directions, entry[:, 0])
+    offset = torch.as_tensor(jitter, dtype=torch.float32).expand(rays, 1)[:, 0]
+    shape, bricks = np.array(grid.shape), np.array(grid.rows.brick_shape)
+    seen, found = np.empty((rays, segments), bool), np.empty(rays, np.int64)
+    with ready():
+        stretch = np.float32(count * length)
+        marching.look(*kind, *lines, stretch, shape, bricks, *arrays(grid.near), seen, found)
+        room = np.concatenate([[0], np.cumsum(found) * count])
+        cells, places = np.empty(room[-1], np.int32), np.empty((room[-1], 5), np.float32)
+        table = shape, bricks, *arrays(grid.rows.bricks, grid.rows.slots)
+        marching.walk(
+            *kind, *lines, *arrays(offset), np.float32(length), count, *table, seen, room, cells, places, found
+        )
+        starts = torch.from_numpy(np.concatenate([[0], np.cumsum(found)]))
+        n = int(starts[-1])
+        samples = Samples(
+            torch.empty(n, **long),
+            starts,
+            torch.empty(n, dtype=torch.int32),
+            torch.empty(n, 3),
+            torch.empty(n),
+            torch.empty(n),
+        )
+        parts = samples.ray, samples.cell, samples.fraction, samples.arc, samples.depth
+        marching.pack(room, *arrays(starts), cells, places, *arrays(ahead[:, 0], *parts))
+    return samples

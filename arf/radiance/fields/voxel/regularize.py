@@ -6,8 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from arf.radiance.fields.jit import arrays, ready, suits
+from arf.radiance.fields.rays import kernels
 from arf.radiance.fields.rays.volume import before, ray_sums
 from arf.radiance.fields.voxel.grid import SparseGrid, linear_index
+from arf.radiance.fields.voxel.kernels.lookup import differences
 
 
 def distortion(
@@ -21,14 +24,23 @@ def distortion(
 
     Linear in the number of samples: with sorted middles the inner sum needs only running sums of w and w*m.
     """
-    w, m = weights.detach(), middle
-    front, front_m = before(w, starts, ray), before(w * m, starts, ray)
-    total, total_m = ray_sums(w, starts)[ray], ray_sums(w * m, starts)[ray]
-    back, back_m = total - front - w, total_m - front_m - w * m
-    spread = m * (front - back) - (front_m - back_m)  # [n] sum_j w_j |m_i - m_j|
+    spread = _spread(weights.detach(), middle, starts, ray)  # [n]
     # The sum is quadratic in w, so its gradient is twice the spread: double the linear form, but not its value.
     linear = (weights * spread.to(weights.dtype)).sum()
     return (2 * linear - linear.detach() + width / 3 * weights.square().sum()) / (len(starts) - 1)
+
+
+def _spread(w: Tensor, m: Tensor, starts: Tensor, ray: Tensor) -> Tensor:
+    """sum_j w_j |m_i - m_j| over the samples of a ray."""
+    if suits(w, m):
+        out = torch.empty_like(w)
+        with ready():
+            kernels.apart(*arrays(w, m, starts, out))
+        return out
+    front, front_m = before(w, starts, ray), before(w * m, starts, ray)
+    total, total_m = ray_sums(w, starts)[ray], ray_sums(w * m, starts)[ray]
+    back, back_m = total - front - w, total_m - front_m - w * m
+    return m * (front - back) - (front_m - back_m)
 
 
 def laplacian(grid: SparseGrid) -> Tensor:
@@ -57,7 +69,13 @@ def laplacian(grid: SparseGrid) -> Tensor:
 class _Smoothness(torch.autograd.Function):
     @staticmethod
     def forward(ctx, table, graph, strength):
-        gradient = (graph @ table) * (strength / len(table))  # [V, c]
+        if suits(table, strength):
+            gradient = torch.empty_like(table)  # [V, c]
+            parts = graph.crow_indices(), graph.col_indices(), graph.values(), table, strength / len(table), gradient
+            with ready():
+                differences(*arrays(*parts))
+        else:
+            gradient = (graph @ table) * (strength / len(table))
         ctx.save_for_backward(gradient)
         return (table * gradient).sum() / 2
 

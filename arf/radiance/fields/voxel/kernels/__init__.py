@@ -1,0 +1,1 @@
+"""The voxel grid's inner loops, compiled: marching, look-up, smoothness."""
