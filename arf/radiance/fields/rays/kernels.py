@@ -12,7 +12,7 @@ import numpy as np
 
 from arf.radiance.fields.jit import kernel
 
-_ZERO, _ONE = np.float32(0), np.float32(1)
+_ONE = np.float32(1)
 
 
 @kernel()
@@ -36,28 +36,6 @@ def weigh_back(transmittance, weights, leftover, starts, of_weights, of_leftover
             i = starts[r + 1] - 1 - back
             gradient[i] = of_weights[i] * (transmittance[i] - weights[i]) - np.float32(behind)
             behind += np.float64(of_weights[i] * weights[i])
-
-
-@kernel()
-def gather(weights, values, starts, out):
-    """Per ray, the weighted sum of values [N, c]."""
-    for r in nb.prange(len(out)):
-        for c in range(values.shape[1]):
-            total = _ZERO
-            for i in range(starts[r], starts[r + 1]):
-                total += weights[i] * values[i, c]
-            out[r, c] = total
-
-
-@kernel()
-def gather_back(weights, values, starts, gradient, of_weights, of_values):
-    for r in nb.prange(len(gradient)):
-        for i in range(starts[r], starts[r + 1]):
-            total = _ZERO
-            for c in range(values.shape[1]):
-                total += gradient[r, c] * values[i, c]
-                of_values[i, c] = weights[i] * gradient[r, c]
-            of_weights[i] = total
 
 
 @kernel()

@@ -119,12 +119,7 @@ def render_weights(
 class _Accumulate(torch.autograd.Function):
     @staticmethod
     def forward(ctx, weights, values, starts, ray):
-        ctx.save_for_backward(weights, values, starts, ray)
-        if suits(weights, values):
-            out = values.new_empty(len(starts) - 1, values.shape[1])
-            with ready():
-                kernels.gather(*arrays(weights, values, starts, out))
-            return out
+        ctx.save_for_backward(weights, values, ray)
         index = torch.arange(len(weights), device=weights.device)
         return embedding_bag(
             index, values, starts, per_sample_weights=weights, mode="sum", include_last_offset=True
@@ -132,12 +127,7 @@ class _Accumulate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        weights, values, starts, ray = ctx.saved_tensors
-        if suits(weights, values):
-            of_weights, of_values = torch.empty_like(weights), torch.empty_like(values)
-            with ready():
-                kernels.gather_back(*arrays(weights, values, starts, gradient, of_weights, of_values))
-            return of_weights, of_values, None, None
+        weights, values, ray = ctx.saved_tensors
         along = gradient[ray]  # [n, c]
         return (along * values).sum(-1), weights[:, None] * along, None, None
 

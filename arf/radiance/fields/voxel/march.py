@@ -11,7 +11,7 @@ from arf.radiance.fields.jit import arrays, ready, suits
 from arf.radiance.fields.rays.samples import Samples, ray_starts
 from arf.radiance.fields.rays.space import FAR, Space
 from arf.radiance.fields.voxel.grid import BRICK, SparseGrid
-from arf.radiance.fields.voxel.kernels import marching
+from arf.radiance.fields.voxel.kernels import KINDS, look, pack, walk
 
 
 def step_length(space: Space, shape: tuple[int, int, int], step: float) -> float:
@@ -96,20 +96,18 @@ def _compiled(
     jitter: Tensor | float,
 ) -> Samples:
     rays, long = len(origins), {"dtype": torch.long}
-    kind = marching.KINDS.index(space.kind), *arrays(space.box), np.float32(space.extent[2])
+    kind = KINDS.index(space.kind), *arrays(space.box), np.float32(space.extent[2])
     lines = arrays(origins, directions, entry[:, 0])
     offset = torch.as_tensor(jitter, dtype=torch.float32).expand(rays, 1)[:, 0]
     shape, bricks = np.array(grid.shape), np.array(grid.rows.brick_shape)
     seen, found = np.empty((rays, segments), bool), np.empty(rays, np.int64)
     with ready():
         stretch = np.float32(count * length)
-        marching.look(*kind, *lines, stretch, shape, bricks, *arrays(grid.near), seen, found)
+        look(*kind, *lines, stretch, shape, bricks, *arrays(grid.near), seen, found)
         room = np.concatenate([[0], np.cumsum(found) * count])
         cells, places = np.empty(room[-1], np.int32), np.empty((room[-1], 5), np.float32)
         table = shape, bricks, *arrays(grid.rows.bricks, grid.rows.slots)
-        marching.walk(
-            *kind, *lines, *arrays(offset), np.float32(length), count, *table, seen, room, cells, places, found
-        )
+        walk(*kind, *lines, *arrays(offset), np.float32(length), count, *table, seen, room, cells, places, found)
         starts = torch.from_numpy(np.concatenate([[0], np.cumsum(found)]))
         n = int(starts[-1])
         samples = Samples(
@@ -121,5 +119,5 @@ def _compiled(
             torch.empty(n),
         )
         parts = samples.ray, samples.cell, samples.fraction, samples.arc, samples.depth
-        marching.pack(room, *arrays(starts), cells, places, *arrays(ahead[:, 0], *parts))
+        pack(room, *arrays(starts), cells, places, *arrays(ahead[:, 0], *parts))
     return samples

@@ -10,7 +10,6 @@ from arf.radiance.fields.jit import arrays, ready, suits
 from arf.radiance.fields.rays import kernels
 from arf.radiance.fields.rays.volume import before, ray_sums
 from arf.radiance.fields.voxel.grid import SparseGrid, linear_index
-from arf.radiance.fields.voxel.kernels.lookup import differences
 
 
 def distortion(
@@ -69,13 +68,7 @@ def laplacian(grid: SparseGrid) -> Tensor:
 class _Smoothness(torch.autograd.Function):
     @staticmethod
     def forward(ctx, table, graph, strength):
-        if suits(table, strength):
-            gradient = torch.empty_like(table)  # [V, c]
-            parts = graph.crow_indices(), graph.col_indices(), graph.values(), table, strength / len(table), gradient
-            with ready():
-                differences(*arrays(*parts))
-        else:
-            gradient = (graph @ table) * (strength / len(table))
+        gradient = (graph @ table) * (strength / len(table))  # [V, c]
         ctx.save_for_backward(gradient)
         return (table * gradient).sum() / 2
 

@@ -12,12 +12,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from arf.radiance.fields.jit import arrays, ready, suits
 from arf.radiance.fields.rays.samples import Samples
 from arf.radiance.fields.rays.space import Space
-from arf.radiance.fields.rays.volume import add_rows, interpolate
+from arf.radiance.fields.rays.volume import interpolate
 from arf.radiance.fields.voxel.grid import SparseGrid, grid_coords, linear_index, trilinear_weights
-from arf.radiance.fields.voxel.kernels.lookup import look_up, spread
 from arf.radiance.fields.voxel.march import step_length
 
 DENSITY_UNIT = 100.0  # thickness per edge length of the cube at softplus(raw) = 1: about 1 per voxel at 100^3
@@ -25,32 +23,6 @@ RAW_PER_VALUE = 10.0  # density is stored in tenths, so that one learning rate s
 INITIAL = (-0.6, 0.5, 0.5, 0.5)  # nearly clear, so that nothing grows in front of the cameras; grey
 MOST = 1024  # cells along an axis
 EMPTY = (-1.0, 0.5, 0.5, 0.5)
-
-
-class _LookUp(torch.autograd.Function):
-    """`interpolate` at places in cells; differentiable in the table."""
-
-    @staticmethod
-    def forward(ctx, table, corners, cell, fraction):
-        ctx.save_for_backward(corners, cell, fraction)
-        ctx.count = len(table)
-        if not suits(table, fraction):
-            return interpolate(table, corners[cell], trilinear_weights(fraction))
-        out = table.new_empty(len(cell), 4)
-        with ready():
-            look_up(*arrays(table, corners, cell, fraction, out))
-        return out
-
-    @staticmethod
-    def backward(ctx, gradient):
-        corners, cell, fraction = ctx.saved_tensors
-        if not suits(gradient, fraction):
-            rows, weights = corners[cell], trilinear_weights(fraction)
-            return add_rows(rows, weights, gradient.contiguous(), ctx.count), None, None, None
-        out = gradient.new_zeros(ctx.count, 4)
-        with ready():
-            spread(*arrays(gradient, corners, cell, fraction), torch.get_num_threads(), *arrays(out))
-        return out, None, None, None
 
 
 class VoxelTable(nn.Module):
@@ -81,7 +53,7 @@ class VoxelTable(nn.Module):
 
     def at(self, samples: Samples) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
         """Optical thickness and colour of marched samples."""
-        values = _LookUp.apply(self.table, self.grid.corners, samples.cell, samples.fraction)  # [n, 4]
+        values = interpolate(self.table, self.grid.corners[samples.cell], trilinear_weights(samples.fraction))  # [n, 4]
         length = step_length(self.space, self.grid.shape, self.step)
         return self.sigma(values[:, 0]) * length, values[:, 1:]
 

@@ -1,1 +1,0 @@
-"""The voxel grid's inner loops, compiled: marching, look-up, smoothness."""
