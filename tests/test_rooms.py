@@ -118,7 +118,7 @@ def test_folders_are_small():
 
 
 LAZY = ("torchvision", "scipy.spatial", "pycolmap", "cv2", "trimesh", "torchmetrics", "matplotlib", "nerfstudio")
-LAZY += ("torch.utils.tensorboard", "numba", "gsply", "zstandard")
+LAZY += ("torch.utils.tensorboard", "numba", "gsplat", "gsply", "zstandard")
 OPENING = (*LAZY, "viser", "arf.radiance.fit", "arf.training", "arf.radiance.paint.stylize", "arf.style.encoder")
 NOT_IMPORTED = {  # in this order in one process: what each of these does not bring along
     "arf.radiance.opening": OPENING,

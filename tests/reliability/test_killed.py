@@ -30,7 +30,7 @@ def test_killed_jobs_go_on_to_the_same_bytes():
 
 FIT_OF_SPLATS = CALLS["fit"].replace("--backbone voxel", "--backbone splat")
 STEPS = {  # what a job is in the midst of
-    FIT_OF_SPLATS: ("arf.radiance.fields.splats.descent.tuning.backward", "--steps 2", "--steps 12 --save-every 4"),
+    FIT_OF_SPLATS: ("arf.radiance.fields.splats.descent.by_numba.backward", "--steps 2", "--steps 12 --save-every 4"),
     CALLS["fit"]: ("arf.radiance.fields.voxel.field.VoxelField.after_step", "--steps 2", "--steps 12 --save-every 4"),
     CALLS["stylize"]: ("arf.radiance.paint.painter.Painter.losses", "--steps 1", "--steps 12 --save-every 4"),
     OF_SPLATS["stylize"]: ("arf.radiance.paint.painter.Painter.losses", "--steps 1", "--steps 12 --save-every 4"),

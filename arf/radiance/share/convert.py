@@ -18,6 +18,7 @@ from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.views import Capture
 from arf.radiance.evaluate.metrics import psnr
 from arf.radiance.fields.field import Field
+from arf.radiance.fields.splats.descent.by_numba import Numba
 from arf.radiance.fields.splats.descent.likeness import squared
 from arf.radiance.fields.splats.descent.tuning import Tuning
 from arf.radiance.fields.splats.field import SplatField
@@ -67,7 +68,7 @@ def as_splats(field: Field, capture: Capture, looks: list[Look], most: int, prog
     pictures = _pictures(field, looks, cameras, progress)
     splats = on_surfaces(field, list(cameras), pictures, POINTS, most, OPACITY)
     background = field.background.cpu()
-    tuning = Tuning.of(splats, squared, STEPS)
+    tuning = Tuning.of(splats, Numba(squared), STEPS)
     order = np.random.default_rng(0)
     for step in range(STEPS):
         i = int(order.integers(len(cameras)))

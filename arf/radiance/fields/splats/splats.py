@@ -48,6 +48,10 @@ class Splats:
         """Some of them."""
         return Splats(**{name: tensor[chosen] for name, tensor in self.tensors().items()})
 
+    def to(self, device: torch.device) -> Splats:
+        """The same on a device."""
+        return Splats(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
+
     def moved(self, rotation: Float[Tensor, "3 3"], centre: Float[Tensor, " 3"], scale: float) -> Splats:
         """In another frame, x ↦ scale · rotation (x − centre), computed in float64.
 

@@ -37,6 +37,11 @@ class Picture:
         opaque = self.alpha >= 128
         return opaque if self.mask is None else opaque & self.mask
 
+    def to(self, device: torch.device) -> Picture:
+        """The same on a device; the camera stays."""
+        parts = (None if part is None else part.to(device) for part in (self.colors, self.mask, self.alpha))
+        return Picture(self.camera, *parts)
+
     def resized(self, share: float) -> Picture:
         """The same at another size, each pixel the mean of its area, and counting where all of it does."""
         if share == 1:

@@ -26,7 +26,6 @@ THREADS = 2  # the bits of torch's sums depend on how many there are, and a fit'
 SPARE = 2  # rays that are shot, to one splat
 OPACITY = 0.5  # to begin with
 COARSE = {"backbone": "voxel", "samples": 100_000, "learning_rate": 0.06, "final_learning_rate": 0.006}
-CPU = torch.device("cpu")
 
 
 def start(
@@ -36,6 +35,7 @@ def start(
     settings: FitSettings,
     most: int,
     points: Points | None,
+    device: torch.device,
     stopped: Callable[[], bool],
     told: Told,
 ) -> Splats:
@@ -44,6 +44,7 @@ def start(
     Args:
         pictures: what these cameras see.
         points: on what they see, if any are known.
+        device: that the grid is fitted on.
 
     Raises:
         UserError: no surface was found.
@@ -57,7 +58,7 @@ def start(
         if 2 * surfaces.views([picture.camera for picture in seen]) > len(seen):
             return _laid(surfaces, seen, most, settings.seed)
     with _threads(THREADS):
-        return _laid(_coarse(cameras, pictures, place, settings, stopped, told), seen, most, settings.seed)
+        return _laid(_coarse(cameras, pictures, place, settings, device, stopped, told), seen, most, settings.seed)
 
 
 def _coarse(
@@ -65,6 +66,7 @@ def _coarse(
     pictures: Pictures,
     place: Place,
     settings: FitSettings,
+    device: torch.device,
     stopped: Callable[[], bool],
     told: Told,
 ) -> Field:
@@ -72,9 +74,9 @@ def _coarse(
     levels = {"resolutions": settings.resolutions[:2], "stages": (0.5,) * (len(settings.resolutions[:2]) - 1)}
     coarse = replace(settings, steps=STEPS, **COARSE, **levels)
     torch.manual_seed(settings.seed)
-    field = kinds.build(kinds.plan(coarse, place), place, CPU)
+    field = kinds.build(kinds.plan(coarse, place), place, device)
     whole = (pictures.at(-1, i) for i in range(len(pictures)))
-    bank = RayBank.made_of(cameras, ((picture.colors, picture.mask) for picture in whole), CPU)
+    bank = RayBank.made_of(cameras, ((picture.colors, picture.mask) for picture in whole), device)
     state = FitState(field, coarse, bank)
     state.begin(stopped, told)
     while state.step < STEPS:

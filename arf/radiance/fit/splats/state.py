@@ -18,8 +18,8 @@ from arf.jobs.tensors import check_tensors, optimizer_tensors, restore_optimizer
 from arf.radiance.capture.formats.points import Points
 from arf.radiance.capture.views import Views, view_of_step
 from arf.radiance.fields.place import Place
+from arf.radiance.fields.splats.descent.engines import engine_on
 from arf.radiance.fields.splats.descent.growth import grow
-from arf.radiance.fields.splats.descent.likeness import structural
 from arf.radiance.fields.splats.descent.tuning import Tuning
 from arf.radiance.fields.splats.field import SplatField
 from arf.radiance.fields.splats.splats import Splats
@@ -50,9 +50,12 @@ class Notes:
 class SplatState:
     """A fit of splats after a whole number of steps.
 
-    Every random draw of a step follows from the seed and the step's number, so that nothing of it need be kept.
+    Every random draw of a step follows from the seed and the step's number, so that nothing of it need be kept. A fit
+    that was begun on one device goes on on another.
 
     Args:
+        field: its device is where steps are computed, if they can be (see
+            `arf.radiance.fields.splats.descent.engines.engine_on`).
         points: on what the views show, if any are known.
 
     Attributes:
@@ -67,6 +70,7 @@ class SplatState:
         self.field, self.settings, self.cameras, self.place = field, settings, views.cameras, place
         self.points = points
         self.pictures = Pictures(views, SHARES)
+        self.engine = engine_on(field.device, field.antialiased)
         self.seconds = 0.0
         self.curves: list[dict[str, float]] = []
         self.tuning: Tuning | None = None
@@ -87,7 +91,7 @@ class SplatState:
         if self.tuning is None:
             begun, first = time.perf_counter(), max(1, int(FIRST * self.most))
             own = self.cameras, self.pictures, self.place, self.settings
-            self.begin_with(start(*own, first, self.points, stopped, told))
+            self.begin_with(start(*own, first, self.points, self.engine.device, stopped, told))
             self.seconds = time.perf_counter() - begun
 
     def begin_with(self, splats: Splats) -> None:
@@ -99,23 +103,23 @@ class SplatState:
         tuning, step, steps = self.tuning, self.step, self.settings.steps
         generator = torch.Generator().manual_seed((self.settings.seed * 1_000_003 + step) % 2**63)
         view = view_of_step(step, len(self.pictures), self.settings.seed)
-        picture = self.pictures.at(int(step >= TURN * steps), view)
-        background = torch.rand(3, generator=generator)  # what is seen through shows another one each time
-        target = picture.over(background, self.pictures.usual)
+        device = self.engine.device
+        picture = self.pictures.at(int(step >= TURN * steps), view).to(device)
+        background = torch.rand(3, generator=generator).to(device)  # what is seen through shows another one each time
+        target = picture.over(background, self.pictures.usual.to(device))
         error = tuning.advance(picture.camera, target, background, picture.mask)
         if tuning.step % EVERY == 0 and tuning.step < UNTIL * steps:
             grow(tuning, self.most, generator)
-        return {"rgb": torch.tensor(error), "splats": torch.tensor(float(len(tuning)))}
+        return {"rgb": error, "splats": torch.tensor(float(len(tuning)))}
 
     def _options(self) -> dict[str, Any]:
         s = self.settings
         last = s.final_learning_rate / s.learning_rate
-        shared = {"unlike": structural, "steps": s.steps, "rate": s.learning_rate, "last": last}
-        return {**shared, "largest": LARGEST, "antialiased": self.field.antialiased}
+        return {"engine": self.engine, "steps": s.steps, "rate": s.learning_rate, "last": last, "largest": LARGEST}
 
     def finished(self) -> SplatField:
         """The field as it is now."""
-        self.field.splats = self.tuning.splats()
+        self.field.splats = self.tuning.splats().to(torch.device("cpu"))
         return self.field
 
     def finite(self) -> bool:
@@ -159,7 +163,7 @@ class SplatState:
         like = {f"raw.{name}": torch.empty(count, *shape) for name, shape in Tuning.SHAPES.items()}
         like["units"] = torch.empty(count)
         check_tensors({name: value for name, value in tensors.items() if name in like}, like, where, REMEDY)
-        own = {name: tensors.pop(name).float().clone() for name in like}
+        own = {name: tensors.pop(name).float().clone().to(self.engine.device) for name in like}
         if not (own["units"] > 0).all():
             raise UserError(f"{where}: units are not positive; {REMEDY}")
         tuning = Tuning({name: own[f"raw.{name}"] for name in Tuning.SHAPES}, own["units"], **self._options())

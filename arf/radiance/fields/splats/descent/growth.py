@@ -28,21 +28,26 @@ CROWD = 20  # splats in one place of which account is taken
 
 @torch.no_grad()
 def grow(tuning: Tuning, most: int, generator: torch.Generator) -> None:
-    """Move faded splats, and add some, up to `most` altogether."""
+    """Move faded splats, and add some, up to `most` altogether.
+
+    Args:
+        generator: of the CPU, wherever the splats are: the same draws on every device.
+    """
     opacities = tuning.raw["opacities"].sigmoid()
     live = opacities >= FADED
     faded = (~live).nonzero().squeeze(1)
     more = max(0, min(most - len(tuning), int(SHARE * len(tuning))))
     if not live.any() or not len(faded) + more:
         return
-    sources = torch.multinomial((opacities * live).double(), len(faded) + more, replacement=True, generator=generator)
+    chances = (opacities * live).double().cpu()
+    sources = torch.multinomial(chances, len(faded) + more, replacement=True, generator=generator).to(opacities.device)
     many = torch.bincount(sources, minlength=len(tuning)) + 1
     parents = (many > 1).nonzero().squeeze(1)
     opacity, factor = divided(opacities[parents], many[parents].clamp_max(CROWD))
     tuning.raw["opacities"][parents] = opacity.clamp(LEAST, MOST).logit()
     tuning.raw["scales"][parents] += factor.log()[:, None]
     children = {name: value.detach()[sources] for name, value in tuning.raw.items()}
-    off = children["scales"].exp() * torch.randn(len(sources), 3, generator=generator)
+    off = children["scales"].exp() * torch.randn(len(sources), 3, generator=generator).to(opacities)
     units = tuning.units[sources]
     children["means"] += (matrices(normalize(children["quats"], dim=1)) @ off[:, :, None])[:, :, 0] / units[:, None]
     tuning.place(children, units, faded, parents)

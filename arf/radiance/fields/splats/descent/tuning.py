@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from arf.radiance.capture.cameras import Camera
-from arf.radiance.fields.jit import ready
-from arf.radiance.fields.splats.descent.likeness import Unlikeness
-from arf.radiance.fields.splats.kernels.backward import backward
-from arf.radiance.fields.splats.kernels.projection import project
-from arf.radiance.fields.splats.kernels.raster import rasterise
-from arf.radiance.fields.splats.kernels.tiles import tiles_of
 from arf.radiance.fields.splats.splats import Splats
 
 RATES = {"means": 0.7, "scales": 5e-2, "quats": 4e-2, "opacities": 5e-2, "colors": 3e-2}  # of Adam, at the start
 LAST = 0.15  # of the rates, at the end
 LEAST, MOST = 0.005, 0.995  # opacities within which they are moved
 BETAS = 0.9, 0.99
+
+Slopes = tuple[dict[str, Tensor], Float[Tensor, ""]]  # by name, as `Splats` has them; the mean squared error
+
+
+class Engine(Protocol):
+    """What renders splats and tells how to make their picture more like another.
+
+    Attributes:
+        device: that splats, pictures and slopes are on.
+    """
+
+    device: torch.device
+
+    def slopes(
+        self,
+        splats: Splats,
+        camera: Camera,
+        target: Float[Tensor, "h w 3"],
+        background: Float[Tensor, " 3"],
+        mask: Bool[Tensor, "h w"] | None = None,
+    ) -> Slopes:
+        """The gradients, with respect to splats of degree 0, of what is to become smaller; the mean squared error.
+
+        Args:
+            mask: where the target counts; None: everywhere.
+        """
+        ...
 
 
 class Tuning:
@@ -35,11 +55,10 @@ class Tuning:
     Args:
         raw: to begin with; as `of` has it.
         units: float32 [N].
-        unlike: what is made smaller.
+        engine: what is made smaller, and where: `raw` and `units` are on its device.
         steps: that there will be; rates fall exponentially over them.
         rate: a factor of all rates; `last`: another, at the end.
         largest: standard deviation that a splat may have, in its units.
-        antialiased: see `arf.radiance.fields.splats.kernels.projection.project`.
 
     Attributes:
         raw: the parameters by name, a row for each splat.
@@ -52,22 +71,22 @@ class Tuning:
         self,
         raw: dict[str, Tensor],
         units: Float[Tensor, " n"],
-        unlike: Unlikeness,
+        engine: Engine,
         steps: int,
         rate: float = 1.0,
         last: float = LAST,
         largest: float = math.inf,
-        antialiased: bool = False,
     ) -> None:
-        self.raw, self.units, self.unlike = raw, units, unlike
-        self.steps, self.step, self.last, self.antialiased = steps, 0, last, antialiased
+        self.raw, self.units, self.engine = raw, units, engine
+        self.steps, self.step, self.last = steps, 0, last
         self.rates = {name: rate * value for name, value in RATES.items()}
         self.largest = largest
         self.optimizer = self._adam()
 
     @classmethod
-    def of(cls, splats: Splats, *rest: Any, **options: Any) -> Tuning:
-        """To begin with these."""
+    def of(cls, splats: Splats, engine: Engine, *rest: Any, **options: Any) -> Tuning:
+        """To begin with these, wherever they are."""
+        splats = splats.to(engine.device)
         units = splats.scales.mean(1).clamp_min(1e-9)
         raw = {
             "means": splats.means / units[:, None],
@@ -76,7 +95,7 @@ class Tuning:
             "opacities": splats.opacities.clamp(LEAST, MOST).logit(),
             "colors": splats.colors.clone(),
         }
-        return cls(raw, units, *rest, **options)
+        return cls(raw, units, engine, *rest, **options)
 
     def __len__(self) -> int:
         return len(self.raw["means"])
@@ -95,7 +114,7 @@ class Tuning:
             normalize(raw["quats"], dim=1),
             raw["opacities"].sigmoid(),
         )
-        return Splats(*parts, raw["colors"], torch.zeros(len(self), 0, 3))
+        return Splats(*parts, raw["colors"], self.units.new_zeros(len(self), 0, 3))
 
     @torch.no_grad()
     def advance(
@@ -104,36 +123,27 @@ class Tuning:
         target: Float[Tensor, "h w 3"],
         background: Float[Tensor, " 3"],
         mask: Bool[Tensor, "h w"] | None = None,
-    ) -> float:
+    ) -> Float[Tensor, ""]:
         """One step towards a picture; the mean squared error before it.
 
         Args:
             mask: where the target counts; None: everywhere.
         """
         splats = self.splats()
-        with ready():
-            projected = project(splats, camera, self.antialiased)
-            tiles, colors = tiles_of(projected), splats.colors.numpy()
-            picture, *_ = rasterise(projected, tiles, colors, background.numpy())
-            wanted = target.numpy() if mask is None else np.where(mask.numpy()[..., None], target.numpy(), picture)
-            slope = self.unlike(picture, wanted)
-            if mask is not None:
-                slope *= mask.numpy()[..., None]
-            found = backward(splats, camera, projected, tiles, colors, picture, slope, self.antialiased)
+        found, error = self.engine.slopes(splats, camera, target, background, mask)
         chain = {
             "means": self.units[:, None],
             "scales": splats.scales,
             "opacities": splats.opacities * (1 - splats.opacities),
         }
         for name, value in self.raw.items():
-            gradient = torch.from_numpy(getattr(found, name))
-            value.grad = gradient * chain[name] if name in chain else gradient
+            value.grad = found[name] * chain[name] if name in chain else found[name]
         for group, name in zip(self.optimizer.param_groups, self.raw, strict=True):
             group["lr"] = self.rates[name] * self.last ** (self.step / self.steps)
         self.optimizer.step()
         self.raw["scales"].clamp_(max=(self.largest * self.units).log()[:, None])
         self.step += 1
-        return float(np.square(picture - wanted).mean())
+        return error
 
     @torch.no_grad()
     def place(
