@@ -1,4 +1,4 @@
-"""Files of splats: a valid one of each format, what reads it, and what its header's values are."""
+"""Files of splats and of points: a valid one of each format, what reads it, and what its header's values are."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from documents import JSON, WORDS, Codec
 from splatfiles import columns, compressed, some, write_rows
 
+from arf.radiance.capture.formats.points import ENTRY, ROW, read_points
 from arf.radiance.fields.splats.files.reading import read_splats
 from arf.radiance.fields.splats.files.runs import read_cameras
 from arf.radiance.fields.splats.files.splat import write_splat
@@ -98,6 +99,19 @@ def cameras(at: Path) -> Read:
     return at / "cameras.json", lambda: read_cameras(at / "cameras.json")
 
 
+def points(at: Path, suffix: str) -> Read:
+    rows = [(i, 0.5 * i, 1.0, -2.0, 10, 20, 30, 0.7, 2) for i in range(COUNT)]
+    heads = ["ply", "format ascii 1.0", f"element vertex {COUNT}", *(f"property float {axis}" for axis in "xyz")]
+    written = {
+        ".bin": struct.pack("<Q", COUNT) + b"".join(ROW.pack(*row) + bytes(2 * ENTRY) for row in rows),
+        ".txt": "\n".join(" ".join(map(str, row)) + " 1 2 3 4" for row in rows).encode(),
+        ".ply": "\n".join([*heads, "end_header", *(f"{x} {y} {z}" for _, x, y, z, *_ in rows)]).encode() + b"\n",
+    }
+    file = at / f"points3D{suffix}"
+    file.write_bytes(written[suffix])
+    return file, lambda: read_points(file)
+
+
 SPLATS: dict[str, tuple[Callable[[Path], Read], Codec | None]] = {
     "splats .ply": (partial(ply, encoding="binary_little_endian"), PLY),
     "splats .ply as text": (partial(ply, encoding="ascii"), WORDS),
@@ -106,4 +120,7 @@ SPLATS: dict[str, tuple[Callable[[Path], Read], Codec | None]] = {
     ".spz": (partial(spz, version=3), GZIPPED),
     ".spz of version 4": (partial(spz, version=4), ZSTANDARD),
     "cameras.json": (cameras, JSON),
+    "points3D.bin": (partial(points, suffix=".bin"), None),
+    "points3D.txt": (partial(points, suffix=".txt"), WORDS),
+    "points3D.ply": (partial(points, suffix=".ply"), WORDS),
 }
