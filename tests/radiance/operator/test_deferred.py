@@ -108,14 +108,16 @@ def test_refit_without_operators_is_the_refit_with_them(tmp_path):
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
 
 
-def test_a_scene_is_repainted_the_same_without_operators(stylized, fitted, paintings, tmp_path):
+def test_a_scene_is_repainted_the_same_without_operators(fitted, paintings, tmp_path, small_encoder):
     phases = []
-    settings = replace(STYLIZE, no_cache=True)
+    few = replace(STYLIZE, steps=3)  # the paths differ by rounding, and every match that flips makes more of it
+    cached = stylize(fitted, paintings[:1], few, tmp_path / "cached")
+    settings = replace(few, no_cache=True)
     run = stylize(fitted, paintings[:1], settings, tmp_path, lambda phase, *_: phases.append(phase))
-    found, wanted = (r.load("model")[0] for r in (run, stylized))
+    found, wanted = (r.load("model")[0] for r in (run, cached))
     error = (found["look.theta"] - wanted["look.theta"]).abs()
-    assert (error > 2e-3).float().mean() < 1e-3  # the paths differ by rounding, which Adam makes more of in places
-    assert error.max() < 2e-2
+    assert error.mean() < 2e-4
+    assert (error > 2e-3).float().mean() < 1e-2  # Adam makes much of what is next to nothing
     assert run.info["metrics"]["operator_bytes"] == run.info["metrics"]["entries_per_pixel"] == 0
     assert phases.count("trace") == 18
     assert run.info["settings"]["no_cache"] is True

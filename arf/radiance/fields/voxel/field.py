@@ -28,6 +28,7 @@ from arf.radiance.fields.voxel.regularize import distortion, laplacian, smoothne
 from arf.radiance.fields.voxel.table import VoxelTable, dilate, subdivide
 from arf.radiance.settings import parse_color
 
+GATHERED, FROM, TO = 6.0, 0.5, 0.9  # how the distortion loss grows, and in which part of training: surfaces get thin
 OLD = {"field.": "voxels."}  # names of tensors in runs from before fields had a protocol
 
 
@@ -48,13 +49,14 @@ class VoxelConfig:
     prune_below: float = 0.005
     """A cell is empty when no ray of late gave it (or a neighbour) more weight than this."""
     distortion: float = 0.008
-    """Weight of the distortion loss, which gathers each ray's weight in one place."""
+    """Weight of the distortion loss, which gathers each ray's weight in one place; six times as much at the end."""
     smoothness: float = 0.1
     """Weight of the squared difference between neighbouring vertices' densities."""
     color_smoothness: float = 0.01
     """The same for colours."""
     background: str = "0.5,0.5,0.5"
-    """What lies behind everything: "last" (the ray's last sample), or a colour "r,g,b" in 0..1."""
+    """What lies behind everything: "last" (the ray's last sample; in training another colour behind each ray, so that
+    what is opaque becomes opaque), or a colour "r,g,b" in 0..1."""
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
@@ -90,6 +92,7 @@ class VoxelField(RayField, nn.Module):
         self.register_buffer("background", torch.tensor(color))
         self.register_buffer("seen", torch.zeros(len(self.voxels.grid.cells)))
         self._graph: Tensor | None = None
+        self._step = 0  # of the training
 
     @property
     def device(self) -> torch.device:
@@ -134,7 +137,7 @@ class VoxelField(RayField, nn.Module):
         samples = march(self.voxels.space, self.voxels.grid, origins, directions, self.config.step, jitter)
         tau, rgb = self.voxels.at(samples)
         weights, leftover = render_weights(tau, samples.starts, samples.ray)
-        if self.last_sample:
+        if self.last_sample and not self.training:
             some = (samples.starts.diff() > 0).nonzero().squeeze(1)
             weights = weights.index_add(0, samples.starts[some + 1] - 1, leftover[some])
             leftover = leftover.detach().index_fill(0, some, 0.0)
@@ -163,18 +166,19 @@ class VoxelField(RayField, nn.Module):
         """Colours of rays in training, the regularising losses that they bring, and how many samples they took."""
         c = self.config
         samples, weights, leftover, rgb = self.samples(origins, directions)
-        color = accumulate(weights, rgb, samples.starts, samples.ray) + leftover[:, None] * self.background
+        behind = torch.rand(len(leftover), 3, device=self.device) if self.last_sample else self.background
+        color = accumulate(weights, rgb, samples.starts, samples.ray) + leftover[:, None] * behind
         self.seen.scatter_reduce_(0, samples.cell.long(), weights.detach(), "amax")
         length = step_length(self.voxels.space, self.shape, c.step)
         strength = torch.tensor([c.smoothness, *[c.color_smoothness] * 3], device=self.device)
         terms = {
-            "distortion": c.distortion * distortion(weights, samples.arc, length, samples.starts, samples.ray),
+            "distortion": self._gathering() * distortion(weights, samples.arc, length, samples.starts, samples.ray),
             "smoothness": smoothness(self.voxels.table, self._laplacian(), strength),
         }
         return color, terms, len(samples.ray)
 
     def before_step(self, step: int) -> None:
-        """Nothing to prepare."""
+        self._step = step
 
     def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Refine the grid where it is time."""
@@ -184,6 +188,11 @@ class VoxelField(RayField, nn.Module):
         if self._graph is None:
             self._graph = laplacian(self.voxels.grid)
         return self._graph
+
+    def _gathering(self) -> float:
+        """The weight of the distortion loss. As much from the start would flatten the scene."""
+        late = (self._step / self.config.total_steps - FROM) / (TO - FROM)
+        return self.config.distortion * GATHERED ** min(max(late, 0.0), 1.0)
 
     def stage(self, step: int) -> int:
         """The stage (index into `resolutions`) that a step belongs to."""
@@ -195,6 +204,7 @@ class VoxelField(RayField, nn.Module):
 
         The optimizer follows: moments survive a pruning and start anew on a finer grid.
         """
+        self._step = step
         finer = self.stage(step) != self.stage(step - 1)
         if not finer and step % self.config.prune_every:
             return

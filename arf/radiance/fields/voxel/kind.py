@@ -30,7 +30,7 @@ def plan(settings: FitSettings, place: Place) -> dict[str, Any]:
     """
     background = settings.background
     if background == "auto":
-        background = "1,1,1" if place.transparent else "0.5,0.5,0.5"
+        background = "1,1,1" if place.transparent else "last"  # what is opaque stays so: paint can land on all of it
     if len(settings.stages) != len(settings.resolutions) - 1 or sorted(settings.stages) != list(settings.stages):
         raise UserError(
             f"{len(settings.resolutions)} resolutions need {len(settings.resolutions) - 1} ascending stages, "

@@ -72,7 +72,8 @@ def _coarse(
 ) -> Field:
     """The voxel grid."""
     levels = {"resolutions": settings.resolutions[:2], "stages": (0.5,) * (len(settings.resolutions[:2]) - 1)}
-    coarse = replace(settings, steps=STEPS, **COARSE, **levels)
+    behind = kinds.plan(settings, place)["background"]  # not each ray's last sample, which is no surface so early
+    coarse = replace(settings, steps=STEPS, background=behind, **COARSE, **levels)
     torch.manual_seed(settings.seed)
     field = kinds.build(kinds.plan(coarse, place), place, device)
     whole = (pictures.at(-1, i) for i in range(len(pictures)))

@@ -33,10 +33,12 @@ def relative(found: Tensor, wanted: Tensor) -> float:
 def test_gradients_of_density_and_colour_are_those_of_dense_rendering(name, monkeypatch):
     model = MODELS[name]()
     target = torch.rand(280, 3, generator=torch.Generator().manual_seed(0))
+    last, model.last_sample = model.last_sample, False  # in training it is a colour that is behind: here grey
     wanted_picture = dense_render(model, *rays())[0]
+    model.last_sample = last
     wanted = torch.autograd.grad((wanted_picture - target).square().mean(), model.voxels.table)[0]
     model.train()
-    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, 0.5))  # no jitter
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, 0.5))  # no jitter, and that grey
     found = torch.autograd.grad((model.learn(*rays())[0] - target).square().mean(), model.voxels.table)[0]
     assert relative(found[:, 1:], wanted[:, 1:]) < 1e-5
     assert relative(found[:, 0], wanted[:, 0]) < 1e-4
@@ -50,6 +52,30 @@ def test_with_the_last_sample_behind_weights_sum_to_one_wherever_something_is():
     some = samples.starts.diff() > 0
     torch.testing.assert_close(total, some.float(), rtol=0, atol=1e-5)
     torch.testing.assert_close(leftover, (~some).float(), rtol=0, atol=1e-6)
+
+
+def test_in_training_it_shows_another_colour_behind_each_ray(monkeypatch):
+    model = ball_model(background="last").train()
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, 0.5))
+    over_grey = model.learn(*rays())[0]
+    behind = torch.rand(280, 3) * 0 + torch.linspace(0, 1, 280)[:, None]
+    monkeypatch.setattr(torch, "rand", lambda r, c, **_: behind if c == 3 else torch.full((r, c), 0.5))
+    leftover = model.samples(*rays())[2]
+    torch.testing.assert_close(model.learn(*rays())[0] - over_grey, leftover[:, None] * (behind - 0.5))
+    assert 0.1 < leftover.mean() < 0.9
+
+
+def test_rays_are_gathered_six_times_as_much_at_the_end():
+    model = ball_model(total_steps=100).train()
+
+    def at(step: int) -> float:
+        model.before_step(step)
+        torch.manual_seed(0)
+        return float(model.learn(*rays())[1]["distortion"].detach())
+
+    first = at(0)
+    assert [at(50), at(90), at(100)] == pytest.approx([first, 6 * first, 6 * first], rel=1e-5)
+    assert at(70) == pytest.approx(6**0.5 * first, rel=1e-5)
 
 
 def test_training_jitters_within_a_step_and_notes_which_cells_were_seen():
