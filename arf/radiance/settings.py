@@ -110,8 +110,8 @@ BY_BACKBONE = {
 }
 BY_KIND = {
     "bounded": {"resolutions": (48, 96, 144), "distortion": 0.013, "smoothness": 0.03, "color_smoothness": 0.003},
-    "unbounded": {"resolutions": (64, 128, 256), "distortion": 0.008, "smoothness": 0.1, "color_smoothness": 0.01},
-    "forward": {"resolutions": (64, 128, 256), "distortion": 0.01, "smoothness": 0.1, "color_smoothness": 0.01},
+    "unbounded": {"resolutions": (64, 128, 256), "distortion": 0.008, "smoothness": 0.03, "color_smoothness": 0.01},
+    "forward": {"resolutions": (64, 128, 256), "distortion": 0.01, "smoothness": 0.03, "color_smoothness": 0.01},
 }
 
 
