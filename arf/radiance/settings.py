@@ -35,7 +35,7 @@ class FitSettings:
     """How space is mapped: a box, everything around the cameras, or the frustum of a forward-facing capture."""
     background: str = "auto"
     """Behind everything: "last" (each ray's last sample; for voxel and nerfacto), a colour "r,g,b" in 0..1, or auto:
-    white for transparent pictures; for others last, and grey behind splats, which become opaque by themselves."""
+    white for transparent pictures; for others last, and grey behind bounded scenes and behind splats."""
     steps: int | None = None
     """Optimisation steps; 1000 for splat, 1500 for voxel, 15000 for nerfacto."""
     splats: int | None = None

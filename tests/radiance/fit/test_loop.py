@@ -195,7 +195,9 @@ def place(transparent: bool) -> Place:
 def test_transparent_pictures_get_a_white_background():
     auto = replace(FIT, background="auto")
     assert kinds.plan(auto, place(transparent=True))["background"] == "1,1,1"
-    assert kinds.plan(auto, place(transparent=False))["background"] == "last"  # opaque fields of opaque ones
+    for kind, behind in {"unbounded": "last", "forward": "last", "bounded": "0.5,0.5,0.5"}.items():
+        opaque = replace(place(transparent=False), kind=kind)
+        assert kinds.plan(auto, opaque)["background"] == behind
     assert kinds.plan(replace(FIT, background="last"), place(transparent=True))["background"] == "last"
     assert asdict(auto)["background"] == "auto"
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from arf.radiance.fields.place import Place
     from arf.radiance.settings import FitSettings
 
+OPAQUE = {"unbounded": "last", "forward": "last", "bounded": "0.5,0.5,0.5"}
+"""Behind opaque photographs. In a closed box `last` makes walls before the cameras: 12 dB for 30 on our still life."""
 DENSE, FINER = 500, 80  # bytes a cell: while a grid with every cell is made; while a finer one is laid over it
 UNUSED = ("prompt", "enable_collider", "collider_params", "loss_coefficients", "eval_num_rays_per_chunk")  # once kept
 
@@ -30,7 +32,7 @@ def plan(settings: FitSettings, place: Place) -> dict[str, Any]:
     """
     background = settings.background
     if background == "auto":
-        background = "1,1,1" if place.transparent else "last"  # what is opaque stays so: paint can land on all of it
+        background = "1,1,1" if place.transparent else OPAQUE[place.kind]
     if len(settings.stages) != len(settings.resolutions) - 1 or sorted(settings.stages) != list(settings.stages):
         raise UserError(
             f"{len(settings.resolutions)} resolutions need {len(settings.resolutions) - 1} ascending stages, "
