@@ -14,7 +14,6 @@ from threading import RLock
 from typing import Any
 
 import numba
-import numpy as np
 import torch
 
 numba.config.THREADING_LAYER = "workqueue"  # numba's own: OpenMP's would change how many threads torch has
@@ -51,16 +50,6 @@ def kernel(parallel: bool = True) -> Callable[[Callable], Callable]:
 def device(function: Callable) -> Callable:
     """Decorates what kernels call."""
     return numba.njit(function, fastmath=FAST, nogil=True, error_model="numpy", cache=False)
-
-
-def suits(*tensors: torch.Tensor) -> bool:
-    """Whether kernels take these: float32 on the CPU."""
-    return all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
-
-
-def arrays(*tensors: torch.Tensor) -> list[np.ndarray]:
-    """What kernels see of tensors on the CPU."""
-    return [t.detach().contiguous().numpy() for t in tensors]
 
 
 def ready() -> RLock:

@@ -20,8 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from arf.radiance.fields.jit import arrays, ready, suits
-from arf.radiance.fields.rays import kernels
+from arf.radiance.fields.arrays import arrays, suits
 
 
 def add_rows(
@@ -77,8 +76,7 @@ class _Weights(torch.autograd.Function):
         if suits(tau):
             transmittance, weights = torch.empty_like(tau), torch.empty_like(tau)  # [n]
             leftover = tau.new_empty(len(starts) - 1)  # [r]
-            with ready():
-                kernels.weigh(*arrays(tau, starts, transmittance, weights, leftover))
+            _compiled("weigh", tau, starts, transmittance, weights, leftover)
         else:
             transmittance = torch.exp(-before(tau, starts, ray)).to(tau.dtype)
             weights = -transmittance * torch.expm1(-tau)
@@ -91,16 +89,23 @@ class _Weights(torch.autograd.Function):
         transmittance, weights, leftover, starts, ray = ctx.saved_tensors
         if suits(weights):
             gradient = torch.empty_like(weights)
-            with ready():
-                kernels.weigh_back(
-                    *arrays(transmittance, weights, leftover, starts, grad_weights, grad_leftover, gradient)
-                )
+            parts = transmittance, weights, leftover, starts, grad_weights, grad_leftover, gradient
+            _compiled("weigh_back", *parts)
             return gradient, None, None
         # tau_i raises w_i by T_{i+1} and lowers every later weight, and the leftover, in proportion to itself.
         pulled = grad_weights * weights  # [n]
         behind = ray_sums(pulled, starts)[ray] - before(pulled, starts, ray) - pulled
         gradient = grad_weights * (transmittance - weights) - behind - (grad_leftover * leftover)[ray]
         return gradient.to(weights.dtype), None, None
+
+
+def _compiled(name: str, *tensors: Tensor) -> None:
+    """Call the kernel of that name."""
+    from arf.radiance.fields.jit import ready  # numba imports slowly
+    from arf.radiance.fields.rays import kernels
+
+    with ready():
+        getattr(kernels, name)(*arrays(*tensors))
 
 
 def render_weights(

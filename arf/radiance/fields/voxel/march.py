@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from arf.radiance.fields.jit import arrays, ready, suits
+from arf.radiance.fields.arrays import arrays, suits
+from arf.radiance.fields.jit import ready
 from arf.radiance.fields.rays.samples import Samples, ray_starts
 from arf.radiance.fields.rays.space import FAR, Space
 from arf.radiance.fields.voxel.grid import BRICK, SparseGrid

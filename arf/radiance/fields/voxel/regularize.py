@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from arf.radiance.fields.jit import arrays, ready, suits
+from arf.radiance.fields.arrays import arrays, suits
+from arf.radiance.fields.jit import ready
 from arf.radiance.fields.rays import kernels
 from arf.radiance.fields.rays.volume import before, ray_sums
 from arf.radiance.fields.voxel.grid import SparseGrid, linear_index

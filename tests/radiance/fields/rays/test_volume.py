@@ -54,6 +54,21 @@ def test_sums_of_a_ray_do_not_suffer_from_the_rays_before_it():
     assert ray_sums(values, starts)[-1].item() == pytest.approx(3e-3, rel=1e-5)
 
 
+@pytest.mark.parametrize("counts", [COUNTS, WITH_EMPTY_ENDS, (300, 2)])
+def test_what_is_compiled_for_float32_is_what_torch_does_in_float64(counts):
+    starts, ray = packed(counts)
+    parts = []
+    for dtype in (torch.float32, torch.float64):
+        tau = (4 * random(len(ray)) ** 2).to(dtype).requires_grad_()
+        weights, leftover = render_weights(tau, starts, ray)
+        assert weights.dtype == leftover.dtype == dtype
+        given = random(len(ray), seed=1).to(dtype), random(len(counts), seed=2).to(dtype)
+        (gradient,) = torch.autograd.grad((weights, leftover), tau, given)
+        parts.append([part.double() for part in (weights, leftover, gradient)])
+    for found, wanted in zip(*parts, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("counts", [COUNTS, WITH_EMPTY_ENDS])
 def test_weights_are_the_definition_and_so_is_their_gradient(counts):
     starts, ray = packed(counts)

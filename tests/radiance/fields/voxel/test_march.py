@@ -9,8 +9,17 @@ from torch.nn.functional import normalize
 
 from arf.radiance.fields.rays.samples import ray_starts
 from arf.radiance.fields.rays.space import FAR, Space
+from arf.radiance.fields.voxel import march as marching
 from arf.radiance.fields.voxel.grid import SparseGrid, grid_coords, trilinear_weights
 from arf.radiance.fields.voxel.march import march, step_length
+
+
+@pytest.fixture(params=["compiled", "in torch"], autouse=True)
+def way(request, monkeypatch):
+    """As on a CPU, and as on a GPU."""
+    if request.param == "in torch":
+        monkeypatch.setattr(marching, "suits", lambda *_: False)
+
 
 SPACES = {
     "bounded": Space("bounded", torch.tensor([[-1.0, -2.0, -0.5], [1.5, 1.0, 1.0]])),

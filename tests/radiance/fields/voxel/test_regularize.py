@@ -41,6 +41,17 @@ def test_distortion_and_its_gradient_are_the_sum_over_pairs():
     torch.testing.assert_close(*(torch.autograd.grad(loss, weights)[0] for loss in (found, wanted)))
 
 
+def test_distortion_that_is_compiled_for_float32_is_torchs():
+    weights, middle, starts, ray = rays()
+    parts = []
+    for dtype in (torch.float32, torch.float64):
+        own = weights.to(dtype).requires_grad_()
+        loss = distortion(own, middle.to(dtype), 0.07, starts, ray)
+        parts.append([loss.double(), torch.autograd.grad(loss, own)[0].double()])
+    for found, wanted in zip(*parts, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_distortion_of_one_spike_is_its_width_and_grows_with_a_floater():
     starts, ray = torch.tensor([0, 3]), torch.zeros(3, dtype=torch.int64)
     middle = torch.tensor([0.5, 1.5, 2.5])
