@@ -10,6 +10,8 @@ from tiny import STYLIZE
 from torch import Tensor
 from voxels import ball_model, dense_render, views_around
 
+from arf.radiance.looks.painted import painting
+from arf.radiance.opening import open_model
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.operator.deferred import DeferredSet
 from arf.radiance.operator.refit import refit
@@ -110,14 +112,17 @@ def test_refit_without_operators_is_the_refit_with_them(tmp_path):
 
 def test_a_scene_is_repainted_the_same_without_operators(fitted, paintings, tmp_path, small_encoder):
     phases = []
-    few = replace(STYLIZE, steps=3)  # the paths differ by rounding, and every match that flips makes more of it
-    cached = stylize(fitted, paintings[:1], few, tmp_path / "cached")
-    settings = replace(few, no_cache=True)
+    smooth = replace(STYLIZE, loss="gram")  # the paths differ by rounding, and every match that flips makes more of it
+    cached = stylize(fitted, paintings[:1], smooth, tmp_path / "cached")
+    settings = replace(smooth, no_cache=True)
     run = stylize(fitted, paintings[:1], settings, tmp_path, lambda phase, *_: phases.append(phase))
-    found, wanted = (r.load("model")[0] for r in (run, cached))
-    error = (found["look.theta"] - wanted["look.theta"]).abs()
-    assert error.mean() < 2e-4
-    assert (error > 2e-3).float().mean() < 1e-2  # Adam makes much of what is next to nothing
+    shown = []
+    for done in (run, cached):
+        field, painted, capture = open_model(done, CPU)
+        shown.append(torch.cat([painting(field, painted.look, c).flatten() for c in capture.train.cameras]))
+    error = (shown[0] - shown[1]).abs()  # of pictures: Adam makes much of colours that are next to nowhere seen
+    assert (error > 2e-3).float().mean() < 1e-3
+    assert error.max() < 2e-2
     assert run.info["metrics"]["operator_bytes"] == run.info["metrics"]["entries_per_pixel"] == 0
     assert phases.count("trace") == 18
     assert run.info["settings"]["no_cache"] is True

@@ -23,13 +23,13 @@ from arf.radiance.opening import open_photoreal
 from arf.radiance.settings import FitSettings
 
 CPU = torch.device("cpu")
-SPLATS = FitSettings(backbone="splat", steps=120, splats=1500, resolutions=(20,), save_every=25, device="cpu")
+SPLATS = FitSettings(backbone="splat", steps=160, splats=1500, resolutions=(20,), save_every=25, device="cpu")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def quick_start():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(start, "STEPS", 60)
+        patch.setattr(start, "STEPS", 80)
         patch.setitem(start.COARSE, "samples", 20_000)
         yield
 
@@ -51,7 +51,7 @@ def model(run: Run) -> bytes:
 def test_the_run_says_what_it_is_and_opens(splatted, told):
     info = splatted.info
     assert info["model"] == {"backbone": "splat", "antialiased": True}
-    assert (info["finished"], info["steps"]) == (True, 120)
+    assert (info["finished"], info["steps"]) == (True, 160)
     assert {path.name for path in splatted.path.iterdir()} >= {"arf.json", "model.safetensors", "losses.csv"}
     assert not (splatted.path / "resume.safetensors").exists()
     field, capture = open_photoreal(Run.open(splatted.path), CPU)
@@ -59,7 +59,7 @@ def test_the_run_says_what_it_is_and_opens(splatted, told):
     assert field.antialiased
     assert 300 < field.count <= 1500
     assert len(capture.train) == 18
-    assert [what for what, *_ in told] == ["start"] * 6 + ["fit"] * 14  # every tenth step, and before a checkpoint
+    assert [what for what, *_ in told] == ["start"] * 8 + ["fit"] * 19  # every tenth step, and before a checkpoint
     assert told[-1][3]["splats"] == field.count
     assert (splatted.path / "losses.csv").read_text().startswith("step,rgb,splats,psnr\n")
 
@@ -75,7 +75,7 @@ def test_held_out_views_are_far_better_than_any_constant(splatted, room):
 def test_little_is_left_to_the_background(splatted):
     field, capture = open_photoreal(splatted, CPU)
     left = [1 - field.shoot(camera).opacity.mean() for camera in capture.train.cameras]
-    assert sum(left) / len(left) < 0.07  # by the seed, 0.04 to 0.055
+    assert sum(left) / len(left) < 0.05
 
 
 def test_the_same_seed_makes_the_same_bytes_with_any_number_of_threads(splatted, room, tmp_path):
@@ -131,7 +131,7 @@ def test_a_background_of_the_last_sample_is_refused(room, tmp_path, capsys):
 
 
 def test_points_of_the_capture_are_where_it_begins(room, splatted, tmp_path):
-    """Those on its surfaces, in the frame of its files: no grid is fitted, and it is as good."""
+    """Those on its surfaces, in the frame of its files: no grid is fitted, and splats begin between them."""
     field, capture = open_photoreal(Run.open(splatted.path), CPU)
     turn, shift = capture.transform[:, :3].float(), capture.transform[:, 3].float()
     cameras = [*capture.train.cameras]
@@ -144,7 +144,10 @@ def test_points_of_the_capture_are_where_it_begins(room, splatted, tmp_path):
     meta = json.loads((copied / "transforms.json").read_text())
     (copied / "transforms.json").write_text(json.dumps(meta | {"ply_file_path": "points.ply"}))
     told = []
-    run = fit(copied, replace(SPLATS, steps=30), tmp_path / "out", lambda *call: told.append(call))
+    run = fit(copied, replace(SPLATS, steps=1), tmp_path / "out", lambda *call: told.append(call))
     assert {what for what, *_ in told} == {"fit"}
-    grid = fit(room, replace(SPLATS, steps=30), tmp_path / "out")
-    assert run.info["metrics"]["psnr"] > grid.info["metrics"]["psnr"] - 1.5  # seeds differ by as much
+    begun = open_photoreal(run, CPU)[0].splats.means
+    away = torch.cdist(begun, found.means).amin(1)  # in the scene's frame
+    near = torch.cdist(found.means, found.means).topk(2, largest=False).values[:, 1]
+    assert away.median() < 2 * near.median()
+    assert away.quantile(0.9) < 2 * near.quantile(0.9)
