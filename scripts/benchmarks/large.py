@@ -2,8 +2,8 @@
 
     python scripts/benchmarks/large.py [--work DIR] [--views 100] [--width 4096]
 
-The photographs are the still life's, rendered at a sixteenth of their size, enlarged, and as noisy and so as bulky as a
-camera's. They are made once, into the work folder; the fit is the command itself.
+The photographs are the still life's, rendered at a sixteenth of their size and enlarged, with a sensor's noise. They
+are made once, into the work folder; the fit is the command itself.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -44,23 +46,27 @@ def march(
         reach *= max(1.0, float(origins[ahead[:, 0] > 0].abs().amax()))
     segments = int(reach / (count * length)) + 1
     entry = space.entry(origins, directions)  # [r, 1]
-    stretches = _compiled if suits(origins, directions) else _in_torch
-    return stretches(space, grid, origins, directions, ahead, entry, segments, count, length, jitter)
+    plan = _Plan(origins, directions, ahead, entry, segments, count, length, jitter)
+    return (_compiled if suits(origins, directions) else _in_torch)(space, grid, plan)
 
 
-def _in_torch(
-    space: Space,
-    grid: SparseGrid,
-    origins: Tensor,
-    directions: Tensor,
-    ahead: Tensor,
-    entry: Tensor,
-    segments: int,
-    count: int,
-    length: float,
-    jitter: Tensor | float,
-) -> Samples:
+class _Plan(NamedTuple):
+    """Rays, and where on them to look: so many segments of so many steps of a length, from `ahead` on."""
+
+    origins: Tensor
+    directions: Tensor
+    ahead: Tensor
+    entry: Tensor
+    segments: int
+    count: int
+    length: float
+    jitter: Tensor | float
+
+
+def _in_torch(space: Space, grid: SparseGrid, plan: _Plan) -> Samples:
+    origins, directions, ahead, entry, segments, count, length, jitter = plan
     rays, device = len(origins), origins.device
+
     # Coarse: which segments of a ray come near an occupied brick?
     arc = (torch.arange(segments, device=device) + 0.5) * (count * length)  # [k]
     depth = space.depth(arc[None].expand(rays, -1), entry, origins, directions)  # [r, k]
@@ -84,19 +90,9 @@ def _in_torch(
     )
 
 
-def _compiled(
-    space: Space,
-    grid: SparseGrid,
-    origins: Tensor,
-    directions: Tensor,
-    ahead: Tensor,
-    entry: Tensor,
-    segments: int,
-    count: int,
-    length: float,
-    jitter: Tensor | float,
-) -> Samples:
-    rays, long = len(origins), {"dtype": torch.long}
+def _compiled(space: Space, grid: SparseGrid, plan: _Plan) -> Samples:
+    origins, directions, ahead, entry, segments, count, length, jitter = plan
+    rays = len(origins)
     kind = KINDS.index(space.kind), *arrays(space.box), np.float32(space.extent[2])
     lines = arrays(origins, directions, entry[:, 0])
     offset = torch.as_tensor(jitter, dtype=torch.float32).expand(rays, 1)[:, 0]
@@ -111,14 +107,8 @@ def _compiled(
         walk(*kind, *lines, *arrays(offset), np.float32(length), count, *table, seen, room, cells, places, found)
         starts = torch.from_numpy(np.concatenate([[0], np.cumsum(found)]))
         n = int(starts[-1])
-        samples = Samples(
-            torch.empty(n, **long),
-            starts,
-            torch.empty(n, dtype=torch.int32),
-            torch.empty(n, 3),
-            torch.empty(n),
-            torch.empty(n),
-        )
-        parts = samples.ray, samples.cell, samples.fraction, samples.arc, samples.depth
+        ray, cell = torch.empty(n, dtype=torch.long), torch.empty(n, dtype=torch.int32)
+        samples = Samples(ray, starts, cell, torch.empty(n, 3), torch.empty(n), torch.empty(n))
+        parts = ray, cell, samples.fraction, samples.arc, samples.depth
         pack(room, *arrays(starts), cells, places, *arrays(ahead[:, 0], *parts))
     return samples
