@@ -14,6 +14,7 @@ from arf.cli.lines import one_line
 from arf.errors import UserError
 from arf.jobs.outputs import check_outputs, inputs_of, stale
 from arf.radiance.settings import (
+    CameraSettings,
     DemoSettings,
     ExportSettings,
     FitSettings,
@@ -32,16 +33,31 @@ class Output(Talk):
 
 
 @dataclass
-class Fit:
-    """Fit a radiance field to a capture: photographs with known cameras."""
+class Cameras:
+    """Find the cameras of photographs or clips (structure from motion), and write a capture that arf fit, nerfstudio
+    and instant-ngp open."""
 
-    data: Positional[Path | None] = None
-    """Folder of the capture (transforms.json, Blender, COLMAP or LLFF)."""
+    data: Positional[tuple[Path, ...]] = ()
+    """Folder of photographs, pictures, videos."""
+    settings: OmitArgPrefixes[CameraSettings] = field(default_factory=CameraSettings)
+    output: Path | None = None
+    """Folder of the capture; outputs/captures/<name> when left out, where arf fit looks for it, too."""
+    common: OmitArgPrefixes[Talk] = field(default_factory=Talk)
+
+
+@dataclass
+class Fit:
+    """Fit a radiance field to photographs or clips of a place, or to a capture whose cameras are known."""
+
+    data: Positional[tuple[Path, ...]] = ()
+    """Folder of photographs, pictures, videos: their cameras are found, as by arf cameras. Or the folder of a capture
+    (transforms.json, Blender, COLMAP or LLFF)."""
     config: Path | None = None
     """Preset, such as configs/quick.yaml; flags win over it."""
     resume: Path | None = None
     """An unfinished run to go on with, in place of DATA and settings."""
     settings: OmitArgPrefixes[FitSettings] = field(default_factory=FitSettings)
+    cameras: OmitArgPrefixes[CameraSettings] = field(default_factory=CameraSettings)
     common: OmitArgPrefixes[Output] = field(default_factory=Output)
 
 
@@ -158,21 +174,47 @@ def _demo(command: Demo) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _cameras(command: Cameras) -> dict[str, Any]:
+    from arf.radiance.capture.sfm.find import find_cameras, place_for
+
+    if not command.data:
+        raise UserError("cameras of what? Name a folder of photographs, or clips: arf cameras PHOTOS")
+    output = command.output or place_for(command.data, Path("outputs"))
+    with progress(command.common) as bars:
+        found = find_cameras(command.data, output, command.settings, bars)
+    return {
+        "capture": output, **{k: v for k, v in vars(found).items() if k != "left_out"},
+        "left_out": {left.shown: left.why for left in found.left_out},
+        "say": f"{output}\n{found.said}\nnext: arf fit {output}",
+    }  # fmt: skip
+
+
+def _capture(command: Fit, bars: Any) -> Path:
+    """The capture to be fitted; made where there are only photographs."""
+    from arf.radiance.capture.sfm.find import as_capture
+
+    if command.settings.format != "auto" and len(command.data) == 1:
+        return command.data[0]
+    return as_capture(command.data, command.common.output, command.cameras, bars)
+
+
 def _fit(command: Fit) -> dict[str, Any]:
     from arf.jobs.runs import Run
     from arf.radiance.fit.loop import fit
     from arf.radiance.records import fit_record
 
-    data, settings, unfinished = command.data, command.settings, None
+    settings, unfinished = command.settings, None
     if command.resume:
         unfinished = Run.open(command.resume, "fit", finished=False)
         _refuse_finished(unfinished)
         record = fit_record(unfinished)
         outside = command.settings.allow_outside  # asked for by whoever is here: the run may be a stranger's
         data, settings = record.data, replace(record.settings, allow_outside=outside)
-    if data is None:
-        raise UserError("fit what? Name the folder of a capture: arf fit DATA (or --resume RUN)")
+    elif not command.data:
+        raise UserError("fit what? Name photographs, a clip or a capture: arf fit DATA (or --resume RUN)")
     with progress(command.common) as bars:
+        if not unfinished:
+            data = _capture(command, bars)
         run = fit(data, settings, command.common.output, bars, unfinished)
     m = run.info["metrics"]
     return {
@@ -312,6 +354,7 @@ def _refuse_finished(run) -> None:
 
 COMMANDS = {
     "demo": (Demo, _demo),
+    "cameras": (Cameras, _cameras),
     "fit": (Fit, _fit),
     "stylize": (Stylize, _stylize),
     "render": (Render, _render),

@@ -9,7 +9,7 @@ import logging
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -56,7 +56,7 @@ class Footage:
         scale = min(1.0, (long_side or max(self.width, self.height)) / max(self.width, self.height))
         return max(1, round(self.height * scale)), max(1, round(self.width * scale))
 
-    def read(self, size: tuple[int, int] | None = None) -> Iterator[Frame]:
+    def read(self, size: tuple[int, int] | None = None, only: Sequence[int] = ()) -> Iterator[Frame]:
         """The frames, uint8 [H, W, 3], at the constant rate `fps`.
 
         A video of variable rate is resampled to the rate that it states, which is that of its shortest frames: each
@@ -66,6 +66,7 @@ class Footage:
 
         Args:
             size: (height, width) to resize to.
+            only: numbers of the frames that are wanted, in ascending order; all of them unless given.
 
         Raises:
             UserError: ffmpeg is missing, or not one frame can be decoded.
@@ -73,9 +74,11 @@ class Footage:
         height, width = size or (self.height, self.width)
         matrix = f":in_color_matrix={self.matrix}" if self.matrix else ""
         scale = f"scale={width}:{height}:flags=bicubic+accurate_rnd+full_chroma_int{matrix},format=rgb24,setsar=1"
+        terms = "+".join(f"eq(n,{i})" for i in only)
+        wanted = f"select='{terms}'," if only else ""
         command = ffmpeg_command(
             "-v", "error", *input_options(self.path), "-map", "0:V:0", "-fps_mode", "passthrough",
-            "-vf", f"fps={self.fps}:start_time=0,{scale}", "-f", "rawvideo", "-",
+            "-vf", f"fps={self.fps}:start_time=0,{wanted}{scale}", "-f", "rawvideo", "-",
         )  # fmt: skip
         with tempfile.TemporaryFile() as complaints:
             try:  # a session of its own: Ctrl-C is for us alone

@@ -32,7 +32,7 @@ Format = Literal["nerfstudio", "blender", "colmap", "llff"]
 LISTS = ("transforms.json", "transforms_train.json", POSES)
 KNOWN = f"transforms.json, transforms_train.json, {POSES}, a COLMAP model in {LOOKED_FOR}"
 FARTHEST = 1e4  # that a camera stands from a scene's box, in half sides of it
-WAY_OUT = "let COLMAP or ns-process-data find the cameras, and give arf fit the folder that it makes"
+WAY_OUT = "arf cameras finds them and makes a capture (arf fit does so by itself)"
 
 
 @dataclass(frozen=True)
@@ -107,21 +107,27 @@ def detect(data: Path) -> Format:
     Raises:
         UserError: no such capture, or of no known format.
     """
+    if found := known_format(data):
+        return found
     if not data.is_dir():
-        if data.suffix == ".json":
-            return "blender" if data.name == "transforms_train.json" else "nerfstudio"
         if os.path.isfile(data) and is_video(data):
             raise UserError(f"{data} is a video without cameras; {WAY_OUT}")
         raise UserError(f"{data} is no capture; name its folder or its transforms.json")
+    if picture_files(data) or picture_folders(data):
+        raise UserError(f"{data} holds photographs without cameras; {WAY_OUT} (looked for {KNOWN})")
+    raise UserError(f"{data} is of no known format; looked for {KNOWN}")
+
+
+def known_format(data: Path) -> Format | None:
+    """The format of a capture, by the names of its files; None where it is none."""
+    if not data.is_dir():
+        named = {".json": "blender" if data.name == "transforms_train.json" else "nerfstudio"}
+        return named.get(data.suffix)
     named = {"transforms.json": "nerfstudio", "transforms_train.json": "blender", POSES: "llff"}
     for name, fmt in named.items():
         if (data / name).exists():
             return fmt
-    if find_models(data):
-        return "colmap"
-    if picture_files(data) or picture_folders(data):
-        raise UserError(f"{data} holds photographs without cameras; {WAY_OUT} (looked for {KNOWN})")
-    raise UserError(f"{data} is of no known format; looked for {KNOWN}")
+    return "colmap" if find_models(data) else None
 
 
 def split_views(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:

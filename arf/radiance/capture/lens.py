@@ -8,17 +8,15 @@ lens's focal lengths at the axis, and spans what the middles of the photograph's
 from __future__ import annotations
 
 import math
-import signal
-import threading
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from types import ModuleType
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from arf.errors import UserError
+from arf.radiance.capture.library import pycolmap
 
 MODELS = {  # COLMAP's models in the order of their numbers, and how many parameters each has
     "SIMPLE_PINHOLE": 3,
@@ -49,20 +47,9 @@ LEAST = 0.05  # of the photograph's sides that a pinhole picture spans, or its l
 BAND = 1 << 18  # pixels that are projected at once
 
 
-@cache
-def _pycolmap() -> ModuleType:
-    """pycolmap. From its import on it answers SIGTERM with a page of stack trace; what answered before is put back."""
-    before = signal.getsignal(signal.SIGTERM)
-    import pycolmap  # imports slowly
-
-    if threading.current_thread() is threading.main_thread() and before is not None:
-        signal.signal(signal.SIGTERM, before)
-    return pycolmap
-
-
 def is_known(model: str) -> bool:
     """Whether this is a camera model of COLMAP's, and the pycolmap that is installed knows it."""
-    return model in MODELS and hasattr(_pycolmap().CameraModelId, model)  # older ones know fewer
+    return model in MODELS and hasattr(pycolmap().CameraModelId, model)  # older ones know fewer
 
 
 class Pinhole(NamedTuple):
@@ -98,7 +85,7 @@ class Lens:
 
     def project(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 2"]:
         """Where points in the camera's axes (x right, y down, z forwards) appear, in pixels; NaN where it sees none."""
-        camera = _pycolmap().Camera(model=self.model, width=self.width, height=self.height, params=self.params)
+        camera = pycolmap().Camera(model=self.model, width=self.width, height=self.height, params=self.params)
         return camera.img_from_cam(np.ascontiguousarray(points, dtype=np.float64))
 
     @property

@@ -1,0 +1,1 @@
+"""Structure from motion: photographs and clips without cameras become a capture."""

@@ -1,0 +1,88 @@
+"""SIFT features of a capture's pictures, in COLMAP's database; one camera per device."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from arf.radiance.capture.library import pycolmap
+from arf.radiance.capture.sfm.intake import IMAGES, USED, Taken
+from arf.radiance.capture.sfm.native import watched
+
+LONG_SIDE = 1600  # pixels; larger pictures are shrunk for it
+DOUBLED = 1024  # pixels of the long side up to which a picture is also looked at enlarged twice
+MOST = 8192  # features of a picture, about
+MANY = 8  # pictures of one device from which its lens's tangential distortion can be told
+
+
+def extract(
+    database: Path,
+    folder: Path,
+    taken: Sequence[Taken],
+    threads: int,
+    told: Callable[[int], None],
+    stopped: Callable[[], bool],
+) -> None:
+    """Features of those pictures that have none yet.
+
+    Raises:
+        KeyboardInterrupt: `stopped` says so; those that are done are in the database.
+    """
+    colmap = pycolmap()
+    names = [picture.name for picture in taken]
+    _cameras(database, folder, taken)
+    options = colmap.FeatureExtractionOptions()
+    options.num_threads, options.max_image_size, options.use_gpu = threads, LONG_SIDE, False
+    options.sift.max_num_features = MOST
+    options.sift.first_octave = -1 if max(max(picture.size) for picture in taken) <= DOUBLED else 0
+    reader = colmap.ImageReaderOptions()
+    if (folder / USED).is_dir():
+        reader.mask_path = folder / USED
+
+    def work(token: Any) -> None:
+        colmap.extract_features(
+            database,
+            folder / IMAGES,
+            image_names=names,
+            reader_options=reader,
+            extraction_options=options,
+            device=colmap.Device.cpu,
+            cancellation_token=token,
+        )
+
+    with closing(colmap.Database.open(database)) as opened:  # SQLite's own locks hold within one library alone
+        numbers = [image.image_id for image in opened.read_all_images()]
+        watched(work, lambda: sum(map(opened.exists_descriptors, numbers)), told, stopped)
+
+
+def _cameras(database: Path, folder: Path, taken: Sequence[Taken]) -> None:
+    """Cameras and pictures into the database; a focal length of EXIF is a first guess that is improved later."""
+    colmap = pycolmap()
+    with closing(colmap.Database.open(database)) as opened:
+        cameras = {image.name: image.camera_id for image in opened.read_all_images()}
+    for _, group in groupby(sorted(taken, key=lambda picture: picture.device), key=lambda picture: picture.device):
+        pictures = list(group)
+        fresh = [picture.name for picture in pictures if picture.name not in cameras]
+        if not fresh:
+            continue
+        options = colmap.ImageReaderOptions()
+        options.camera_model = "OPENCV" if len(pictures) >= MANY else "SIMPLE_RADIAL"
+        known = next((cameras[picture.name] for picture in pictures if picture.name in cameras), None)
+        focal = next((picture.focal for picture in pictures if picture.focal), None)
+        if known is not None:
+            options.existing_camera_id = known
+        elif focal:
+            (width, height), lens = pictures[0].size, [0.0] * (4 if len(pictures) >= MANY else 1)
+            length = [focal * math.hypot(width, height)] * (2 if len(pictures) >= MANY else 1)
+            options.camera_params = ",".join(map(str, [*length, width / 2, height / 2, *lens]))
+        colmap.import_images(database, folder / IMAGES, colmap.CameraMode.SINGLE, fresh, options)
+
+
+def threads_of(asked: int | None) -> int:
+    """As many threads as asked for, or as this process has cores."""
+    return asked or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

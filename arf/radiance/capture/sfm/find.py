@@ -1,0 +1,228 @@
+"""From photographs and clips to a capture: the whole way, each part of it kept for the next call."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import arf
+from arf.errors import UserError
+from arf.jobs.checks import check_unused
+from arf.jobs.door import admit
+from arf.jobs.files import cannot_write, plain, read_json, write_json
+from arf.jobs.interrupts import held_interrupts
+from arf.jobs.locks import owned
+from arf.radiance.capture.capture import known_format
+from arf.radiance.capture.library import pycolmap
+from arf.radiance.capture.sfm.features import extract, threads_of
+from arf.radiance.capture.sfm.intake import IMAGES, MASKS, Skipped, Taken, Told, take_in
+from arf.radiance.capture.sfm.mapping import reconstruct
+from arf.radiance.capture.sfm.matching import match
+from arf.radiance.capture.sfm.pairs import choose_pairs
+from arf.radiance.capture.sfm.pile import Pile, gather, holds_pictures
+from arf.radiance.capture.sfm.upright import stand_up
+from arf.radiance.capture.sfm.verdict import Found, judge
+from arf.radiance.capture.sfm.writing import TRANSFORMS, write_capture
+from arf.radiance.settings import CameraSettings
+
+log = logging.getLogger(__name__)
+Progress = Callable[[str, int, int, dict[str, float]], None]  # what, step, steps, figures
+Stopped = Callable[[], bool]
+NOTES = "arf_cameras.json"
+DATABASE = Path("colmap", "database.db")
+FORMAT = 1  # of the notes
+FEWEST = 3  # photographs
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What a capture of ours was made of.
+
+    Attributes:
+        given: the folders and files that were named.
+        asked: the settings.
+        taken: its pictures, and `skipped`: photographs that cannot be used.
+        found: what came out, None before that.
+    """
+
+    format: int
+    arf: str
+    given: list[str]
+    asked: CameraSettings
+    taken: list[Taken] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    found: Found | None = None
+
+
+def find_cameras(
+    paths: Sequence[Path], folder: Path, settings: CameraSettings, progress: Progress = lambda *_: None
+) -> Found:
+    """Make a capture of photographs and clips without cameras.
+
+    What an earlier call has made of the same photographs is used again: pictures, features, matches, and all of it
+    where nothing has changed.
+
+    Args:
+        paths: folders, pictures and videos.
+        folder: of the capture; new, empty, or one that this function has made.
+
+    Raises:
+        UserError: bad input, or no camera can be found; says why, and what would help.
+        KeyboardInterrupt: what was done is kept, and the same call goes on with it.
+    """
+    settings.check()
+    pile = gather(paths, without=folder)
+    if not pile.clips and len(pile) < FEWEST:
+        raise UserError(
+            f"{_named(paths)}: {len(pile)} different photographs are too few; take {FEWEST} at least, better 30"
+        )
+    _check_folder(folder, pile.shown)
+    with owned(folder, remedy="wait for it"):
+        try:
+            with held_interrupts() as stopped:
+                return _found(pile, paths, folder, settings, progress, stopped)
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt("; what was done is kept, the same command goes on with it") from stop
+
+
+def as_capture(
+    paths: Sequence[Path], output: Path, settings: CameraSettings, progress: Progress = lambda *_: None
+) -> Path:
+    """The capture that is meant: what is named, where that has cameras; else one that `find_cameras` makes below
+    `output`.
+
+    Raises:
+        UserError: as `find_cameras`; or settings for clips and photographs are given for what has cameras.
+    """
+    if len(paths) == 1 and (known_format(paths[0]) or not holds_pictures(paths[0])):
+        check_unused(replace(settings, threads=None), ("frames", "matching"), f"for {paths[0]}, which has cameras")
+        return paths[0]
+    folder = place_for(paths, output)
+    find_cameras(paths, folder, settings, progress)
+    return folder
+
+
+def place_for(paths: Sequence[Path], output: Path) -> Path:
+    """The folder below `output` where the capture of these photographs goes, the same one at each call."""
+    first, given = paths[0], _given(paths)
+    stem = first.resolve().name if first.is_dir() else first.stem if len(paths) == 1 else first.resolve().parent.name
+    number = 1
+    while True:
+        folder = output / "captures" / (f"{stem or 'photos'}-{number}" if number > 1 else stem or "photos")
+        if not folder.exists() or ((notes := _read(folder)) and notes.given == given):
+            return folder
+        number += 1
+
+
+def _found(
+    pile: Pile, paths: Sequence[Path], folder: Path, settings: CameraSettings, progress: Progress, stopped: Stopped
+) -> Found:
+    before, threads = _read(folder), threads_of(settings.threads)
+    old = before.taken if before else []
+
+    def told(what: str, done: int, of: int) -> None:
+        progress(what, min(done, of), of, {})
+
+    taken, skipped = take_in(pile, folder, old, settings.frames, threads, told, stopped)
+    if len(taken) < FEWEST:
+        raise UserError(_too_few(paths, taken, skipped, bool(pile.clips)))
+    notes = Notes(FORMAT, arf.__version__, _given(paths), settings, taken, skipped)
+    if before and before.found and (folder / TRANSFORMS).is_file() and _same(before, notes):
+        return _reported(before.found)
+    _forget(folder, old, taken)
+    write_json(folder / NOTES, plain(notes))
+    for left in skipped:
+        log.warning("skipping %s: %s", left.shown, left.why)
+    found = _solve(folder, notes, threads, told, stopped)
+    write_json(folder / NOTES, plain(replace(notes, found=found)))
+    return _reported(found)
+
+
+def _given(paths: Sequence[Path]) -> list[str]:
+    return sorted(str(path.resolve()) for path in paths)
+
+
+def _solve(folder: Path, notes: Notes, threads: int, told: Told, stopped: Stopped) -> Found:
+    """Features, matches, cameras, and the files of the capture."""
+    database, taken, settings = folder / DATABASE, notes.taken, notes.asked
+    names = [picture.name for picture in taken]
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(database, error) from error
+    with closing(pycolmap().Database.open(database)):
+        pass  # it is there now
+    extract(database, folder, taken, threads, lambda n: told("features", n, len(names)), stopped)
+    clips = [picture.source if picture.frame is not None else None for picture in taken]
+    pairs = choose_pairs(database, names, clips, settings.matching, lambda n: told("pairs", n, len(names)))
+    match(database, pairs, threads, lambda n: told("matches", n, len(pairs)), stopped)
+    pieces = reconstruct(
+        database,
+        folder / IMAGES,
+        folder / "colmap" / ".mapping",
+        threads,
+        lambda n: told("cameras", n, len(names)),
+        stopped,
+    )
+    found = judge(database, pieces, taken, notes.skipped)
+    stand_up(pieces[0], {picture.name: picture.up for picture in taken if picture.up})
+    write_capture(pieces[0], folder, {picture.name: picture for picture in taken})
+    return found
+
+
+def _reported(found: Found) -> Found:
+    for line in found.warnings:
+        log.warning("%s", line)
+    return found
+
+
+def _same(before: Notes, now: Notes) -> bool:
+    """Whether nothing that matters for the cameras is another."""
+    return (before.taken, before.asked.matching) == (now.taken, now.asked.matching)
+
+
+def _forget(folder: Path, old: Sequence[Taken], taken: Sequence[Taken]) -> None:
+    """Drop the pictures that are no longer wanted; and the features of all, unless they have only become more."""
+    gone = {picture.name for picture in old} - {picture.name for picture in taken}
+    for name in gone:
+        for path in (folder / IMAGES / name, folder / MASKS / f"{name}.png", folder / "colmap" / MASKS / f"{name}.png"):
+            path.unlink(missing_ok=True)
+    if not set(old) <= set(taken):
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            folder.joinpath(f"{DATABASE}{suffix}").unlink(missing_ok=True)
+
+
+def _read(folder: Path) -> Notes | None:
+    if not (folder / NOTES).is_file():
+        return None
+    remedy = "remove the folder"
+    notes = admit(Notes, read_json(folder / NOTES), folder / NOTES, remedy)
+    if notes.format != FORMAT:
+        raise UserError(f"{folder / NOTES} is of another version of arf; {remedy}")
+    return notes
+
+
+def _check_folder(folder: Path, given: dict[Path, str]) -> None:
+    """Raises UserError where a capture would be written over something else."""
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UserError(f"{folder} is a file; name a folder for the capture with --output")
+    if folder.is_dir() and not (folder / NOTES).is_file() and any(folder.iterdir()):
+        raise UserError(f"{folder} holds something already; name a new folder for the capture with --output")
+    inside = os.path.realpath(folder / IMAGES)
+    if taken := next((path for path in given if os.path.realpath(path.parent) == inside), None):
+        raise UserError(f"{taken} lies in the capture itself; name the folder of the original photographs")
+
+
+def _too_few(paths: Sequence[Path], taken: Sequence[Taken], skipped: Sequence[Skipped], clips: bool) -> str:
+    if clips:
+        return f"{_named(paths)}: the camera hardly moves, {len(taken)} frames show anything new; walk around the place"
+    named = "; ".join(f"{left.shown}: {left.why}" for left in skipped[:3])
+    return f"{_named(paths)}: {len(taken)} photographs can be read, {FEWEST} are needed ({named})"
+
+
+def _named(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths[:3])) + (", …" if len(paths) > 3 else "")
