@@ -17,13 +17,15 @@ from arf.jobs.files import cannot_write, plain, read_json, write_json
 from arf.jobs.interrupts import held_interrupts
 from arf.jobs.locks import owned
 from arf.radiance.capture.capture import known_format
+from arf.radiance.capture.intake.clips import take_frames
+from arf.radiance.capture.intake.photographs import take_photographs
+from arf.radiance.capture.intake.pile import Pile, gather, holds_pictures
+from arf.radiance.capture.intake.taken import IMAGES, MASKS, USED, Skipped, Taken, Told
 from arf.radiance.capture.library import pycolmap
 from arf.radiance.capture.sfm.features import extract, threads_of
-from arf.radiance.capture.sfm.intake import IMAGES, MASKS, Skipped, Taken, Told, take_in
 from arf.radiance.capture.sfm.mapping import reconstruct
 from arf.radiance.capture.sfm.matching import match
 from arf.radiance.capture.sfm.pairs import choose_pairs
-from arf.radiance.capture.sfm.pile import Pile, gather, holds_pictures
 from arf.radiance.capture.sfm.upright import stand_up
 from arf.radiance.capture.sfm.verdict import Found, judge
 from arf.radiance.capture.sfm.writing import TRANSFORMS, write_capture
@@ -98,6 +100,9 @@ def as_capture(
     Raises:
         UserError: as `find_cameras`; or settings for clips and photographs are given for what has cameras.
     """
+    if len(paths) == 1 and (unfinished := _read(paths[0])) and not known_format(paths[0]):  # a capture of ours
+        find_cameras([Path(path) for path in unfinished.given], paths[0], settings, progress)
+        return paths[0]
     if len(paths) == 1 and (known_format(paths[0]) or not holds_pictures(paths[0])):
         check_unused(replace(settings, threads=None), ("frames", "matching"), f"for {paths[0]}, which has cameras")
         return paths[0]
@@ -123,21 +128,30 @@ def _found(
 ) -> Found:
     before, threads = _read(folder), threads_of(settings.threads)
     old = before.taken if before else []
+    notes = Notes(FORMAT, arf.__version__, _given(paths), settings)
 
     def told(what: str, done: int, of: int) -> None:
         progress(what, min(done, of), of, {})
+        if stopped():
+            raise KeyboardInterrupt
 
-    taken, skipped = take_in(pile, folder, old, settings.frames, threads, told, stopped)
+    if before is None:
+        write_json(folder / NOTES, plain(notes))  # the folder is ours from now on
+
+    names: set[str] = set()
+    taken, skipped = take_photographs(pile, folder, old, names, threads, told)
+    if pile.clips:
+        taken += take_frames(pile, folder, old, settings.frames, names, told)
     if len(taken) < FEWEST:
         raise UserError(_too_few(paths, taken, skipped, bool(pile.clips)))
-    notes = Notes(FORMAT, arf.__version__, _given(paths), settings, taken, skipped)
+    notes = replace(notes, taken=taken, skipped=skipped)
     if before and before.found and (folder / TRANSFORMS).is_file() and _same(before, notes):
         return _reported(before.found)
     _forget(folder, old, taken)
     write_json(folder / NOTES, plain(notes))
     for left in skipped:
         log.warning("skipping %s: %s", left.shown, left.why)
-    found = _solve(folder, notes, threads, told, stopped)
+    found = _solve(folder, notes, threads, told)
     write_json(folder / NOTES, plain(replace(notes, found=found)))
     return _reported(found)
 
@@ -146,7 +160,7 @@ def _given(paths: Sequence[Path]) -> list[str]:
     return sorted(str(path.resolve()) for path in paths)
 
 
-def _solve(folder: Path, notes: Notes, threads: int, told: Told, stopped: Stopped) -> Found:
+def _solve(folder: Path, notes: Notes, threads: int, told: Told) -> Found:
     """Features, matches, cameras, and the files of the capture."""
     database, taken, settings = folder / DATABASE, notes.taken, notes.asked
     names = [picture.name for picture in taken]
@@ -156,17 +170,16 @@ def _solve(folder: Path, notes: Notes, threads: int, told: Told, stopped: Stoppe
         raise cannot_write(database, error) from error
     with closing(pycolmap().Database.open(database)):
         pass  # it is there now
-    extract(database, folder, taken, threads, lambda n: told("features", n, len(names)), stopped)
+    extract(database, folder, taken, threads, lambda n: told("features", n, len(names)))
     clips = [picture.source if picture.frame is not None else None for picture in taken]
     pairs = choose_pairs(database, names, clips, settings.matching, lambda n: told("pairs", n, len(names)))
-    match(database, pairs, threads, lambda n: told("matches", n, len(pairs)), stopped)
+    match(database, pairs, threads, lambda n: told("matches", n, len(pairs)))
     pieces = reconstruct(
         database,
         folder / IMAGES,
         folder / "colmap" / ".mapping",
         threads,
         lambda n: told("cameras", n, len(names)),
-        stopped,
     )
     found = judge(database, pieces, taken, notes.skipped)
     stand_up(pieces[0], {picture.name: picture.up for picture in taken if picture.up})
@@ -189,7 +202,7 @@ def _forget(folder: Path, old: Sequence[Taken], taken: Sequence[Taken]) -> None:
     """Drop the pictures that are no longer wanted; and the features of all, unless they have only become more."""
     gone = {picture.name for picture in old} - {picture.name for picture in taken}
     for name in gone:
-        for path in (folder / IMAGES / name, folder / MASKS / f"{name}.png", folder / "colmap" / MASKS / f"{name}.png"):
+        for path in (folder / IMAGES / name, folder / MASKS / f"{name}.png", folder / USED / f"{name}.png"):
             path.unlink(missing_ok=True)
     if not set(old) <= set(taken):
         for suffix in ("", "-journal", "-wal", "-shm"):

@@ -24,7 +24,6 @@ def reconstruct(
     output: Path,
     threads: int,
     told: Callable[[int], None],
-    stopped: Callable[[], bool],
 ) -> list[Any]:
     """The pieces in which the pictures hang together, the one of most pictures first.
 
@@ -32,7 +31,7 @@ def reconstruct(
         output: a folder of COLMAP's for the time being.
 
     Raises:
-        KeyboardInterrupt: `stopped` says so.
+        KeyboardInterrupt: `told` does.
     """
     colmap, placed = pycolmap(), [0]
     options = colmap.IncrementalPipelineOptions()
@@ -51,10 +50,11 @@ def reconstruct(
         )
 
     try:
-        pieces = watched(work, lambda: placed[0], told, stopped)
+        pieces = watched(work, lambda: placed[0], told)
     finally:
         shutil.rmtree(output, ignore_errors=True)
-    return sorted(pieces.values(), key=lambda piece: -piece.num_reg_images())
+    whole = [piece for piece in pieces.values() if piece.num_reg_images() >= SMALLEST]
+    return sorted(whole, key=lambda piece: -piece.num_reg_images())
 
 
 def parallax(piece: Any) -> float:

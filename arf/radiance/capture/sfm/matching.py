@@ -20,12 +20,11 @@ def match(
     pairs: Sequence[tuple[str, str]],
     threads: int,
     told: Callable[[int], None],
-    stopped: Callable[[], bool],
 ) -> None:
     """Match those pairs that have not been matched yet.
 
     Raises:
-        KeyboardInterrupt: `stopped` says so; those that are done are in the database.
+        KeyboardInterrupt: `told` does; those that are done are in the database.
     """
     colmap = pycolmap()
     matching, pairing, verifying = (
@@ -46,4 +45,4 @@ def match(
         )
 
     with closing(colmap.Database.open(database)) as opened:
-        watched(work, opened.num_matched_image_pairs, told, stopped)
+        watched(work, opened.num_matched_image_pairs, told)

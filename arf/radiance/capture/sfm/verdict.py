@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from arf.errors import UserError
+from arf.radiance.capture.intake.taken import Skipped, Taken
 from arf.radiance.capture.library import pycolmap
-from arf.radiance.capture.sfm.intake import Skipped, Taken
 from arf.radiance.capture.sfm.mapping import parallax
 from arf.radiance.capture.sfm.upright import registered
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from arf.jobs.files import atomic_path, write_json
 from arf.radiance.capture.formats.colmap import GRAVITY
-from arf.radiance.capture.sfm.intake import IMAGES, MASKS, Taken
+from arf.radiance.capture.intake.taken import IMAGES, MASKS, Taken
 from arf.radiance.capture.sfm.upright import camera_to_world, registered
 
 MODEL, POINTS, TRANSFORMS = Path("colmap", "sparse", "0"), "sparse_pc.ply", "transforms.json"
@@ -54,18 +54,11 @@ def write_capture(piece: Any, folder: Path, taken: Mapping[str, Taken]) -> None:
 
 
 def _lens(camera: Any) -> Json:
-    fx, fy, cx, cy, *bent = camera.params if camera.model_name == "OPENCV" else _as_opencv(camera.params)
-    values = {"fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, "w": camera.width, "h": camera.height}
-    return {
-        k: int(v) if k in "wh" else float(v)
-        for k, v in (values | dict(zip(("k1", "k2", "p1", "p2"), bent, strict=True))).items()
-    }
-
-
-def _as_opencv(params: np.ndarray) -> list[float]:
-    """Of SIMPLE_RADIAL: f, cx, cy, k."""
-    focal, cx, cy, k = params
-    return [focal, focal, cx, cy, k, 0.0, 0.0, 0.0]
+    """Of SIMPLE_RADIAL (f, cx, cy, k1) and RADIAL (…, k2)."""
+    focal, cx, cy, *radial = map(float, camera.params)
+    k1, k2 = (*radial, 0.0)[:2]
+    size = {"w": camera.width, "h": camera.height}
+    return {"fl_x": focal, "fl_y": focal, "cx": cx, "cy": cy, **size, "k1": k1, "k2": k2, "p1": 0.0, "p2": 0.0}
 
 
 def _write_model(piece: Any, folder: Path) -> None:

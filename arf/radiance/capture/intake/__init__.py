@@ -1,0 +1,1 @@
+"""What somebody gives: photographs and clips, which become the pictures of a capture."""
