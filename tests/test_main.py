@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from importlib.metadata import entry_points
 
@@ -21,6 +22,12 @@ def test_ctrl_c_while_the_program_loads_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(sys, "meta_path", [Stopped(), *sys.meta_path])
     assert main() == 130
     assert capsys.readouterr() == ("", "arf: stopped\n")
+
+
+def test_torch_says_nothing_of_sparse_matrices():
+    made = "torch.sparse_csr_tensor(torch.tensor([0, 1]), torch.tensor([0]), torch.ones(1), check_invariants=False)"
+    lines = f"from arf.cli import main; main(['--version']); import torch; {made}"
+    assert subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True).stderr == ""
 
 
 def test_the_command_begins_there():

@@ -61,7 +61,8 @@ def _prepare() -> None:
     terminal.setFormatter(OneLine())
     logging.basicConfig(level=logging.WARNING, handlers=[terminal])
     warnings.filterwarnings("ignore", category=FutureWarning)
-    for message in ("Sparse CSR tensor support", "Using a non-tuple sequence"):  # of torch, about what we do on purpose
+    # of torch, about what we do on purpose; the second of versions such as 2.11, whatever `check_invariants` says
+    for message in ("Sparse CSR tensor support", "Sparse invariant checks", "Using a non-tuple sequence"):
         warnings.filterwarnings("ignore", message=message)
     keep_freed_memory()
     yield_cores()

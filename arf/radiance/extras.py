@@ -8,7 +8,8 @@ from types import ModuleType
 
 
 def nerfstudio_is_installed() -> bool:
-    return importlib.util.find_spec("nerfstudio") is not None
+    found = importlib.util.find_spec("nerfstudio")
+    return found is not None and found.origin is not None  # Python takes a mere folder of that name for a package, too
 
 
 def nerfstudio(module: str) -> ModuleType | None:

@@ -43,7 +43,8 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def moved(traced: Trace, device: torch.device) -> Trace:
-    return Trace(**{name: None if part is None else part.to(device) for name, part in vars(traced).items()})
+    parts = {name: part.to(device) if isinstance(part, torch.Tensor) else part for name, part in vars(traced).items()}
+    return Trace(**parts)
 
 
 def test_fit(room, tmp_path):
