@@ -19,7 +19,8 @@ def pictures(count: int, size: int = 48) -> list[torch.Tensor]:
 def test_adain_paints_pictures_of_any_size(tmp_path):
     content, *styles = pictures(3)
     content = content[:37, :29]
-    painter = AdainPainter.open(styles, [1, 3], AdainSettings(model=str(adain_file(tmp_path)), style_size=32))
+    settings = AdainSettings(model=str(adain_file(tmp_path)), style_size=32, device="cpu")
+    painter = AdainPainter.open(styles, [1, 3], settings)
     painted = painter(content)
     assert painted.shape == content.shape
     assert 0 <= painted.min() <= painted.max() <= 1
@@ -75,7 +76,7 @@ def test_colours_are_kept(tmp_path):
 def test_fast_paints_named_numbered_and_mixed_styles(tmp_path):
     (content,) = pictures(1)
     content = content[:33, :41]
-    settings = FastSettings(model=str(fast_file(tmp_path)))
+    settings = FastSettings(model=str(fast_file(tmp_path)), device="cpu")
     named, numbered = paint.fast(content, ["wave"], settings=settings), paint.fast(content, ["1"], settings=settings)
     assert named.shape == content.shape
     assert torch.equal(named, numbered)
