@@ -12,7 +12,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-BLOCKS = ((0.0, 0.0, 0.5, 0.8), (1.1, 0.5, 0.3, 0.5), (-0.9, 0.8, 0.35, 0.6), (0.5, -1.1, 0.3, 0.35), (-0.9, -0.7, 0.4, 0.4))
+BLOCKS = (
+    (0.0, 0.0, 0.5, 0.8),
+    (1.1, 0.5, 0.3, 0.5),
+    (-0.9, 0.8, 0.35, 0.6),
+    (0.5, -1.1, 0.3, 0.35),
+    (-0.9, -0.7, 0.4, 0.4),
+)
 """Middle x and y, half a side, and height."""
 TEXELS = 512
 FLOOR = 6.0  # a side
@@ -29,9 +35,14 @@ def texture(seed: int) -> UInt8[np.ndarray, "t t 3"]:
     return ((picture - low) / (high - low) * 255).astype(np.uint8)
 
 
-def orbit(count: int, radius: float = 3.2, height: float = 1.7, first: float = 0.0, last: float = 2 * math.pi) -> list[Float[np.ndarray, "3 4"]]:
+def orbit(
+    count: int, radius: float = 3.2, height: float = 1.7, first: float = 0.0, last: float = 2 * math.pi
+) -> list[Float[np.ndarray, "3 4"]]:
     """Camera-to-world poses (OpenGL, z up) that look at the middle."""
-    return [look_at(radius * np.array([math.cos(a), math.sin(a), 0]) + [0, 0, height]) for a in np.linspace(first, last, count, endpoint=False)]
+    return [
+        look_at(radius * np.array([math.cos(a), math.sin(a), 0]) + [0, 0, height])
+        for a in np.linspace(first, last, count, endpoint=False)
+    ]
 
 
 def look_at(place: np.ndarray, target: Iterable[float] = (0.0, 0.0, 0.3)) -> Float[np.ndarray, "3 4"]:
@@ -42,7 +53,9 @@ def look_at(place: np.ndarray, target: Iterable[float] = (0.0, 0.0, 0.3)) -> Flo
     return np.stack([x, np.cross(z, x), z, place], 1)
 
 
-def photograph(pose: Float[np.ndarray, "3 4"], width: int = 320, height: int = 240, focal: float = 300.0, seed: int = 0) -> UInt8[np.ndarray, "h w 3"]:
+def photograph(
+    pose: Float[np.ndarray, "3 4"], width: int = 320, height: int = 240, focal: float = 300.0, seed: int = 0
+) -> UInt8[np.ndarray, "h w 3"]:
     """What a pinhole camera sees, twice as fine and averaged; another seed is another place."""
     u, v = np.meshgrid((np.arange(2 * width) + 0.5) / 2 - width / 2, (np.arange(2 * height) + 0.5) / 2 - height / 2)
     rays = np.stack([u / focal, -v / focal, -np.ones_like(u)], -1) @ pose[:, :3].T  # [2h, 2w, 3]

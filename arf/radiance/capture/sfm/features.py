@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from arf.radiance.capture.intake.taken import IMAGES, USED, Taken
@@ -21,31 +22,51 @@ from arf.radiance.capture.sfm.native import watched
 LONG_SIDE = 1600  # pixels; larger pictures are shrunk for it
 DOUBLED = 1024  # pixels of the long side up to which a picture is also looked at enlarged twice
 MOST = 8192  # features of a picture, about
+PLAIN, FAINT = 600, (0.001, 20.0)  # features that are few; thresholds of contrast and of edges that give more
 MANY = 8  # pictures of one device from which a second coefficient of its lens can be told
 
 
-def extract(
-    database: Path,
-    folder: Path,
-    taken: Sequence[Taken],
-    threads: int,
-    told: Callable[[int], None],
-) -> None:
+def extract(database: Path, folder: Path, taken: Sequence[Taken], threads: int, told: Callable[[int], None]) -> bool:
     """Features of those pictures that have none yet.
+
+    Where that gives few, as of smooth walls and plain things, all are looked at again for fainter ones.
+
+    Returns:
+        Whether there are few nevertheless, so that more must be made of them.
 
     Raises:
         KeyboardInterrupt: `told` does; those that are done are in the database.
     """
-    colmap = pycolmap()
-    names = [picture.name for picture in taken]
     _cameras(database, folder, taken)
-    options = colmap.FeatureExtractionOptions()
+    with closing(pycolmap().Database.open(database)) as opened:  # SQLite's own locks hold within one library alone
+        numbers = [image.image_id for image in opened.read_all_images()]
+
+        def done() -> int:
+            return sum(map(opened.exists_descriptors, numbers))
+
+        def few() -> bool:
+            return median(map(opened.num_keypoints_for_image, numbers)) < PLAIN
+
+        if done() < len(numbers):
+            watched(_work(database, folder, taken, threads, faint=False), done, told)
+            if few():
+                opened.clear_keypoints()
+                opened.clear_descriptors()
+                watched(_work(database, folder, taken, threads, faint=True), done, told)
+        return few()
+
+
+def _work(database: Path, folder: Path, taken: Sequence[Taken], threads: int, faint: bool) -> Callable[[Any], None]:
+    colmap = pycolmap()
+    options, reader = colmap.FeatureExtractionOptions(), colmap.ImageReaderOptions()
     options.num_threads, options.max_image_size, options.use_gpu = threads, LONG_SIDE, False
     options.sift.max_num_features = MOST
     options.sift.first_octave = -1 if max(max(picture.size) for picture in taken) <= DOUBLED else 0
-    reader = colmap.ImageReaderOptions()
+    if faint:
+        options.sift.peak_threshold, options.sift.edge_threshold = FAINT
     if (folder / USED).is_dir():
         reader.mask_path = folder / USED
+    names = [picture.name for picture in taken]
 
     def work(token: Any) -> None:
         colmap.extract_features(
@@ -58,9 +79,7 @@ def extract(
             cancellation_token=token,
         )
 
-    with closing(colmap.Database.open(database)) as opened:  # SQLite's own locks hold within one library alone
-        numbers = [image.image_id for image in opened.read_all_images()]
-        watched(work, lambda: sum(map(opened.exists_descriptors, numbers)), told)
+    return work
 
 
 def _cameras(database: Path, folder: Path, taken: Sequence[Taken]) -> None:

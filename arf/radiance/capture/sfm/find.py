@@ -38,6 +38,7 @@ NOTES = "arf_cameras.json"
 DATABASE = Path("colmap", "database.db")
 FORMAT = 1  # of the notes
 FEWEST = 3  # photographs
+PIXELS, LARGE = 4.0, 800  # that a match may be off; less, down to half of it, in pictures whose long side is shorter
 
 
 @dataclass(frozen=True)
@@ -164,21 +165,24 @@ def _solve(folder: Path, notes: Notes, threads: int, told: Told) -> Found:
     """Features, matches, cameras, and the files of the capture."""
     database, taken, settings = folder / DATABASE, notes.taken, notes.asked
     names = [picture.name for picture in taken]
+    pixels = PIXELS * min(1.0, max(0.5, max(max(picture.size) for picture in taken) / LARGE))
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(database, error) from error
     with closing(pycolmap().Database.open(database)):
         pass  # it is there now
-    extract(database, folder, taken, threads, lambda n: told("features", n, len(names)))
+    plain = extract(database, folder, taken, threads, lambda n: told("features", n, len(names)))
     clips = [picture.source if picture.frame is not None else None for picture in taken]
     pairs = choose_pairs(database, names, clips, settings.matching, lambda n: told("pairs", n, len(names)))
-    match(database, pairs, threads, lambda n: told("matches", n, len(pairs)))
+    match(database, pairs, threads, plain, pixels, lambda n: told("matches", n, len(pairs)))
     pieces = reconstruct(
         database,
         folder / IMAGES,
         folder / "colmap" / ".mapping",
         threads,
+        plain,
+        pixels,
         lambda n: told("cameras", n, len(names)),
     )
     found = judge(database, pieces, taken, notes.skipped)

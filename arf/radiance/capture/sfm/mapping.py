@@ -23,12 +23,16 @@ def reconstruct(
     images: Path,
     output: Path,
     threads: int,
+    plain: bool,
+    pixels: float,
     told: Callable[[int], None],
 ) -> list[Any]:
     """The pieces in which the pictures hang together, the one of most pictures first.
 
     Args:
         output: a folder of COLMAP's for the time being.
+        plain: whether features are few, so that less must do.
+        pixels: that a point may be off.
 
     Raises:
         KeyboardInterrupt: `told` does.
@@ -38,6 +42,12 @@ def reconstruct(
     options.num_threads, options.random_seed, options.min_model_size = threads, SEED, SMALLEST
     options.mapper.num_threads, options.mapper.random_seed = threads, SEED
     options.triangulation.random_seed = SEED
+    options.mapper.init_max_error = options.mapper.filter_max_reproj_error = pixels
+    options.mapper.abs_pose_max_error = 3 * pixels
+    options.triangulation.merge_max_reproj_error = options.triangulation.complete_max_reproj_error = pixels
+    if plain:
+        options.mapper.init_min_num_inliers, options.mapper.abs_pose_min_num_inliers = 30, 15
+        options.structure_less_registration_fallback = False  # with so little it puts cameras anywhere
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
 

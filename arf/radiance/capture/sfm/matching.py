@@ -19,9 +19,15 @@ def match(
     database: Path,
     pairs: Sequence[tuple[str, str]],
     threads: int,
+    plain: bool,
+    pixels: float,
     told: Callable[[int], None],
 ) -> None:
     """Match those pairs that have not been matched yet.
+
+    Args:
+        plain: whether features are few: then they are looked for once more, where the first matches let expect them.
+        pixels: that a match may be off.
 
     Raises:
         KeyboardInterrupt: `told` does; those that are done are in the database.
@@ -33,7 +39,8 @@ def match(
         colmap.TwoViewGeometryOptions(),
     )
     matching.num_threads, matching.use_gpu = threads, False
-    verifying.ransac.random_seed = SEED
+    matching.guided_matching = plain
+    verifying.ransac.random_seed, verifying.ransac.max_error = SEED, pixels
     listed = database.with_name("pairs.txt")
     with atomic_path(listed) as temporary:
         temporary.write_text("".join(f"{a} {b}\n" for a, b in pairs), encoding="utf-8")
