@@ -80,9 +80,7 @@ def find_cameras(
     settings.check()
     pile = gather(paths, without=folder)
     if not pile.clips and len(pile) < FEWEST:
-        raise UserError(
-            f"{_named(paths)}: {len(pile)} different photographs are too few; take {FEWEST} at least, better 30"
-        )
+        raise UserError(f"{_named(paths)}: different photographs: {len(pile)}; {FEWEST} are needed at least, 30 are better")
     _check_folder(folder, pile.shown)
     with owned(folder, remedy="wait for it"):
         try:
@@ -150,8 +148,6 @@ def _found(
         return _reported(before.found)
     _forget(folder, old, taken)
     write_json(folder / NOTES, plain(notes))
-    for left in skipped:
-        log.warning("skipping %s: %s", left.shown, left.why)
     found = _solve(folder, notes, threads, told)
     write_json(folder / NOTES, plain(replace(notes, found=found)))
     return _reported(found)
@@ -236,7 +232,7 @@ def _check_folder(folder: Path, given: dict[Path, str]) -> None:
 
 def _too_few(paths: Sequence[Path], taken: Sequence[Taken], skipped: Sequence[Skipped], clips: bool) -> str:
     if clips:
-        return f"{_named(paths)}: the camera hardly moves, {len(taken)} frames show anything new; walk around the place"
+        return f"{_named(paths)}: the camera hardly moves (frames that differ: {len(taken)}); walk around the place"
     named = "; ".join(f"{left.shown}: {left.why}" for left in skipped[:3])
     return f"{_named(paths)}: {len(taken)} photographs can be read, {FEWEST} are needed ({named})"
 

@@ -19,6 +19,7 @@ from arf.radiance.capture.sfm.upright import registered
 
 BLANK = 60  # features below which a picture is dark, blank or plain
 BLURRED = 0.3  # of the median sharpness
+SOLID = 25  # points that a camera sees on average, or all of it is chance
 VERIFIED = 15  # matches that agree with one motion, for a pair of pictures to show the same thing
 FLAT = 1.0  # degrees of parallax below which depth is a guess
 HELP = "let neighbouring photographs share two thirds of what they show, step sideways between them, and show texture"
@@ -60,7 +61,7 @@ class Found:
         if self.left_out:
             named = "; ".join(f"{left.shown}: {left.why}" for left in self.left_out[:8])
             more = f"; and {len(self.left_out) - 8} more" if len(self.left_out) > 8 else ""
-            lines.append(f"{len(self.left_out)} of {self.of} photographs have no camera: {named}{more}")
+            lines.append(f"no camera for {len(self.left_out)} of {self.of} photographs: {named}{more}")
         if len(self.pieces) > 1:
             rest = ", ".join(map(str, self.pieces[1:]))
             lines.append(
@@ -79,7 +80,7 @@ def judge(database: Path, pieces: Sequence[Any], taken: Sequence[Taken], skipped
     """
     evidence = _Evidence(database)
     of = len(taken) + len(skipped)
-    if not pieces:
+    if not pieces or pieces[0].compute_mean_observations_per_reg_image() < SOLID:
         raise UserError(_why_nothing(evidence, taken, of))
     piece = pieces[0]
     if (angle := parallax(piece)) < FLAT:
