@@ -120,10 +120,10 @@ def test_no_such_capture_and_no_known_format(tmp_path):
 def test_photographs_or_a_video_without_cameras_are_told_the_way_out(tmp_path, folder):
     """C20."""
     write_picture(tmp_path / folder / "a.png")
-    with pytest.raises(UserError, match=r"photographs without cameras; let COLMAP or ns-process-data .*arf fit"):
+    with pytest.raises(UserError, match=r"photographs without cameras; arf cameras finds them .*arf fit"):
         load(tmp_path)
     (tmp_path / "walk.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
-    with pytest.raises(UserError, match=r"walk\.mp4 is a video without cameras; let COLMAP or ns-process-data"):
+    with pytest.raises(UserError, match=r"walk\.mp4 is a video without cameras; arf cameras finds them"):
         load(tmp_path / "walk.mp4")
 
 

@@ -80,7 +80,7 @@ def find_cameras(
     settings.check()
     pile = gather(paths, without=folder)
     if not pile.clips and len(pile) < FEWEST:
-        raise UserError(f"{_named(paths)}: different photographs: {len(pile)}; {FEWEST} are needed at least, 30 are better")
+        raise UserError(f"{_named(paths)}: different photographs: {len(pile)}; {FEWEST} are needed at least, better 30")
     _check_folder(folder, pile.shown)
     with owned(folder, remedy="wait for it"):
         try:
