@@ -26,7 +26,7 @@ LARGEST = 256  # features of a picture that tell how alike it is
 CLEAR = 0.85  # nearest to second nearest distance
 ALIKE = 25  # pictures that each is compared with, the most alike ones
 AFTER = 10  # frames of a clip that each is compared with
-EVIDENCE = 4  # features below which two pictures are not alike
+EVIDENCE, ANYHOW = 12, 5  # features that two pictures have in common by chance, and the best that are taken anyhow
 
 
 def choose_pairs(
@@ -54,11 +54,11 @@ def choose_pairs(
 
 
 def most_alike(alike: Int[np.ndarray, "n n"]) -> set[tuple[int, int]]:
-    """Of each picture the pairs (i < j) with those that it is most alike, of which there is evidence."""
+    """Of each picture the pairs (i < j) with those that it is most alike."""
     pairs = set()
     for i, row in enumerate(alike):
-        best = np.argsort(-row, kind="stable")[:ALIKE]
-        pairs |= {(min(i, int(j)), max(i, int(j))) for j in best if row[j] >= EVIDENCE and j != i}
+        best = [j for j in np.argsort(-row, kind="stable")[: ALIKE + 1].tolist() if j != i][:ALIKE]
+        pairs |= {(min(i, j), max(i, j)) for k, j in enumerate(best) if row[j] > EVIDENCE or k < ANYHOW}
     return pairs
 
 

@@ -1,0 +1,272 @@
+"""The whole way from photographs to a capture, of a place that is seen by exact cameras."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import street
+from PIL import Image
+
+from arf.errors import UserError
+from arf.radiance.capture.capture import CaptureConfig, load_capture
+from arf.radiance.capture.sfm import find
+from arf.radiance.capture.sfm.find import as_capture, find_cameras, place_for
+from arf.radiance.settings import CameraSettings
+
+POSES = street.around(9)
+SETTINGS = CameraSettings(threads=2)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("street") / "street"
+    street.photograph(folder, POSES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(photographs):
+    """A capture, and what was said of it."""
+    folder = photographs.parent / "capture"
+    return folder, find_cameras([photographs], folder, SETTINGS)
+
+
+def aligned(frames: dict[int, np.ndarray], poses: list[np.ndarray]) -> tuple[float, np.ndarray]:
+    """After the similarity that fits best (Umeyama, PAMI 1991): the largest distance between centres in extents of the
+    cameras' places, and its rotation."""
+    numbers = sorted(frames)
+    ours = np.stack([frames[i][:3, 3] for i in numbers])
+    true = np.stack([poses[i][:, 3] for i in numbers])
+    a, b = ours - ours.mean(0), true - true.mean(0)
+    u, d, v = np.linalg.svd(b.T @ a)
+    sign = np.diag([1, 1, np.linalg.det(u @ v)])
+    turn = u @ sign @ v
+    scale = (d * np.diag(sign)).sum() / (a**2).sum()
+    return float(np.linalg.norm(scale * a @ turn.T - b, axis=1).max() / np.ptp(true, axis=0).max()), turn
+
+
+def frames_of(folder) -> tuple[dict, dict[int, np.ndarray]]:
+    meta = json.loads((folder / "transforms.json").read_text())
+    return meta, {int(f["file_path"][-6:-4]): np.array(f["transform_matrix"]) for f in meta["frames"]}
+
+
+def test_every_camera_is_where_it_was(made):
+    folder, found = made
+    assert (found.placed, found.of, found.left_out, found.pieces) == (9, 9, [], [9])
+    assert found.points > 300
+    assert found.error < 0.5
+    meta, frames = frames_of(folder)
+    error, turn = aligned(frames, POSES)
+    assert error < 0.005
+    assert meta["fl_x"] == meta["fl_y"] == pytest.approx(street.FOCAL, rel=0.02)
+    for i, pose in frames.items():
+        assert np.abs(turn @ pose[:3, :3] - POSES[i][:, :3]).max() < 0.01
+
+
+def test_the_ground_is_down_and_the_middle_is_the_middle(made):
+    folder, _ = made
+    _, frames = frames_of(folder)
+    _, turn = aligned(frames, POSES)
+    assert turn @ [0, 0, 1] == pytest.approx([0, 0, 1], abs=0.03)
+    assert np.mean([np.linalg.norm(pose[:3, 3]) for pose in frames.values()]) == pytest.approx(4, rel=0.01)
+    # the place looked at, [0, 0, 0.3], by way of a camera and its distance there
+    axis = POSES[0][:, :3].T @ (np.array([0, 0, 0.3]) - POSES[0][:, 3])
+    seen = frames[0][:3, :3] @ axis * 4 / 3.2 + frames[0][:3, 3]
+    assert np.linalg.norm(seen) < 0.4
+
+
+def test_the_capture_opens_and_its_points_lie_on_the_place(made):
+    folder, found = made
+    capture = load_capture(CaptureConfig(folder))
+    assert len(capture.train) + len(capture.held_out) == 9
+    assert capture.kind == "unbounded"
+    points = capture.points.read()
+    assert len(points) == found.points
+    for camera in capture.train.cameras:
+        local = (points.places - camera.pose[:, 3].numpy()) @ camera.pose[:, :3].numpy()
+        assert np.median(-local[:, 2]) > 0  # in front
+
+
+def test_the_model_is_colmaps(made):
+    import pycolmap
+
+    folder, found = made
+    model = pycolmap.Reconstruction(folder / "colmap" / "sparse" / "0")
+    assert model.num_reg_images() == 9
+    assert model.num_points3D() == found.points
+    for image in model.images.values():  # upright in its own frame, too, where -y is up
+        assert image.cam_from_world().rotation.matrix()[1, 1] > 0.5
+
+
+def test_a_second_call_costs_nothing(made, photographs, monkeypatch):
+    folder, found = made
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(find, "_solve", None)
+    assert find_cameras([photographs], folder, SETTINGS) == found
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
+
+
+class Stop(KeyboardInterrupt):
+    pass
+
+
+@pytest.mark.parametrize("stage", ["photos", "features", "matches", "cameras"])
+def test_stopped_and_gone_on_with(photographs, made, tmp_path, monkeypatch, stage):
+    def stop(what, done, of, figures):
+        if what == stage:
+            raise Stop
+
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on with it"):
+        find_cameras([photographs], tmp_path / "capture", SETTINGS, stop)
+    if stage in ("matches", "cameras"):  # features are there
+        monkeypatch.setattr("arf.radiance.capture.sfm.features._work", None)
+    found = find_cameras([photographs], tmp_path / "capture", SETTINGS)
+    assert found.placed == 9
+
+
+def test_more_photographs_need_only_their_own_features(photographs, tmp_path):
+    folder, given = tmp_path / "capture", tmp_path / "street"
+    given.mkdir()
+    for path in sorted(photographs.iterdir())[:7]:
+        shutil.copy2(path, given)
+    assert find_cameras([given], folder, SETTINGS).placed == 7
+    seen = []
+    for path in sorted(photographs.iterdir())[7:]:
+        shutil.copy2(path, given)
+    found = find_cameras([given], folder, SETTINGS, lambda what, done, *_: seen.append((what, done)))
+    assert found.placed == 9
+    assert min(done for what, done in seen if what == "matches") >= 21  # pairs of the first seven
+
+
+def test_a_photograph_less_is_no_trouble(photographs, tmp_path):
+    folder, given = tmp_path / "capture", tmp_path / "street"
+    shutil.copytree(photographs, given)
+    find_cameras([given], folder, SETTINGS)
+    (given / "08.jpg").unlink()
+    assert find_cameras([given], folder, SETTINGS).placed == 8
+    assert not (folder / "images" / "08.jpg").exists()
+    assert len(load_capture(CaptureConfig(folder)).train) == 7
+
+
+def test_what_is_masked_has_no_features(photographs, tmp_path):
+    import pycolmap
+
+    given = tmp_path / "street"
+    shutil.copytree(photographs, given)
+    mask = np.full((240, 320), 255, np.uint8)
+    mask[:, :160] = 0
+    (given / "masks").mkdir()
+    for path in photographs.iterdir():
+        Image.fromarray(mask).save(given / "masks" / f"{path.stem}.png")
+    with suppress(UserError):  # too little may be left
+        find_cameras([given], tmp_path / "capture", SETTINGS)
+    with pycolmap.Database.open(tmp_path / "capture" / "colmap" / "database.db") as database:
+        for image in database.read_all_images():
+            assert database.read_keypoints(image.image_id)[:, 0].min() >= 159
+
+
+def test_two_places_are_two_pieces(photographs, tmp_path, caplog):
+    given = tmp_path / "both"
+    shutil.copytree(photographs, given)
+    for i, path in enumerate(street.photograph(tmp_path / "other", street.around(6), seed=1)):
+        shutil.copy(path, given / f"other{i}.jpg")
+    found = find_cameras([given], tmp_path / "capture", SETTINGS)
+    assert found.pieces == [9, 6]
+    assert {left.shown for left in found.left_out} == {f"other{i}.jpg" for i in range(6)}
+    assert {left.why for left in found.left_out} == {"in another piece of 6"}
+    assert any("fall into pieces that do not hang together: 9 are used, not 6" in line for line in caplog.messages)
+
+
+def test_who_is_left_out_is_named_with_the_reason(photographs, tmp_path, caplog):
+    given = tmp_path / "street"
+    shutil.copytree(photographs, given)
+    Image.new("RGB", (320, 240)).save(given / "black.jpg")
+    (given / "broken.jpg").write_bytes((given / "00.jpg").read_bytes()[:3000])
+    street.photograph(tmp_path / "other", street.around(1), seed=2)[0].rename(given / "other.jpg")
+    found = find_cameras([given], tmp_path / "capture", SETTINGS)
+    assert (found.placed, found.of) == (9, 12)
+    why = {left.shown: left.why for left in found.left_out}
+    assert why["black.jpg"] == "dark, blank or plain"
+    assert why["broken.jpg"].startswith("corrupt or cut short")
+    assert why["other.jpg"] == "shows nothing that another one shows"
+    assert any(line.startswith("no camera for 3 of 12 photographs: broken.jpg: corrupt") for line in caplog.messages)
+
+
+def turned(folder, count: int) -> None:
+    """Photographs from one spot."""
+    folder.mkdir()
+    for i, angle in enumerate(np.linspace(-0.25, 0.25, count)):
+        pose, c, s = street.look_from(3, 0, 1.5), np.cos(angle), np.sin(angle)
+        pose[:, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ pose[:, :3]
+        Image.fromarray(street.see(pose)).save(folder / f"{i}.png")
+
+
+@pytest.mark.parametrize(("what", "line"), [
+    ("from one spot", "show no depth.*walk around the place"),
+    ("black", "4 of 4 photographs are dark, blurred or plain"),
+    ("of different places", "no common place, or overlap too little"),
+    ("two", "different photographs: 2; 3 are needed at least"),
+])  # fmt: skip
+def test_what_cannot_be_placed_is_refused_in_one_line(tmp_path, what, line):
+    given = tmp_path / "in"
+    if what == "from one spot":
+        turned(given, 7)
+    elif what == "two":
+        street.photograph(given, POSES[:2])
+    else:
+        given.mkdir()
+        for i in range(4):
+            seen = np.full((240, 320, 3), i, np.uint8) if what == "black" else street.see(POSES[2 * i], seed=i)
+            Image.fromarray(seen).save(given / f"{i}.png")
+    with pytest.raises(UserError, match=line) as refusal:
+        find_cameras([given], tmp_path / "capture", SETTINGS)
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "capture" / "transforms.json").exists()
+
+
+def test_nothing_is_written_over(photographs, made, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "transforms.json").write_text("{}")
+    with pytest.raises(UserError, match="holds something already"):
+        find_cameras([photographs], tmp_path / "mine", SETTINGS)
+    with pytest.raises(UserError, match="holds something already"):
+        find_cameras([photographs], photographs, SETTINGS)
+    with pytest.raises(UserError, match="lies in the capture itself"):
+        find_cameras([made[0] / "images"], made[0], SETTINGS)
+
+
+def test_what_has_cameras_is_left_as_it_is(made, tmp_path):
+    assert as_capture([made[0]], tmp_path, SETTINGS) == made[0]
+    with pytest.raises(UserError, match=r"--matching has no use for .*, which has cameras"):
+        as_capture([made[0]], tmp_path, CameraSettings(matching="similar"))
+
+
+def test_photographs_have_one_place_for_their_capture(photographs, tmp_path):
+    assert place_for([photographs], tmp_path) == tmp_path / "captures" / "street"
+    folder = as_capture([photographs], tmp_path, SETTINGS)
+    assert folder == place_for([photographs], tmp_path) == tmp_path / "captures" / "street"
+    other = shutil.copytree(photographs, tmp_path / "elsewhere" / "street")
+    assert place_for([other], tmp_path) == tmp_path / "captures" / "street-2"
+
+
+def test_an_unfinished_capture_of_ours_is_gone_on_with(photographs, tmp_path):
+    def stop(what, *_):
+        if what == "features":
+            raise Stop
+
+    with pytest.raises(KeyboardInterrupt):
+        as_capture([photographs], tmp_path, SETTINGS, stop)
+    folder = tmp_path / "captures" / "street"
+    assert as_capture([folder], tmp_path, SETTINGS) == folder
+    assert len(frames_of(folder)[1]) == 9
+
+
+def test_damaged_notes_are_told(photographs, tmp_path):
+    folder = as_capture([photographs], tmp_path, SETTINGS)
+    (folder / "arf_cameras.json").write_text('{"format": 1, "arf": 3}')
+    with pytest.raises(UserError, match=r"arf_cameras\.json: .*remove the folder"):
+        find_cameras([photographs], folder, SETTINGS)
