@@ -29,6 +29,7 @@ COMMANDS = {
 KINDS = {name: kind for name, (kind, _) in COMMANDS.items()}
 HANDLERS = dict(COMMANDS.values())
 LESS = {  # what takes less memory
+    "cameras": "fewer --threads take less",
     "fit": "a larger --downscale takes less, and fewer --rays",
     "stylize": "a smaller --long-side takes less, --cache-memory 1, and --no-cache; for splats a smaller --view-size",
     "render": "a smaller --width takes less",

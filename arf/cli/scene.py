@@ -12,6 +12,7 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 from arf.cli.common import Replacing, Talk, progress
 from arf.cli.lines import one_line
 from arf.errors import UserError
+from arf.jobs.machine import limit_threads
 from arf.jobs.outputs import check_outputs, inputs_of, stale
 from arf.radiance.settings import (
     CameraSettings,
@@ -203,6 +204,9 @@ def _fit(command: Fit) -> dict[str, Any]:
     from arf.radiance.fit.loop import fit
     from arf.radiance.records import fit_record
 
+    command.cameras.check()
+    if command.cameras.threads:
+        limit_threads(command.cameras.threads)
     settings, unfinished = command.settings, None
     if command.resume:
         unfinished = Run.open(command.resume, "fit", finished=False)
@@ -354,8 +358,8 @@ def _refuse_finished(run) -> None:
 
 COMMANDS = {
     "demo": (Demo, _demo),
-    "cameras": (Cameras, _cameras),
     "fit": (Fit, _fit),
+    "cameras": (Cameras, _cameras),
     "stylize": (Stylize, _stylize),
     "render": (Render, _render),
     "export": (Export, _export),

@@ -27,8 +27,8 @@ from arf.errors import UserError
     ("fit x --format soup", "invalid choice 'soup' for argument '--format'. Expected one of ('auto', 'nerfstudio',"),
     ("fit x --format 'a\nb'", "invalid choice 'a b' for argument '--format'"),
     ("fitt", "no command 'fitt'; did you mean arf fit?; see arf --help"),
-    ("soup", "no command 'soup'; there are demo, fit, stylize, render,"),
-    ("", "name a command; there are demo, fit,"),
+    ("soup", "no command 'soup'; there are demo, fit, cameras, stylize,"),
+    ("", "name a command; there are demo, fit, cameras,"),
     ("--quiet fit", "--quiet"),
 ])  # fmt: skip
 def test_what_no_command_takes_is_said_in_one_line(line, said, capsys):

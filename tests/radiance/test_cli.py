@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import closing, suppress
 
 import pytest
+import street
 from commands import refused, run
 from PIL import Image
 
@@ -132,3 +137,75 @@ def test_what_is_said_after_a_signal_is_true(monkeypatch, room, capsys, tmp_path
     assert stopped == (code, "", f"arf: stopped; what was done is saved, go on with --resume {path}\n")
     assert not (path / ".lock").exists()
     assert run(capsys, "fit", "--resume", path, "--json")[0] == 0
+
+
+def test_from_bare_photographs_to_a_fit(tmp_path, capsys):
+    street.photograph(tmp_path / "photos", street.around(8))
+    (tmp_path / "photos" / "notes.txt").write_text("not a photograph")
+    told = ("--backbone", "voxel", "--threads", 1, "--output", tmp_path / "out", *TINY)
+    code, out, _ = run(capsys, "fit", tmp_path / "photos", *told)
+    assert code == 0
+    fitted = Run.open(json.loads(out)["run"])
+    assert fitted.path.parent.parent == tmp_path / "out" / "photos"
+    assert fitted.info["data"] == str(tmp_path / "out" / "captures" / "photos")
+    assert run(capsys, "evaluate", fitted.path)[0] == 0
+    code, out, _ = run(capsys, "cameras", tmp_path / "photos", "--output", tmp_path / "out/captures/photos", "--json")
+    found = json.loads(out)
+    assert (code, found["placed"], found["of"], found["left_out"]) == (0, 8, 8, {})
+
+
+def test_cameras_says_what_it_found_and_what_is_next(tmp_path, capsys, caplog):
+    street.photograph(tmp_path / "photos", street.around(5, 0.8))
+    (tmp_path / "photos" / "bad.jpg").write_bytes(b"x")
+    code, out, _ = run(capsys, "cameras", tmp_path / "photos", "--output", tmp_path / "c", "--quiet")
+    assert code == 0
+    assert caplog.messages == [
+        "no camera for 1 of 6 photographs: bad.jpg: not a picture that can be read, or its header is damaged; "
+        "convert it to PNG or JPEG"
+    ]
+    first, second, third = out.splitlines()
+    assert first == str(tmp_path / "c")
+    assert re.match(r"5 of 6 photographs placed, \d+ points, 0\.\d\d pixels off; focal length \d+ pixels$", second)
+    assert third == f"next: arf fit {tmp_path / 'c'}"
+
+
+def test_flags_of_photographs_have_no_use_for_a_capture(room, tmp_path, capsys):
+    assert "--frames has no use for" in refused(capsys, "fit", room, "--frames", 20, "--output", tmp_path)
+    assert "threads is 0" in refused(capsys, "fit", room, "--threads", 0)
+
+
+def test_a_killed_search_for_cameras_is_gone_on_with(tmp_path, capsys):
+    """In the midst of the matches: those that were written are not made again."""
+    street.photograph(tmp_path / "photos", street.around(16, 2.4))
+    command = [
+        sys.executable,
+        "-m",
+        "arf",
+        "cameras",
+        tmp_path / "photos",
+        "--output",
+        tmp_path / "c",
+        "--threads",
+        "1",
+    ]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE)
+    database = tmp_path / "c" / "colmap" / "database.db"
+
+    def matched() -> int:
+        if not database.exists():
+            return 0
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as opened:
+            return opened.execute("SELECT COUNT(*) FROM matches").fetchone()[0]
+
+    while process.poll() is None:
+        with suppress(sqlite3.Error):
+            if matched() >= 50:
+                process.kill()
+        time.sleep(0.05)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "c" / "transforms.json").exists()
+    before = matched()
+    assert 50 <= before < 120
+    code, out, _ = run(capsys, "cameras", tmp_path / "photos", "--output", tmp_path / "c", "--json")
+    assert (code, json.loads(out)["placed"]) == (0, 16)

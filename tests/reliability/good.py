@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import street
 from clips import clip, ffmpeg
 from samples import photo
 from splatfiles import some
@@ -21,6 +22,7 @@ from arf.radiance.paint.stylize import stylize
 from arf.radiance.settings import SplatSettings
 
 CALLS = {
+    "cameras": "cameras {place} --threads 1 --output {out}/o",
     "fit": "fit {capture} --backbone voxel --steps 2 --resolutions 12 --stages --samples 2000 --device cpu"
     " --output {out}/o",
     "stylize": "stylize {fit} --style {style} --layers relu2_1 --steps 1 --output {out}/o",
@@ -72,6 +74,7 @@ class Good:
     photo: Path
     style: Path
     folder: Path
+    place: Path
     capture: Path
     fit: Path
     painted: Path
@@ -93,6 +96,7 @@ def make(root: Path, capture: Path) -> Good:
     for i in range(3):
         image.write(root / "photos" / f"{i}.png", photo(64, 64, i))
     image.write(root / "style.png", photo(64, 64, 3))
+    street.photograph(root / "place", street.around(4, 0.6))
     short = replace(FIT, steps=20, samples=4000, resolutions=(12,), stages=())
     fitted = fit(root / "capture", short, root / "runs")
     brief = replace(STYLIZE, steps=2, layers=("relu2_1",))
@@ -103,7 +107,8 @@ def make(root: Path, capture: Path) -> Good:
     clip(root / "video.mp4", rate="10", seconds=0.6)
     ffmpeg("-f", "lavfi", "-i", "sine=duration=1", root / "sound.m4a")
     return Good(
-        root, root / "photos" / "0.png", root / "style.png", root / "photos", root / "capture", fitted.path,
+        root, root / "photos" / "0.png", root / "style.png", root / "photos", root / "place",
+        root / "capture", fitted.path,
         painted.path, root / "splats.ply", painted_splats.path, root / "video.mp4", root / "sound.m4a",
         *(BUNDLED / f"{name}.safetensors" for name in ("fast-many", "adain-compact", "cast-compact")),
     )  # fmt: skip

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import arf
@@ -16,6 +17,7 @@ from arf.jobs.door import admit
 from arf.jobs.files import cannot_write, plain, read_json, write_json
 from arf.jobs.interrupts import held_interrupts
 from arf.jobs.locks import owned
+from arf.jobs.runs import check_text
 from arf.radiance.capture.capture import known_format
 from arf.radiance.capture.intake.clips import take_frames
 from arf.radiance.capture.intake.photographs import take_photographs
@@ -24,9 +26,9 @@ from arf.radiance.capture.intake.taken import IMAGES, MASKS, USED, Skipped, Take
 from arf.radiance.capture.library import pycolmap
 from arf.radiance.capture.sfm.features import extract, threads_of
 from arf.radiance.capture.sfm.mapping import reconstruct
-from arf.radiance.capture.sfm.matching import match
+from arf.radiance.capture.sfm.matching import LESS_CLEAR, forget, match
 from arf.radiance.capture.sfm.pairs import choose_pairs
-from arf.radiance.capture.sfm.upright import stand_up
+from arf.radiance.capture.sfm.upright import registered, stand_up
 from arf.radiance.capture.sfm.verdict import Found, judge
 from arf.radiance.capture.sfm.writing import TRANSFORMS, write_capture
 from arf.radiance.settings import CameraSettings
@@ -38,6 +40,7 @@ NOTES = "arf_cameras.json"
 DATABASE = Path("colmap", "database.db")
 FORMAT = 1  # of the notes
 FEWEST = 3  # photographs
+MANY_LOST = 0.25  # share of photographs without a place: more of them are of another place
 PIXELS, LARGE = 4.0, 800  # that a match may be off; less, down to half of it, in pictures whose long side is shorter
 
 
@@ -172,15 +175,15 @@ def _solve(folder: Path, notes: Notes, threads: int, told: Told) -> Found:
     clips = [picture.source if picture.frame is not None else None for picture in taken]
     pairs = choose_pairs(database, names, clips, settings.matching, lambda n: told("pairs", n, len(names)))
     match(database, pairs, threads, plain, pixels, lambda n: told("matches", n, len(pairs)))
-    pieces = reconstruct(
-        database,
-        folder / IMAGES,
-        folder / "colmap" / ".mapping",
-        threads,
-        plain,
-        pixels,
-        lambda n: told("cameras", n, len(names)),
-    )
+    place = partial(reconstruct, database, folder / IMAGES, folder / "colmap" / ".mapping", threads, plain, pixels)
+    pieces = place(lambda n: told("cameras", n, len(names)))
+    lost = sorted(set(names) - {image.name for image in registered(pieces[0])}) if pieces else []
+    if lost and len(lost) <= len(names) * MANY_LOST:  # a second look, now that the place is known
+        pairs = [(a, b) for a in lost for b in names if b not in lost or a < b]
+        others = forget(database, pairs)
+        told_again = partial(told, "the rest", of=len(pairs))
+        match(database, pairs, threads, True, pixels, lambda n: told_again(n - others), LESS_CLEAR)
+        pieces[:1] = place(lambda n: told_again(len(pairs)), pieces[0]) or pieces[:1]
     found = judge(database, pieces, taken, notes.skipped)
     stand_up(pieces[0], {picture.name: picture.up for picture in taken if picture.up})
     write_capture(pieces[0], folder, {picture.name: picture for picture in taken})
@@ -225,6 +228,7 @@ def _check_folder(folder: Path, given: dict[Path, str]) -> None:
         raise UserError(f"{folder} is a file; name a folder for the capture with --output")
     if folder.is_dir() and not (folder / NOTES).is_file() and any(folder.iterdir()):
         raise UserError(f"{folder} holds something already; name a new folder for the capture with --output")
+    check_text(folder)  # nor can COLMAP
     inside = os.path.realpath(folder / IMAGES)
     if taken := next((path for path in given if os.path.realpath(path.parent) == inside), None):
         raise UserError(f"{taken} lies in the capture itself; name the folder of the original photographs")

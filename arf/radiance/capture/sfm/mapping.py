@@ -26,6 +26,7 @@ def reconstruct(
     plain: bool,
     pixels: float,
     told: Callable[[int], None],
+    start: Any | None = None,
 ) -> list[Any]:
     """The pieces in which the pictures hang together, the one of most pictures first.
 
@@ -33,6 +34,7 @@ def reconstruct(
         output: a folder of COLMAP's for the time being.
         plain: whether features are few, so that less must do.
         pixels: that a point may be off.
+        start: a piece to go on with; there is no other then.
 
     Raises:
         KeyboardInterrupt: `told` does.
@@ -51,12 +53,18 @@ def reconstruct(
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
 
+    begun = ""
+    if start is not None:
+        begun, options.multiple_models = output / "start", False
+        begun.mkdir()
+        start.write(begun)
+
     def one_more() -> None:
         placed[0] += 1
 
     def work(token: Any) -> dict[int, Any]:
         return colmap.incremental_mapping(
-            database, images, output, options, "", one_more, one_more, cancellation_token=token
+            database, images, output, options, begun, one_more, one_more, cancellation_token=token
         )
 
     try:

@@ -196,6 +196,19 @@ def test_who_is_left_out_is_named_with_the_reason(photographs, tmp_path, caplog)
     assert any(line.startswith("no camera for 3 of 12 photographs: broken.jpg: corrupt") for line in caplog.messages)
 
 
+def test_who_found_no_place_gets_a_second_look(photographs, tmp_path, monkeypatch):
+    match, asked = find.match, []
+
+    def without_one(database, pairs, *rest):
+        asked.append(len(pairs))
+        match(database, [pair for pair in pairs if len(asked) > 1 or "08.jpg" not in pair], *rest)
+
+    monkeypatch.setattr(find, "match", without_one)
+    assert find_cameras([photographs], tmp_path / "capture", SETTINGS).placed == 9
+    assert asked == [36, 8]
+    assert aligned(frames_of(tmp_path / "capture")[1], POSES)[0] < 0.005
+
+
 def turned(folder, count: int) -> None:
     """Photographs from one spot."""
     folder.mkdir()
