@@ -171,7 +171,7 @@ def _demo(command: Demo) -> dict[str, Any]:
         f"{made.film}  {made.sheet}\n"
         f"{made.walk}  the paintings to walk through, in any browser\n"
         f"next: arf demo --style your-picture.jpg\n"
-        f"      arf fit your-capture/ && arf stylize outputs/your-capture --style your-picture.jpg",
+        f"      arf fit your-photographs/ && arf stylize outputs/your-photographs --style your-picture.jpg",
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from arf.errors import UserError
 from arf.radiance.capture.capture import CaptureConfig, load_capture
+from arf.radiance.capture.library import pycolmap
 from arf.radiance.capture.sfm import find
 from arf.radiance.capture.sfm.find import as_capture, find_cameras, place_for
 from arf.radiance.settings import CameraSettings
@@ -36,17 +37,14 @@ def made(photographs):
 
 
 def aligned(frames: dict[int, np.ndarray], poses: list[np.ndarray]) -> tuple[float, np.ndarray]:
-    """After the similarity that fits best (Umeyama, PAMI 1991): the largest distance between centres in extents of the
-    cameras' places, and its rotation."""
+    """After the similarity that fits best: the largest distance between centres in extents of the cameras' places, and
+    its rotation."""
     numbers = sorted(frames)
     ours = np.stack([frames[i][:3, 3] for i in numbers])
     true = np.stack([poses[i][:, 3] for i in numbers])
-    a, b = ours - ours.mean(0), true - true.mean(0)
-    u, d, v = np.linalg.svd(b.T @ a)
-    sign = np.diag([1, 1, np.linalg.det(u @ v)])
-    turn = u @ sign @ v
-    scale = (d * np.diag(sign)).sum() / (a**2).sum()
-    return float(np.linalg.norm(scale * a @ turn.T - b, axis=1).max() / np.ptp(true, axis=0).max()), turn
+    best = pycolmap().estimate_sim3d(ours, true)
+    off = ours @ best.matrix()[:, :3].T + best.matrix()[:, 3] - true
+    return float(np.linalg.norm(off, axis=1).max() / np.ptp(true, axis=0).max()), best.rotation.matrix()
 
 
 def frames_of(folder) -> tuple[dict, dict[int, np.ndarray]]:
@@ -92,10 +90,8 @@ def test_the_capture_opens_and_its_points_lie_on_the_place(made):
 
 
 def test_the_model_is_colmaps(made):
-    import pycolmap
-
     folder, found = made
-    model = pycolmap.Reconstruction(folder / "colmap" / "sparse" / "0")
+    model = pycolmap().Reconstruction(folder / "colmap" / "sparse" / "0")
     assert model.num_reg_images() == 9
     assert model.num_points3D() == found.points
     for image in model.images.values():  # upright in its own frame, too, where -y is up
@@ -153,8 +149,6 @@ def test_a_photograph_less_is_no_trouble(photographs, tmp_path):
 
 
 def test_what_is_masked_has_no_features(photographs, tmp_path):
-    import pycolmap
-
     given = tmp_path / "street"
     shutil.copytree(photographs, given)
     mask = np.full((240, 320), 255, np.uint8)
@@ -164,7 +158,7 @@ def test_what_is_masked_has_no_features(photographs, tmp_path):
         Image.fromarray(mask).save(given / "masks" / f"{path.stem}.png")
     with suppress(UserError):  # too little may be left
         find_cameras([given], tmp_path / "capture", SETTINGS)
-    with pycolmap.Database.open(tmp_path / "capture" / "colmap" / "database.db") as database:
+    with pycolmap().Database.open(tmp_path / "capture" / "colmap" / "database.db") as database:
         for image in database.read_all_images():
             assert database.read_keypoints(image.image_id)[:, 0].min() >= 159
 
