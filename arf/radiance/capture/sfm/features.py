@@ -17,16 +17,19 @@ from typing import Any
 
 from arf.radiance.capture.intake.taken import IMAGES, USED, Taken
 from arf.radiance.capture.library import pycolmap
-from arf.radiance.capture.sfm.native import watched
+from arf.radiance.capture.sfm.native import Colmap
 
 LONG_SIDE = 1600  # pixels; larger pictures are shrunk for it
 DOUBLED = 1024  # pixels of the long side up to which a picture is also looked at enlarged twice
 MOST = 8192  # features of a picture, about
-PLAIN, FAINT = 600, (0.001, 20.0)  # features that are few; thresholds of contrast and of edges that give more
+USUAL, FAINT = (0.0067, 10.0), (0.001, 20.0)  # thresholds of contrast and of edges: COLMAP's, and such as give more
+PLAIN = 600  # features that are few
 MANY = 8  # pictures of one device from which a second coefficient of its lens can be told
 
 
-def extract(database: Path, folder: Path, taken: Sequence[Taken], threads: int, told: Callable[[int], None]) -> bool:
+def extract(
+    colmap: Colmap, database: Path, folder: Path, taken: Sequence[Taken], threads: int, told: Callable[[int], None]
+) -> bool:
     """Features of those pictures that have none yet.
 
     Where that gives few, as of smooth walls and plain things, all are looked at again for fainter ones.
@@ -37,75 +40,55 @@ def extract(database: Path, folder: Path, taken: Sequence[Taken], threads: int, 
     Raises:
         KeyboardInterrupt: `told` does; those that are done are in the database.
     """
-    _cameras(database, folder, taken)
-    with closing(pycolmap().Database.open(database)) as opened:  # SQLite's own locks hold within one library alone
-        numbers = [image.image_id for image in opened.read_all_images()]
+    colmap.do("cameras", database=database, images=folder / IMAGES, groups=_groups(taken))
+    longest = max(max(picture.size) for picture in taken)
 
-        def done() -> int:
-            return sum(map(opened.exists_descriptors, numbers))
-
-        def few() -> bool:
-            return median(map(opened.num_keypoints_for_image, numbers)) < PLAIN
-
-        if done() < len(numbers):
-            watched(_work(database, folder, taken, threads, faint=False), done, told)
-            if few():
-                opened.clear_keypoints()
-                opened.clear_descriptors()
-                watched(_work(database, folder, taken, threads, faint=True), done, told)
-        return few()
-
-
-def _work(database: Path, folder: Path, taken: Sequence[Taken], threads: int, faint: bool) -> Callable[[Any], None]:
-    colmap = pycolmap()
-    options, reader = colmap.FeatureExtractionOptions(), colmap.ImageReaderOptions()
-    options.num_threads, options.max_image_size, options.use_gpu = threads, LONG_SIDE, False
-    options.sift.max_num_features = MOST
-    options.sift.first_octave = -1 if max(max(picture.size) for picture in taken) <= DOUBLED else 0
-    if faint:
-        options.sift.peak_threshold, options.sift.edge_threshold = FAINT
-    if (folder / USED).is_dir():
-        reader.mask_path = folder / USED
-    names = [picture.name for picture in taken]
-
-    def work(token: Any) -> None:
-        colmap.extract_features(
-            database,
-            folder / IMAGES,
-            image_names=names,
-            reader_options=reader,
-            extraction_options=options,
-            device=colmap.Device.cpu,
-            cancellation_token=token,
+    def look(thresholds: tuple[float, float], afresh: bool) -> None:
+        colmap.do(
+            "extract",
+            told,
+            database=database,
+            images=folder / IMAGES,
+            names=[picture.name for picture in taken],
+            masks=folder / USED if (folder / USED).is_dir() else None,
+            afresh=afresh,
+            threads=threads,
+            long_side=LONG_SIDE,
+            most=MOST,
+            first_octave=-1 if longest <= DOUBLED else 0,
+            contrast=thresholds[0],
+            edge=thresholds[1],
         )
 
-    return work
-
-
-def _cameras(database: Path, folder: Path, taken: Sequence[Taken]) -> None:
-    """Cameras and pictures into the database; a focal length of EXIF is a first guess that is improved later."""
-    colmap = pycolmap()
-    with closing(colmap.Database.open(database)) as opened:
-        cameras = {image.name: image.camera_id for image in opened.read_all_images()}
-    for _, group in groupby(sorted(taken, key=lambda picture: picture.device), key=lambda picture: picture.device):
-        pictures = list(group)
-        fresh = [picture.name for picture in pictures if picture.name not in cameras]
-        if not fresh:
-            continue
-        options = colmap.ImageReaderOptions()
-        coefficients = 2 if len(pictures) >= MANY else 1
-        options.camera_model = "RADIAL" if coefficients == 2 else "SIMPLE_RADIAL"
-        known = next((cameras[picture.name] for picture in pictures if picture.name in cameras), None)
-        focal = next((picture.focal for picture in pictures if picture.focal), None)
-        if known is not None:
-            options.existing_camera_id = known
-        elif focal:
-            width, height = pictures[0].size
-            first = (focal * math.hypot(width, height), width / 2, height / 2, *[0.0] * coefficients)
-            options.camera_params = ",".join(map(str, first))
-        colmap.import_images(database, folder / IMAGES, colmap.CameraMode.SINGLE, fresh, options)
+    before = _counts(database)
+    if None in before:
+        look(USUAL, afresh=False)
+        if median(_counts(database)) < PLAIN:
+            look(FAINT, afresh=True)
+    return median(_counts(database)) < PLAIN
 
 
 def threads_of(asked: int | None) -> int:
     """As many threads as asked for, or as this process has cores."""
     return asked or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _counts(database: Path) -> list[int | None]:
+    """How many features each picture has, None before they were looked for."""
+    with closing(pycolmap().Database.open(database)) as opened:
+        numbers = [image.image_id for image in opened.read_all_images()]
+        return [opened.num_keypoints_for_image(i) if opened.exists_descriptors(i) else None for i in numbers]
+
+
+def _groups(taken: Sequence[Taken]) -> list[dict[str, Any]]:
+    """Pictures of one device, and its camera: a focal length of EXIF is a first guess that is improved later."""
+    groups = []
+    for _, pictures in groupby(sorted(taken, key=lambda picture: picture.device), key=lambda picture: picture.device):
+        group = list(pictures)
+        coefficients = 2 if len(group) >= MANY else 1
+        focal = next((picture.focal for picture in group if picture.focal), None)
+        width, height = group[0].size
+        params = [focal * math.hypot(width, height), width / 2, height / 2, *[0.0] * coefficients] if focal else None
+        model = "RADIAL" if coefficients == 2 else "SIMPLE_RADIAL"
+        groups.append({"names": [picture.name for picture in group], "model": model, "params": params})
+    return groups

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,10 +22,10 @@ from arf.radiance.capture.intake.clips import take_frames
 from arf.radiance.capture.intake.photographs import take_photographs
 from arf.radiance.capture.intake.pile import Pile, gather, holds_pictures
 from arf.radiance.capture.intake.taken import IMAGES, MASKS, USED, Skipped, Taken, Told
-from arf.radiance.capture.library import pycolmap
 from arf.radiance.capture.sfm.features import extract, threads_of
 from arf.radiance.capture.sfm.mapping import reconstruct
-from arf.radiance.capture.sfm.matching import LESS_CLEAR, forget, match
+from arf.radiance.capture.sfm.matching import match
+from arf.radiance.capture.sfm.native import Colmap
 from arf.radiance.capture.sfm.pairs import choose_pairs
 from arf.radiance.capture.sfm.upright import registered, stand_up
 from arf.radiance.capture.sfm.verdict import Found, judge
@@ -116,7 +115,9 @@ def as_capture(
 def place_for(paths: Sequence[Path], output: Path) -> Path:
     """The folder below `output` where the capture of these photographs goes, the same one at each call."""
     first, given = paths[0], _given(paths)
-    stem = first.resolve().name if first.is_dir() else first.stem if len(paths) == 1 else first.resolve().parent.name
+    folder = first.resolve() if first.is_dir() else first.resolve().parent
+    folder = folder.parent if folder.name == IMAGES else folder
+    stem = first.stem if len(paths) == 1 and not first.is_dir() else folder.name
     number = 1
     while True:
         folder = output / "captures" / (f"{stem or 'photos'}-{number}" if number > 1 else stem or "photos")
@@ -169,21 +170,20 @@ def _solve(folder: Path, notes: Notes, threads: int, told: Told) -> Found:
         database.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(database, error) from error
-    with closing(pycolmap().Database.open(database)):
-        pass  # it is there now
-    plain = extract(database, folder, taken, threads, lambda n: told("features", n, len(names)))
-    clips = [picture.source if picture.frame is not None else None for picture in taken]
-    pairs = choose_pairs(database, names, clips, settings.matching, lambda n: told("pairs", n, len(names)))
-    match(database, pairs, threads, plain, pixels, lambda n: told("matches", n, len(pairs)))
-    place = partial(reconstruct, database, folder / IMAGES, folder / "colmap" / ".mapping", threads, plain, pixels)
-    pieces = place(lambda n: told("cameras", n, len(names)))
-    lost = sorted(set(names) - {image.name for image in registered(pieces[0])}) if pieces else []
-    if lost and len(lost) <= len(names) * MANY_LOST:  # a second look, now that the place is known
-        pairs = [(a, b) for a in lost for b in names if b not in lost or a < b]
-        others = forget(database, pairs)
-        told_again = partial(told, "the rest", of=len(pairs))
-        match(database, pairs, threads, True, pixels, lambda n: told_again(n - others), LESS_CLEAR)
-        pieces[:1] = place(lambda n: told_again(len(pairs)), pieces[0]) or pieces[:1]
+    with Colmap(folder) as colmap:
+        plain = extract(colmap, database, folder, taken, threads, lambda n: told("features", n, len(names)))
+        clips = [picture.source if picture.frame is not None else None for picture in taken]
+        pairs = choose_pairs(database, names, clips, settings.matching, lambda n: told("pairs", n, len(names)))
+        compare = partial(match, colmap, database, threads=threads, pixels=pixels)
+        compare(pairs, guided=plain, told=lambda n: told("matches", n, len(pairs)))
+        mapping = folder / "colmap" / ".mapping"
+        place = partial(reconstruct, colmap, database, folder / IMAGES, mapping, threads, plain, pixels)
+        pieces = place(lambda n: told("cameras", n, len(names)))
+        lost = sorted(set(names) - {image.name for image in registered(pieces[0])}) if pieces else []
+        if lost and len(lost) <= len(names) * MANY_LOST:  # a second look, now that the place is known
+            pairs = [(a, b) for a in lost for b in names if b not in lost or a < b]
+            compare(pairs, guided=True, told=lambda n: told("the rest", n, len(pairs)), again=True)
+            pieces[:1] = place(lambda n: told("the rest", len(pairs), len(pairs)), pieces[0]) or pieces[:1]
     found = judge(database, pieces, taken, notes.skipped)
     stand_up(pieces[0], {picture.name: picture.up for picture in taken if picture.up})
     write_capture(pieces[0], folder, {picture.name: picture for picture in taken})

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from arf.radiance.capture.library import pycolmap
-from arf.radiance.capture.sfm.native import watched
+from arf.radiance.capture.sfm.native import Colmap
 
-SEED = 0  # of every random draw
 SMALLEST = 3  # pictures of a piece
 LOOKED_AT = 2000  # points whose angles are measured
 
 
 def reconstruct(
+    colmap: Colmap,
     database: Path,
     images: Path,
     output: Path,
@@ -31,7 +31,7 @@ def reconstruct(
     """The pieces in which the pictures hang together, the one of most pictures first.
 
     Args:
-        output: a folder of COLMAP's for the time being.
+        output: a folder for the time being.
         plain: whether features are few, so that less must do.
         pixels: that a point may be off.
         start: a piece to go on with; there is no other then.
@@ -39,39 +39,18 @@ def reconstruct(
     Raises:
         KeyboardInterrupt: `told` does.
     """
-    colmap, placed = pycolmap(), [0]
-    options = colmap.IncrementalPipelineOptions()
-    options.num_threads, options.random_seed, options.min_model_size = threads, SEED, SMALLEST
-    options.mapper.num_threads, options.mapper.random_seed = threads, SEED
-    options.triangulation.random_seed = SEED
-    options.mapper.init_max_error = options.mapper.filter_max_reproj_error = pixels
-    options.mapper.abs_pose_max_error = 3 * pixels
-    options.triangulation.merge_max_reproj_error = options.triangulation.complete_max_reproj_error = pixels
-    if plain:
-        options.mapper.init_min_num_inliers, options.mapper.abs_pose_min_num_inliers = 30, 15
-        options.structure_less_registration_fallback = False  # with so little it puts cameras anywhere
     shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
-
-    begun = ""
-    if start is not None:
-        begun, options.multiple_models = output / "start", False
-        begun.mkdir()
-        start.write(begun)
-
-    def one_more() -> None:
-        placed[0] += 1
-
-    def work(token: Any) -> dict[int, Any]:
-        return colmap.incremental_mapping(
-            database, images, output, options, begun, one_more, one_more, cancellation_token=token
-        )
-
     try:
-        pieces = watched(work, lambda: placed[0], told)
+        begun = output / "start" if start else ""
+        (begun or output).mkdir(parents=True)
+        if start:
+            start.write(begun)
+        values = {"threads": threads, "plain": plain, "pixels": pixels, "smallest": SMALLEST}
+        made = colmap.do("reconstruct", told, database=database, images=images, output=output, start=begun, **values)
+        pieces = [pycolmap().Reconstruction(folder) for folder in made]
     finally:
         shutil.rmtree(output, ignore_errors=True)
-    whole = [piece for piece in pieces.values() if piece.num_reg_images() >= SMALLEST]
+    whole = [piece for piece in pieces if piece.num_reg_images() >= SMALLEST]
     return sorted(whole, key=lambda piece: -piece.num_reg_images())
 
 

@@ -21,7 +21,8 @@ BLANK = 60  # features below which a picture is dark, blank or plain
 BLURRED = 0.3  # of the median sharpness
 SOLID = 25  # points that a camera sees on average, or all of it is chance
 VERIFIED = 15  # matches that agree with one motion, for a pair of pictures to show the same thing
-FLAT = 1.0  # degrees of parallax below which depth is a guess
+FLAT, UNSURE = 1.0, 6.0  # degrees of parallax below which depth is a guess; where every pair is explained by a turn
+ALL = 0.97  # of the pairs: every one
 HELP = "let neighbouring photographs share two thirds of what they show, step sideways between them, and show texture"
 
 
@@ -83,7 +84,8 @@ def judge(database: Path, pieces: Sequence[Any], taken: Sequence[Taken], skipped
     if not pieces or pieces[0].compute_mean_observations_per_reg_image() < SOLID:
         raise UserError(_why_nothing(evidence, taken, of))
     piece = pieces[0]
-    if (angle := parallax(piece)) < FLAT:
+    turning = evidence.turns > ALL * evidence.pairs
+    if (angle := parallax(piece)) < (UNSURE if turning else FLAT):
         raise UserError(_no_depth(of, f" (parallax {angle:.1f}°)"))
     used = {image.name for image in registered(piece)}
     others = [{image.name for image in registered(other)} - used for other in pieces[1:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Mapping
@@ -10,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from arf.jobs.files import atomic_path, write_json
+from arf.jobs.files import atomic_path, cannot_write, write_json
 from arf.radiance.capture.formats.colmap import GRAVITY
 from arf.radiance.capture.intake.taken import IMAGES, MASKS, Taken
+from arf.radiance.capture.library import pycolmap
 from arf.radiance.capture.sfm.upright import camera_to_world, registered
 
 MODEL, POINTS, TRANSFORMS = Path("colmap", "sparse", "0"), "sparse_pc.ply", "transforms.json"
@@ -66,7 +68,14 @@ def _write_model(piece: Any, folder: Path) -> None:
     half = folder.with_name(".half")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
-    piece.write(half)
+    piece.write(half)  # which does not notice a full disk
+    try:
+        complete = pycolmap().Reconstruction(half).num_points3D() == piece.num_points3D()
+    except (ValueError, RuntimeError):
+        complete = False
+    if not complete:
+        shutil.rmtree(half)
+        raise cannot_write(folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(half, folder)
 

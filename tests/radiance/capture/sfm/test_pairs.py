@@ -8,8 +8,8 @@ import street
 
 from arf.radiance.capture.intake.photographs import take_photographs
 from arf.radiance.capture.intake.pile import gather
-from arf.radiance.capture.library import pycolmap
 from arf.radiance.capture.sfm.features import extract
+from arf.radiance.capture.sfm.native import Colmap
 from arf.radiance.capture.sfm.pairs import AFTER, ALIKE, ANYHOW, choose_pairs, most_alike
 
 
@@ -20,8 +20,8 @@ def places(tmp_path_factory):
     street.photograph(root / "in" / "a", street.around(5))
     street.photograph(root / "in" / "b", street.around(4), seed=1)
     taken, _ = take_photographs(gather([root / "in"]), root / "out", (), set(), 2, lambda *_: None)
-    pycolmap().Database.open(root / "db").close()
-    extract(root / "db", root / "out", taken, 2, lambda _: None)
+    with Colmap(root) as colmap:
+        extract(colmap, root / "db", root / "out", taken, 2, lambda _: None)
     return root / "db", [one.name for one in taken]
 
 
