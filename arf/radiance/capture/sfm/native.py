@@ -24,8 +24,9 @@ PROGRAM = Path(__file__).with_name("worker.py")
 EVERY = 0.2  # seconds between two looks at whether to stop
 FULL = re.compile(r"disk is full|disk I/O error|no space left|file too large|attempt to write", re.IGNORECASE)
 ROOM = 2**20  # bytes below which a disk is full
-KILLED = -9  # by the system, for want of memory
-SAID = 2000  # characters of what it said last that are looked at
+KILLED, LIMITED = -9, -25  # by the system: for want of memory; for a file beyond its limit
+SAID = 20_000  # characters of what it said last that are looked at
+CAUSE = re.compile(r"^(F\d|\*\*\* SIG|terminate|  what).*", re.MULTILINE)
 
 
 class Colmap:
@@ -102,11 +103,13 @@ class Colmap:
         code = None if error else self._process.wait()
         self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - SAID))
         said = self._said.read().decode(errors="replace")
+        if code == LIMITED:
+            return cannot_write(self.folder, OSError(errno.EFBIG, os.strerror(errno.EFBIG)))
         if FULL.search(f"{error}\n{said}") or shutil.disk_usage(self.folder).free < ROOM:
             return cannot_write(self.folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         if short := starved(MemoryError() if code == KILLED else RuntimeError(f"{error}\n{said}")):
             return short
         if error:
             return RuntimeError(f"COLMAP: {error}")
-        first = next((line for line in said.splitlines() if line.strip()), f"exit code {code}")
-        return UserError(f"COLMAP has broken down ({first[:200]}); try again, or with other photographs")
+        cause = found[0][:200] if (found := CAUSE.search(said)) else f"exit code {code}"
+        return UserError(f"COLMAP has broken down ({cause}); try again, or with other photographs")
