@@ -12,6 +12,7 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 from arf.cli.common import Replacing, Talk, progress
 from arf.cli.lines import one_line
 from arf.errors import UserError
+from arf.jobs.checks import check_unused
 from arf.jobs.machine import limit_threads
 from arf.jobs.outputs import check_outputs, inputs_of, stale
 from arf.radiance.settings import (
@@ -176,13 +177,16 @@ def _demo(command: Demo) -> dict[str, Any]:
 
 
 def _cameras(command: Cameras) -> dict[str, Any]:
+    command.settings.check()
+    if command.settings.threads:
+        limit_threads(command.settings.threads)  # before torch is imported
     from arf.radiance.capture.sfm.find import find_cameras, place_for
 
     if not command.data:
         raise UserError("cameras of what? Name a folder of photographs, or clips: arf cameras PHOTOS")
     output = command.output or place_for(command.data, Path("outputs"))
     with progress(command.common) as bars:
-        found = find_cameras(command.data, output, command.settings, bars)
+        found = find_cameras(command.data, output, command.settings, bars, without=[Path("outputs")])
     return {
         "capture": output, **{k: v for k, v in vars(found).items() if k != "left_out"},
         "left_out": {left.shown: left.why for left in found.left_out},
@@ -195,6 +199,7 @@ def _capture(command: Fit, bars: Any) -> Path:
     from arf.radiance.capture.sfm.find import as_capture
 
     if command.settings.format != "auto" and len(command.data) == 1:
+        check_unused(replace(command.cameras, threads=None), ("frames", "matching"), "for a capture")
         return command.data[0]
     return as_capture(command.data, command.common.output, command.cameras, bars)
 

@@ -38,7 +38,9 @@ def read_exif(picture: Image.Image) -> Exif:
         detail = found.get_ifd(ExifTags.IFD.Exif)
         names = [found.get(ExifTags.Base.Make), found.get(ExifTags.Base.Model), detail.get(ExifTags.Base.LensModel)]
         length = _number(detail.get(ExifTags.Base.FocalLength))
-        known = [str(name).strip("\0 ") for name in names if name] + [f"{length:g} mm"] * bool(length)
+        equivalent = _number(detail.get(ExifTags.Base.FocalLengthIn35mmFilm))  # another one: zoomed by cropping
+        lengths = [f"{length:g} mm"] * bool(length) + [f"as {equivalent:g} mm"] * bool(equivalent)
+        known = [str(name).strip("\0 ") for name in names if name] + lengths
         orientation = found.get(ExifTags.Base.Orientation, 1)
         return Exif(" ".join(known), _focal(detail, length), _up(detail.get(ExifTags.Base.MakerNote), orientation))
     except Exception:  # Pillow raises whatever the bytes lead it to

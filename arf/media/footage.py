@@ -66,7 +66,7 @@ class Footage:
 
         Args:
             size: (height, width) to resize to.
-            only: numbers of the frames that are wanted, in ascending order; all of them unless given.
+            only: numbers of the frames that are wanted, at most 100 in ascending order; all of them unless given.
 
         Raises:
             UserError: ffmpeg is missing, or not one frame can be decoded.

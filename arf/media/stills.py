@@ -21,8 +21,9 @@ OFTEN = 10  # times a second at which it is
 TRACKED, FEWEST = 300, 12  # corners: as many as that at most, and too few to tell
 PARALLAX = 3.0  # what a pixel of parallax counts for, in pixels of motion
 NOISE = 0.1  # pixels of parallax that tracking makes up
-NEAREST = 0.02  # long sides that frames lie apart at least
+NEAREST = 0.02  # long sides of a part of the way, at least
 LOST = 0.25  # long sides that a step counts for in which nothing can be tracked
+TERMS = 100  # of one expression: ffmpeg takes no more
 BLURRED, AROUND = 0.4, 4  # of the median sharpness of so many frames before and after
 Way = Float[np.ndarray, " n"]
 
@@ -72,10 +73,12 @@ def write_stills(footage: Footage, frames: Sequence[int], paths: Sequence[Path])
     Raises:
         UserError: as `Footage.read`; or a file cannot be written.
     """
-    for frame, path in zip(footage.read(only=frames), paths, strict=False):  # a damaged end has none
-        with atomic_path(path) as temporary:
-            Image.fromarray(frame.numpy()).save(temporary, "JPEG", quality=95, subsampling=0)
-        yield path
+    for first in range(0, len(frames), TERMS):
+        some = slice(first, first + TERMS)
+        for frame, path in zip(footage.read(only=frames[some]), paths[some], strict=False):  # a damaged end has none
+            with atomic_path(path) as temporary:
+                Image.fromarray(frame.numpy()).save(temporary, "JPEG", quality=95, subsampling=0)
+            yield path
 
 
 def _moved(before: UInt8[np.ndarray, "h w"], after: UInt8[np.ndarray, "h w"]) -> float:

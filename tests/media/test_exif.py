@@ -75,3 +75,8 @@ def test_nothing_is_known_without_exif():
 @pytest.mark.parametrize("value", [0, float("nan"), -5.0])
 def test_no_focal_length_is_no_focal_length(value):
     assert read_exif(picture(FocalLength=value)).focal is None
+
+
+def test_zooming_by_cropping_is_another_lens():
+    once, more = (read_exif(picture(FocalLength=6.0, FocalLengthIn35mmFilm=f)).device for f in (24, 48))
+    assert once != more

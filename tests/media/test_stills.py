@@ -70,3 +70,12 @@ def test_black_frames_have_no_way(tmp_path):
     ffmpeg("-f", "lavfi", "-i", "color=black:s=64x48:r=10:d=1", "-pix_fmt", "yuv420p", tmp_path / "a.mp4")
     way, _ = look(probe(tmp_path / "a.mp4"))
     assert way[-1] == 0
+
+
+def test_many_stills_are_as_good_as_few(tmp_path):
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=30:d=5", "-pix_fmt", "yuv420p", tmp_path / "a.mp4")
+    footage, numbers = probe(tmp_path / "a.mp4"), [*range(0, 150)]
+    paths = [tmp_path / f"{i}.jpg" for i in numbers]
+    assert list(write_stills(footage, numbers, paths)) == paths
+    last = np.asarray(Image.open(paths[149])).astype(int)
+    assert np.abs(last - [*footage.read()][149].numpy()).mean() < 6

@@ -2,56 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from arf.errors import UserError
+from arf.jobs.machine import Starved
 from arf.media.footage import Footage, probe
 from arf.media.stills import Way, choose, look, write_stills
 from arf.radiance.capture.intake.pile import Pile
-from arf.radiance.capture.intake.taken import IMAGES, Taken, Told, free_name, mark_of
+from arf.radiance.capture.intake.taken import IMAGES, Skipped, Taken, Told, free_name, mark_of
 
 FEWEST = 3  # frames of a clip
 
 
 def take_frames(
     pile: Pile, folder: Path, before: Sequence[Taken], frames: int, names: set[str], told: Told
-) -> list[Taken]:
+) -> tuple[list[Taken], list[Skipped]]:
     """Write frames of the clips as pictures; those of before are used again where nothing has changed.
 
     Args:
         frames: about how many, of all clips together.
-        names: that are taken.
+        names: that are taken, without suffixes.
+
+    Returns:
+        Those that are there now, and clips that cannot be read.
 
     Raises:
-        UserError: a clip cannot be decoded, or a picture cannot be written.
+        UserError: a picture cannot be written, or there is nothing but clips that cannot be read.
     """
-    marks = {clip: f"{mark_of(clip)} {frames}" for clip in pile.clips}
-    whole = " ".join(marks.values())  # frames are shared out: one clip more, and all have fewer
-    kept = [taken for taken in before if taken.frame is not None and taken.mark == whole]
-    sources = {str(clip.resolve()) for clip in pile.clips}
-    if {taken.source for taken in kept} == sources and all((folder / IMAGES / taken.name).is_file() for taken in kept):
-        return kept
-    footages = {clip: probe(clip) for clip in pile.clips}
-    looks = {clip: look(footage, lambda i, n: told("video", i + 1, n)) for clip, footage in footages.items()}
-    long = sum(_long(way) for way, _ in looks.values())
+    mark = mark_of_clips(pile, frames)
+    kept = [taken for taken in before if taken.frame is not None and taken.mark == mark]
+    stems = {taken.name.rsplit(".", 1)[0].lower() for taken in kept}
+    if kept and stems.isdisjoint(names) and all((folder / IMAGES / taken.name).is_file() for taken in kept):
+        names |= stems
+        return kept, []
+    looks, skipped = {}, []
+    for clip in pile.clips:
+        try:
+            footage = probe(clip)
+            looks[clip] = footage, *look(footage, lambda i, n: told("video", i + 1, n))
+        except Starved:
+            raise
+        except UserError as error:
+            if len(pile) == 1:
+                raise
+            skipped.append(Skipped(pile.shown[clip], str(error).removeprefix(f"{clip} ").removeprefix("is ")))
+    long = sum(_long(way) for _, way, _ in looks.values())
     taken: list[Taken] = []
-    for clip, (way, sharp) in looks.items():
+    for clip, (footage, way, sharp) in looks.items():
         share = max(FEWEST, round(frames * _long(way) / long)) if long else FEWEST
+        shown = os.path.splitext(pile.shown[clip])[0]
         chosen = choose(way, sharp, share)
-        stem = free_name(pile.shown[clip], names)
-        for frame, path in _written(footages[clip], chosen, folder / IMAGES / stem):
-            taken.append(_taken(clip, pile.shown[clip], footages[clip], frame, path.name, float(sharp[frame]), whole))
+        paths = [folder / IMAGES / f"{free_name(f'{shown}_{frame:06d}', names)}.jpg" for frame in chosen]
+        for frame, path in zip(chosen, write_stills(footage, chosen, paths), strict=False):
+            taken.append(_taken(clip, pile.shown[clip], footage, frame, path.name, float(sharp[frame]), mark))
             told("frames", len(taken), frames)
-    return taken
+    return taken, skipped
+
+
+def mark_of_clips(pile: Pile, frames: int) -> str:
+    """By which frames are told from others: they are shared out, so that one clip more leaves each of them fewer."""
+    return " ".join([*(f"{clip.resolve()} {mark_of(clip)}" for clip in pile.clips), f"{frames} frames"])
 
 
 def _long(way: Way) -> float:
     return float(way[-1] - way[0])
-
-
-def _written(footage: Footage, frames: Sequence[int], stem: Path) -> Iterator[tuple[int, Path]]:
-    paths = [stem.with_name(f"{stem.name}_{frame:06d}.jpg") for frame in frames]
-    yield from zip(frames, write_stills(footage, frames, paths), strict=False)
 
 
 def _taken(clip: Path, shown: str, footage: Footage, frame: int, name: str, sharp: float, mark: str) -> Taken:

@@ -5,6 +5,7 @@ What is an upright JPEG or PNG already is copied as it is. Everything else becom
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -47,7 +48,7 @@ def take_photographs(
     known = {(taken.source, taken.mark): taken for taken in before if taken.frame is None}
     jobs = []
     for path in pile.photographs:
-        name = free_name(pile.shown[path], names)
+        name = free_name(os.path.splitext(pile.shown[path])[0], names)
         found = known.get((str(path.resolve()), mark_of(path, pile.masks.get(path))))
         if found and found.name.rsplit(".", 1)[0] == name and (folder / IMAGES / found.name).is_file():
             jobs.append(partial(lambda taken: taken, found))
@@ -106,6 +107,8 @@ def _taken(path: Path, shown: str, mask: Path | None, folder: Path, name: str) -
     target = folder / IMAGES / f"{name}{suffix}"
     with atomic_path(target) as temporary:
         shutil.copyfile(path, temporary) if copied else picture.save(temporary, **QUALITY[suffix])
+    for place in (folder / MASKS, folder / USED):  # it may have had one
+        (place / f"{target.name}.png").unlink(missing_ok=True)
     if used is not None:
         _write_mask(folder / MASKS / f"{target.name}.png", used)
     if used is not None or opaque is not None:
@@ -144,6 +147,14 @@ def _used(path: Path, mask: Path | None, size: tuple[int, int], orientation: int
         raise UserError(f"{mask} is not of the shape of its photograph {path}; export the masks again")
     values = np.asarray(grey.resize(size, Image.Resampling.NEAREST))
     return values > (0 if values.max() <= 1 else 127)  # a mask of zeros and ones is one, too
+
+
+def fill_masks(folder: Path, taken: Sequence[Taken]) -> None:
+    """Where some pictures have a mask in a folder, all others get one that lets everything be used."""
+    if folder.is_dir():
+        for picture in taken:
+            if not (path := folder / f"{picture.name}.png").exists():
+                _write_mask(path, np.ones(picture.size[::-1], bool))
 
 
 def _write_mask(path: Path, used: Used) -> None:

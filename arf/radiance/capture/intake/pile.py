@@ -10,11 +10,14 @@ from pathlib import Path
 
 from arf.errors import UserError
 from arf.jobs.files import fingerprint
+from arf.jobs.runs import INFO
 from arf.media.decode import PICTURE_SUFFIXES
 from arf.media.signature import VIDEO_SUFFIXES, is_video
 from arf.radiance.capture.files import picture_folders
 
 log = logging.getLogger(__name__)
+NOTES = "arf_cameras.json"  # of a capture that was made of photographs
+OURS = {NOTES, INFO}  # who holds one of these is no folder of photographs
 MASKS = "masks"  # a folder of pictures that are black where the photograph of that name is not to be used
 
 
@@ -36,14 +39,14 @@ class Pile:
         return len(self.photographs) + len(self.clips)
 
 
-def gather(paths: Sequence[Path], without: Path | None = None) -> Pile:
+def gather(paths: Sequence[Path], without: Sequence[Path] = ()) -> Pile:
     """The photographs and clips of folders, all that lies below them, and of files.
 
     Left out, each kind with a word: copies of one file, and the short clips of live photos, which have a photograph's
     name. `images_2` and its like are left out beside `images`.
 
     Args:
-        without: a folder that is passed over, where it lies in one of them.
+        without: folders that are passed over, where they lie in one of those; so are runs and captures of ours.
 
     Raises:
         UserError: there is no such file, or no photograph and no clip.
@@ -52,8 +55,11 @@ def gather(paths: Sequence[Path], without: Path | None = None) -> Pile:
     for path in paths:
         if not os.path.exists(path):
             raise UserError(f"no photographs at {path}: there is no such file or folder")
-        for file in _below(path, without) if path.is_dir() else [path]:
-            _sort(pile, file, path if path.is_dir() else path.parent)
+        if path.is_dir():
+            for file in _below(path, without):
+                _sort(pile, file, path, _is_clip(file))
+        else:
+            _sort(pile, path, path.parent, is_video(path))
     if not len(pile):
         named = ", ".join(map(str, paths[:3]))
         raise UserError(f"{named} holds no photograph and no video; name a folder of photographs, or a clip")
@@ -72,29 +78,31 @@ def holds_pictures(path: Path) -> bool:
     return os.path.isfile(path) and (_is_picture(path) or is_video(path))
 
 
-def _below(folder: Path, without: Path | None = None) -> Iterator[Path]:
+def _below(folder: Path, without: Sequence[Path] = ()) -> Iterator[Path]:
     """Files, folder by folder, those of MASKS and hidden ones left out."""
-    skipped = without and os.path.realpath(without)
+    skipped = [os.path.realpath(path) for path in without]
     for here, folders, names in os.walk(folder):
+        if here != str(folder) and not OURS.isdisjoint(names):
+            folders.clear()
+            continue
         smaller = {f"images_{n}" for n in picture_folders(Path(here)) if n > 1} if "images" in folders else set()
         folders[:] = sorted(
             name
             for name in folders
             if not name.startswith(".") and name != MASKS and name not in smaller
-            and os.path.realpath(os.path.join(here, name)) != skipped
+            and os.path.realpath(os.path.join(here, name)) not in skipped
         )  # fmt: skip
         yield from (Path(here, name) for name in sorted(names) if not name.startswith("."))
 
 
-def _sort(pile: Pile, file: Path, root: Path) -> None:
+def _sort(pile: Pile, file: Path, root: Path, clip: bool) -> None:
     if file in pile.shown:
         return
-    given = file.parent == root and not os.path.isdir(file)
     if _is_picture(file):
         pile.photographs.append(file)
         if mask := _mask(file, root):
             pile.masks[file] = mask
-    elif _is_clip(file) or (given and is_video(file)):
+    elif clip:
         pile.clips.append(file)
     else:
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,9 +57,14 @@ def mark_of(*files: Path | None) -> str:
     return " ".join(f"{stat.st_size}-{stat.st_mtime_ns}" for stat in found)
 
 
+def is_plain(name: str) -> bool:
+    """Whether `free_name` could have made it, and a suffix: a stranger's notes may name what lies elsewhere."""
+    return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) is not None
+
+
 def free_name(shown: str, names: set[str]) -> str:
     """A plain name of letters, digits and - _ . that is not among the names yet, and then is."""
-    stem = re.sub(r"[^A-Za-z0-9._-]", "_", os.path.splitext(shown)[0])[-LONGEST:].lstrip(".") or "photo"
+    stem = re.sub(r"[^A-Za-z0-9._-]", "_", shown)[-LONGEST:].lstrip(".") or "photo"
     name, number = stem, 1
     while name.lower() in names:
         number += 1

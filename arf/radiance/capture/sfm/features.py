@@ -23,6 +23,7 @@ LONG_SIDE = 1600  # pixels; larger pictures are shrunk for it
 DOUBLED = 1024  # pixels of the long side up to which a picture is also looked at enlarged twice
 MOST = 8192  # features of a picture, about
 USUAL, FAINT = (0.0067, 10.0), (0.001, 20.0)  # thresholds of contrast and of edges: COLMAP's, and such as give more
+MARKER = "faint"  # a file beside the database: its features are those of FAINT
 PLAIN = 600  # features that are few
 MANY = 8  # pictures of one device from which a second coefficient of its lens can be told
 
@@ -43,7 +44,9 @@ def extract(
     colmap.do("cameras", database=database, images=folder / IMAGES, groups=_groups(taken))
     longest = max(max(picture.size) for picture in taken)
 
-    def look(thresholds: tuple[float, float], afresh: bool) -> None:
+    marker = database.with_name(MARKER)
+
+    def look(thresholds: tuple[float, float], afresh: bool = False) -> None:
         colmap.do(
             "extract",
             told,
@@ -51,7 +54,7 @@ def extract(
             images=folder / IMAGES,
             names=[picture.name for picture in taken],
             masks=folder / USED if (folder / USED).is_dir() else None,
-            afresh=afresh,
+            afresh=marker if afresh else "",
             threads=threads,
             long_side=LONG_SIDE,
             most=MOST,
@@ -60,12 +63,15 @@ def extract(
             edge=thresholds[1],
         )
 
-    before = _counts(database)
-    if None in before:
-        look(USUAL, afresh=False)
-        if median(_counts(database)) < PLAIN:
-            look(FAINT, afresh=True)
-    return median(_counts(database)) < PLAIN
+    if None in _counts(database):
+        look(FAINT if marker.exists() else USUAL)
+    if _are_few(database) and not marker.exists():
+        look(FAINT, afresh=True)
+    return _are_few(database)
+
+
+def _are_few(database: Path) -> bool:
+    return median(count or 0 for count in _counts(database)) < PLAIN
 
 
 def threads_of(asked: int | None) -> int:

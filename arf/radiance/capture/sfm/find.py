@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,26 +19,26 @@ from arf.jobs.interrupts import held_interrupts
 from arf.jobs.locks import owned
 from arf.jobs.runs import check_text
 from arf.radiance.capture.capture import known_format
-from arf.radiance.capture.intake.clips import take_frames
-from arf.radiance.capture.intake.photographs import take_photographs
-from arf.radiance.capture.intake.pile import Pile, gather, holds_pictures
-from arf.radiance.capture.intake.taken import IMAGES, MASKS, USED, Skipped, Taken, Told
-from arf.radiance.capture.sfm.features import extract, threads_of
+from arf.radiance.capture.intake.clips import mark_of_clips, take_frames
+from arf.radiance.capture.intake.photographs import fill_masks, take_photographs
+from arf.radiance.capture.intake.pile import NOTES, Pile, gather, holds_pictures
+from arf.radiance.capture.intake.taken import IMAGES, MASKS, USED, Skipped, Taken, Told, is_plain, mark_of
+from arf.radiance.capture.sfm.features import MARKER, extract, threads_of
 from arf.radiance.capture.sfm.mapping import reconstruct
 from arf.radiance.capture.sfm.matching import match
 from arf.radiance.capture.sfm.native import Colmap
-from arf.radiance.capture.sfm.pairs import choose_pairs
+from arf.radiance.capture.sfm.pairs import choose_pairs, partners
 from arf.radiance.capture.sfm.upright import registered, stand_up
 from arf.radiance.capture.sfm.verdict import Found, judge
-from arf.radiance.capture.sfm.writing import TRANSFORMS, write_capture
+from arf.radiance.capture.sfm.writing import MODEL, POINTS, TRANSFORMS, write_capture
 from arf.radiance.settings import CameraSettings
 
 log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int, dict[str, float]], None]  # what, step, steps, figures
 Stopped = Callable[[], bool]
-NOTES = "arf_cameras.json"
 DATABASE = Path("colmap", "database.db")
 FORMAT = 1  # of the notes
+SQLITE = b"SQLite format 3\0"  # how a database begins
 FEWEST = 3  # photographs
 MANY_LOST = 0.25  # share of photographs without a place: more of them are of another place
 PIXELS, LARGE = 4.0, 800  # that a match may be off; less, down to half of it, in pictures whose long side is shorter
@@ -50,6 +51,7 @@ class Notes:
     Attributes:
         given: the folders and files that were named.
         asked: the settings.
+        marks: by which what was given is told from anything else.
         taken: its pictures, and `skipped`: photographs that cannot be used.
         found: what came out, None before that.
     """
@@ -58,13 +60,18 @@ class Notes:
     arf: str
     given: list[str]
     asked: CameraSettings
+    marks: list[str]
     taken: list[Taken] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     found: Found | None = None
 
 
 def find_cameras(
-    paths: Sequence[Path], folder: Path, settings: CameraSettings, progress: Progress = lambda *_: None
+    paths: Sequence[Path],
+    folder: Path,
+    settings: CameraSettings,
+    progress: Progress = lambda *_: None,
+    without: Sequence[Path] = (),
 ) -> Found:
     """Make a capture of photographs and clips without cameras.
 
@@ -73,17 +80,20 @@ def find_cameras(
 
     Args:
         paths: folders, pictures and videos.
-        folder: of the capture; new, empty, or one that this function has made.
+        folder: of the capture; new, empty, or one that this function has made of these.
+        without: folders that are passed over, where photographs are looked for.
 
     Raises:
         UserError: bad input, or no camera can be found; says why, and what would help.
         KeyboardInterrupt: what was done is kept, and the same call goes on with it.
     """
     settings.check()
-    pile = gather(paths, without=folder)
+    pile = gather(paths, without=[folder, *without])
+    if not pile.clips:
+        check_unused(replace(settings, threads=None, matching="auto"), ("frames",), "without a video")
     if not pile.clips and len(pile) < FEWEST:
         raise UserError(f"{_named(paths)}: different photographs: {len(pile)}; {FEWEST} are needed at least, better 30")
-    _check_folder(folder, pile.shown)
+    _check_folder(folder, pile.shown, _given(paths))
     with owned(folder, remedy="wait for it"):
         try:
             with held_interrupts() as stopped:
@@ -101,20 +111,19 @@ def as_capture(
     Raises:
         UserError: as `find_cameras`; or settings for clips and photographs are given for what has cameras.
     """
-    if len(paths) == 1 and (unfinished := _read(paths[0])) and not known_format(paths[0]):  # a capture of ours
-        find_cameras([Path(path) for path in unfinished.given], paths[0], settings, progress)
-        return paths[0]
+    if len(paths) == 1 and (ours := _read(paths[0])) and not ours.found:  # its notes may be a stranger's: not followed
+        raise UserError(f"{paths[0]} has no cameras yet; name the photographs that it is made of, and they are found")
     if len(paths) == 1 and (known_format(paths[0]) or not holds_pictures(paths[0])):
         check_unused(replace(settings, threads=None), ("frames", "matching"), f"for {paths[0]}, which has cameras")
         return paths[0]
     folder = place_for(paths, output)
-    find_cameras(paths, folder, settings, progress)
+    find_cameras(paths, folder, settings, progress, without=[output])
     return folder
 
 
 def place_for(paths: Sequence[Path], output: Path) -> Path:
     """The folder below `output` where the capture of these photographs goes, the same one at each call."""
-    first, given = paths[0], _given(paths)
+    first, given = min(paths), _given(paths)
     folder = first.resolve() if first.is_dir() else first.resolve().parent
     folder = folder.parent if folder.name == IMAGES else folder
     stem = first.stem if len(paths) == 1 and not first.is_dir() else folder.name
@@ -131,30 +140,35 @@ def _found(
 ) -> Found:
     before, threads = _read(folder), threads_of(settings.threads)
     old = before.taken if before else []
-    notes = Notes(FORMAT, arf.__version__, _given(paths), settings)
+    notes = Notes(FORMAT, arf.__version__, _given(paths), settings, _marks(pile, settings))
+    if before and before.found and _same(before, notes, folder):
+        return _reported(before.found)
 
     def told(what: str, done: int, of: int) -> None:
         progress(what, min(done, of), of, {})
         if stopped():
             raise KeyboardInterrupt
 
-    if before is None:
-        write_json(folder / NOTES, plain(notes))  # the folder is ours from now on
-
+    _drop_results(folder)  # their pictures may become others
+    write_json(folder / NOTES, plain(replace(notes, taken=old)))  # the folder is ours from now on
     names: set[str] = set()
     taken, skipped = take_photographs(pile, folder, old, names, threads, told)
     if pile.clips:
-        taken += take_frames(pile, folder, old, settings.frames, names, told)
+        frames, damaged = take_frames(pile, folder, old, settings.frames, names, told)
+        taken, skipped = taken + frames, skipped + damaged
     if len(taken) < FEWEST:
         raise UserError(_too_few(paths, taken, skipped, bool(pile.clips)))
-    notes = replace(notes, taken=taken, skipped=skipped)
-    if before and before.found and (folder / TRANSFORMS).is_file() and _same(before, notes):
-        return _reported(before.found)
     _forget(folder, old, taken)
+    notes = replace(notes, taken=taken, skipped=skipped)
     write_json(folder / NOTES, plain(notes))
     found = _solve(folder, notes, threads, told)
     write_json(folder / NOTES, plain(replace(notes, found=found)))
     return _reported(found)
+
+
+def _marks(pile: Pile, settings: CameraSettings) -> list[str]:
+    photographs = [f"{path.resolve()} {mark_of(path, pile.masks.get(path))}" for path in pile.photographs]
+    return [*photographs, *[mark_of_clips(pile, settings.frames)] * bool(pile.clips)]
 
 
 def _given(paths: Sequence[Path]) -> list[str]:
@@ -170,6 +184,7 @@ def _solve(folder: Path, notes: Notes, threads: int, told: Told) -> Found:
         database.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(database, error) from error
+    fill_masks(folder / USED, taken)  # COLMAP leaves out who has none where others have one
     with Colmap(folder) as colmap:
         plain = extract(colmap, database, folder, taken, threads, lambda n: told("features", n, len(names)))
         clips = [picture.source if picture.frame is not None else None for picture in taken]
@@ -181,9 +196,10 @@ def _solve(folder: Path, notes: Notes, threads: int, told: Told) -> Found:
         pieces = place(lambda n: told("cameras", n, len(names)))
         lost = sorted(set(names) - {image.name for image in registered(pieces[0])}) if pieces else []
         if lost and len(lost) <= len(names) * MANY_LOST:  # a second look, now that the place is known
-            pairs = [(a, b) for a in lost for b in names if b not in lost or a < b]
+            pairs = partners(database, names, lost, lambda n: told("pairs", n, len(names)))
             compare(pairs, guided=True, told=lambda n: told("the rest", n, len(pairs)), again=True)
-            pieces[:1] = place(lambda n: told("the rest", len(pairs), len(pairs)), pieces[0]) or pieces[:1]
+            more = place(lambda n: told("the rest", len(pairs), len(pairs)), pieces[0])
+            pieces[:1] = sorted([*more, pieces[0]], key=lambda piece: -piece.num_reg_images())[:1]
     found = judge(database, pieces, taken, notes.skipped)
     stand_up(pieces[0], {picture.name: picture.up for picture in taken if picture.up})
     write_capture(pieces[0], folder, {picture.name: picture for picture in taken})
@@ -196,9 +212,16 @@ def _reported(found: Found) -> Found:
     return found
 
 
-def _same(before: Notes, now: Notes) -> bool:
-    """Whether nothing that matters for the cameras is another."""
-    return (before.taken, before.asked.matching) == (now.taken, now.asked.matching)
+def _same(before: Notes, now: Notes, folder: Path) -> bool:
+    """Whether nothing that matters for the cameras is another, and all is there."""
+    there = (folder / TRANSFORMS).is_file() and all((folder / IMAGES / one.name).is_file() for one in before.taken)
+    return there and (before.marks, before.asked.matching) == (now.marks, now.asked.matching)
+
+
+def _drop_results(folder: Path) -> None:
+    for path in (folder / TRANSFORMS, folder / POINTS):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(folder / MODEL.parent, ignore_errors=True)
 
 
 def _forget(folder: Path, old: Sequence[Taken], taken: Sequence[Taken]) -> None:
@@ -207,9 +230,12 @@ def _forget(folder: Path, old: Sequence[Taken], taken: Sequence[Taken]) -> None:
     for name in gone:
         for path in (folder / IMAGES / name, folder / MASKS / f"{name}.png", folder / USED / f"{name}.png"):
             path.unlink(missing_ok=True)
-    if not set(old) <= set(taken):
+    database = folder / DATABASE
+    damaged = database.is_file() and database.read_bytes()[: len(SQLITE)] != SQLITE
+    if damaged or not set(old) <= set(taken):
         for suffix in ("", "-journal", "-wal", "-shm"):
             folder.joinpath(f"{DATABASE}{suffix}").unlink(missing_ok=True)
+        database.with_name(MARKER).unlink(missing_ok=True)
 
 
 def _read(folder: Path) -> Notes | None:
@@ -219,10 +245,12 @@ def _read(folder: Path) -> Notes | None:
     notes = admit(Notes, read_json(folder / NOTES), folder / NOTES, remedy)
     if notes.format != FORMAT:
         raise UserError(f"{folder / NOTES} is of another version of arf; {remedy}")
+    if strange := next((one.name for one in notes.taken if not is_plain(one.name)), None):
+        raise UserError(f"{folder / NOTES} names the picture {strange!r}, which is none of ours; {remedy}")
     return notes
 
 
-def _check_folder(folder: Path, given: dict[Path, str]) -> None:
+def _check_folder(folder: Path, files: dict[Path, str], given: Sequence[str]) -> None:
     """Raises UserError where a capture would be written over something else."""
     if os.path.lexists(folder) and not folder.is_dir():
         raise UserError(f"{folder} is a file; name a folder for the capture with --output")
@@ -230,8 +258,10 @@ def _check_folder(folder: Path, given: dict[Path, str]) -> None:
         raise UserError(f"{folder} holds something already; name a new folder for the capture with --output")
     check_text(folder)  # nor can COLMAP
     inside = os.path.realpath(folder / IMAGES)
-    if taken := next((path for path in given if os.path.realpath(path.parent) == inside), None):
+    if taken := next((path for path in files if os.path.realpath(path.parent) == inside), None):
         raise UserError(f"{taken} lies in the capture itself; name the folder of the original photographs")
+    if (before := _read(folder)) and not set(before.given) <= set(given):
+        raise UserError(f"{folder} is the capture of {before.given[0]}; name another folder with --output")
 
 
 def _too_few(paths: Sequence[Path], taken: Sequence[Taken], skipped: Sequence[Skipped], clips: bool) -> str:

@@ -24,7 +24,7 @@ PROGRAM = Path(__file__).with_name("worker.py")
 EVERY = 0.2  # seconds between two looks at whether to stop
 FULL = re.compile(r"disk is full|disk I/O error|no space left|file too large|attempt to write", re.IGNORECASE)
 ROOM = 2**20  # bytes below which a disk is full
-KILLED, LIMITED = -9, -25  # by the system: for want of memory; for a file beyond its limit
+KILLED = -9  # by the system, for want of memory
 SAID = 20_000  # characters of what it said last that are looked at
 CAUSE = re.compile(r"^(F\d|\*\*\* SIG|terminate|  what).*", re.MULTILINE)
 
@@ -103,8 +103,6 @@ class Colmap:
         code = None if error else self._process.wait()
         self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - SAID))
         said = self._said.read().decode(errors="replace")
-        if code == LIMITED:
-            return cannot_write(self.folder, OSError(errno.EFBIG, os.strerror(errno.EFBIG)))
         if FULL.search(f"{error}\n{said}") or shutil.disk_usage(self.folder).free < ROOM:
             return cannot_write(self.folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         if short := starved(MemoryError() if code == KILLED else RuntimeError(f"{error}\n{said}")):

@@ -53,6 +53,19 @@ def choose_pairs(
     return [(names[i], names[j]) for i, j in sorted(near | most_alike(alike))]
 
 
+def partners(
+    database: Path, names: Sequence[str], lost: Sequence[str], told: Callable[[int], None]
+) -> list[tuple[str, str]]:
+    """Pairs of those that found no place with all others, where these are few; else with those that look alike most."""
+    found = [(a, b) for a in lost for b in names if b not in lost or a < b]
+    if len(names) <= FEW:
+        return found
+    alike = _alikeness(_descriptors(database, names), told)
+    place = {name: i for i, name in enumerate(names)}
+    best = {name: set(np.argsort(-alike[place[name]], kind="stable")[: 2 * ALIKE].tolist()) for name in lost}
+    return [(a, b) for a, b in found if place[b] in best[a]]
+
+
 def most_alike(alike: Int[np.ndarray, "n n"]) -> set[tuple[int, int]]:
     """Of each picture the pairs (i < j) with those that it is most alike."""
     pairs = set()
@@ -67,7 +80,9 @@ def _descriptors(database: Path, names: Sequence[str]) -> Float[Tensor, "n k 128
     found = torch.zeros(len(names), LARGEST, 128)
     with closing(pycolmap().Database.open(database)) as opened:
         for i, name in enumerate(names):
-            image = opened.read_image_with_name(name).image_id
+            if (known := opened.read_image_with_name(name)) is None:  # COLMAP could not read it
+                continue
+            image = known.image_id
             shapes, descriptors = opened.read_keypoints(image), np.asarray(opened.read_descriptors(image).data)
             if len(descriptors):
                 size = np.hypot(shapes[:, 2], shapes[:, 4])  # the first column of its affine shape

@@ -14,7 +14,7 @@ import numpy as np
 from arf.errors import UserError
 from arf.radiance.capture.intake.taken import Skipped, Taken
 from arf.radiance.capture.library import pycolmap
-from arf.radiance.capture.sfm.mapping import parallax
+from arf.radiance.capture.sfm.mapping import SMALLEST, parallax
 from arf.radiance.capture.sfm.upright import registered
 
 BLANK = 60  # features below which a picture is dark, blank or plain
@@ -69,7 +69,7 @@ class Found:
                 f"the photographs fall into pieces that do not hang together: {self.pieces[0]} are used, not {rest}; "
                 "photographs that lead from one to the other would join them"
             )
-        elif 2 * self.placed < self.of:
+        if 2 * self.placed < self.of:
             lines.append(f"fewer than half of the photographs are placed; more would be: {HELP}")
         return lines
 
@@ -89,7 +89,7 @@ def judge(database: Path, pieces: Sequence[Any], taken: Sequence[Taken], skipped
         raise UserError(_no_depth(of, f" (parallax {angle:.1f}°)"))
     used = {image.name for image in registered(piece)}
     others = [{image.name for image in registered(other)} - used for other in pieces[1:]]
-    apart = {name: len(names) for names in others if len(names) >= VERIFIED // 5 for name in names}
+    apart = {name: len(names) for names in others if len(names) >= SMALLEST for name in names}
     median = float(np.median([picture.sharp for picture in taken if picture.name in used]))
     left = [
         Skipped(picture.shown, evidence.why_not(picture, median, apart))
@@ -103,7 +103,7 @@ def judge(database: Path, pieces: Sequence[Any], taken: Sequence[Taken], skipped
         error=piece.compute_mean_reprojection_error(),
         focal=float(np.mean([piece.cameras[image.camera_id].mean_focal_length() for image in registered(piece)])),
         left_out=[*skipped, *left],
-        pieces=[len(used), *sorted((len(names) for names in others if len(names) >= VERIFIED // 5), reverse=True)],
+        pieces=[len(used), *sorted((len(names) for names in others if len(names) >= SMALLEST), reverse=True)],
     )
 
 

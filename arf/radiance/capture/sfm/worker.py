@@ -44,9 +44,10 @@ def cameras(database: str, images: str, groups: list[dict[str, Any]]) -> None:
 
 
 def extract(
-    say: Say, database: str, images: str, names: list[str], masks: str | None, afresh: bool, **values: Any
+    say: Say, database: str, images: str, names: list[str], masks: str | None, afresh: str, **values: Any
 ) -> None:
-    """SIFT features of those pictures that have none; `afresh`: of all."""
+    """SIFT features of those pictures that have none; of all where `afresh` names a file to be made once they, and what
+    was known of pairs, are gone."""
     options, reader = pycolmap.FeatureExtractionOptions(), pycolmap.ImageReaderOptions()
     options.num_threads, options.max_image_size, options.use_gpu = values["threads"], values["long_side"], False
     options.sift.max_num_features, options.sift.first_octave = values["most"], values["first_octave"]
@@ -57,6 +58,9 @@ def extract(
         if afresh:
             opened.clear_keypoints()
             opened.clear_descriptors()
+            opened.clear_matches()
+            opened.clear_two_view_geometries()
+            open(afresh, "w").close()
         numbers = [image.image_id for image in opened.read_all_images()]
         with _telling(say, lambda: sum(map(opened.exists_descriptors, numbers))):
             pycolmap.extract_features(
@@ -73,10 +77,11 @@ def match(say: Say, database: str, listed: str, afresh: bool, **values: Any) -> 
     verifying.ransac.random_seed, verifying.ransac.max_error = SEED, values["pixels"]
     pairing.match_list_path, pairing.block_size = listed, BLOCK
     with open(listed, encoding="utf-8") as file:
-        pairs = [line.split() for line in file]
+        listed_pairs = [line.split() for line in file]
     with closing(pycolmap.Database.open(database)) as opened:
         numbers = {image.name: image.image_id for image in opened.read_all_images()}
-        for a, b in ((numbers[first], numbers[second]) for first, second in pairs if afresh):
+        pairs = [(numbers[a], numbers[b]) for a, b in listed_pairs if a in numbers and b in numbers]
+        for a, b in pairs if afresh else ():
             if opened.exists_matches(a, b):
                 opened.delete_matches(a, b)
             if opened.exists_two_view_geometry(a, b):

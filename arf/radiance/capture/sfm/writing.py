@@ -13,6 +13,7 @@ import numpy as np
 
 from arf.jobs.files import atomic_path, cannot_write, write_json
 from arf.radiance.capture.formats.colmap import GRAVITY
+from arf.radiance.capture.intake.photographs import fill_masks
 from arf.radiance.capture.intake.taken import IMAGES, MASKS, Taken
 from arf.radiance.capture.library import pycolmap
 from arf.radiance.capture.sfm.upright import camera_to_world, registered
@@ -33,11 +34,13 @@ def write_capture(piece: Any, folder: Path, taken: Mapping[str, Taken]) -> None:
     images = registered(piece)
     lenses = {number: _lens(camera) for number, camera in piece.cameras.items()}
     one = next(iter(lenses.values())) if len({image.camera_id for image in images}) == 1 else None
-    masks = any(taken[image.name].mask for image in images)
+    masked = any(taken[image.name].mask for image in images)
+    if masked:  # nerfstudio wants one for all, or none
+        fill_masks(folder / MASKS, [taken[image.name] for image in images])
     frames = []
     for image in images:
         frame = {"file_path": f"{IMAGES}/{image.name}"} | ({} if one else lenses[image.camera_id])
-        if masks and taken[image.name].mask:
+        if masked:
             frame["mask_path"] = f"{MASKS}/{image.name}.png"
         pose = np.concatenate([camera_to_world(image), [[0, 0, 0, 1]]])
         frames.append({**frame, "transform_matrix": pose.tolist()})

@@ -6,6 +6,7 @@ from clips import ffmpeg
 from PIL import Image
 from samples import photo
 
+from arf.errors import UserError
 from arf.radiance.capture.intake import clips
 from arf.radiance.capture.intake.clips import take_frames
 from arf.radiance.capture.intake.pile import gather
@@ -31,7 +32,7 @@ def root(tmp_path):
 
 
 def take(root, before=(), frames=12):
-    return take_frames(gather([root / "in"]), root / "out", before, frames, set(), lambda *_: None)
+    return take_frames(gather([root / "in"]), root / "out", before, frames, set(), lambda *_: None)[0]
 
 
 def test_frames_are_shared_out_by_the_way(root):
@@ -58,7 +59,24 @@ def test_written_once_and_used_again(root, monkeypatch):
 def test_a_film_on_its_side_comes_upright(root):
     turned = root / "turned.mp4"
     ffmpeg("-display_rotation", 90, "-i", root / "in" / "short.mp4", "-c", "copy", turned)
-    taken = take_frames(gather([turned]), root / "out", (), 4, set(), lambda *_: None)
+    taken, _ = take_frames(gather([turned]), root / "out", (), 4, set(), lambda *_: None)
     assert {one.size for one in taken} == {(120, 160)}
     with Image.open(root / "out" / "images" / taken[0].name) as file:
         assert file.size == (120, 160)
+
+
+def test_a_damaged_clip_is_skipped_where_there_is_more(root):
+    (root / "in" / "broken.mp4").write_bytes((root / "in" / "short.mp4").read_bytes()[:2000])
+    taken, (skipped,) = take_frames(gather([root / "in"]), root / "out", (), 12, set(), lambda *_: None)
+    assert taken
+    assert skipped.shown == "broken.mp4"
+    assert skipped.why.startswith("cut short")
+    with pytest.raises(UserError, match="cut short"):
+        take_frames(gather([root / "in" / "broken.mp4"]), root / "out", (), 12, set(), lambda *_: None)
+
+
+def test_frames_are_not_written_over_photographs(root):
+    names = {"short_000000", "long_way_000000"}
+    taken, _ = take_frames(gather([root / "in"]), root / "out", (), 12, names, lambda *_: None)
+    assert len({one.name.lower() for one in taken}) == len(taken)
+    assert not {"short_000000.jpg", "long_way_000000.jpg"} & {one.name for one in taken}

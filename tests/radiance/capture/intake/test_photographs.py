@@ -9,7 +9,7 @@ from arf.errors import UserError
 from arf.radiance.capture.intake import photographs
 from arf.radiance.capture.intake.photographs import take_photographs
 from arf.radiance.capture.intake.pile import gather
-from arf.radiance.capture.intake.taken import free_name
+from arf.radiance.capture.intake.taken import free_name, is_plain
 
 
 def picture(seed: int = 0, size=(64, 48)) -> Image.Image:
@@ -155,6 +155,19 @@ def test_one_device_has_one_lens(root):
 
 def test_names_are_plain_and_differ():
     names: set[str] = set()
-    given = ["IMG 1.jpg", "IMG_1.png", "img_1.jpg", "día/ü.jpg", "a\nb.jpg"]
+    given = ["IMG 1", "IMG_1", "img_1", "día/ü", "a\nb"]
     made = [free_name(name, names) for name in given]
     assert made == ["IMG_1", "IMG_1-2", "img_1-3", "d_a__", "a_b"]
+    assert all(is_plain(f"{name}.jpg") for name in made)
+    assert not any(map(is_plain, ["../a.jpg", "/a.jpg", ".a.jpg", "", "a\\b.jpg", "a\n"]))
+
+
+def test_a_mask_that_has_gone_is_gone(root):
+    picture().save(root / "in" / "a.jpg")
+    (root / "in" / "masks").mkdir()
+    Image.new("L", (64, 48)).save(root / "in" / "masks" / "a.png")
+    before, _ = take(root)
+    (root / "in" / "masks" / "a.png").unlink()
+    (now,), _ = take(root, before)
+    assert not now.mask
+    assert not [*(root / "out").rglob("a.jpg.png")]

@@ -69,7 +69,22 @@ def test_masks_are_found_and_are_no_photographs(tmp_path, mask):
 def test_the_capture_itself_is_passed_over(tmp_path):
     write(tmp_path / "a.png", 1)
     write(tmp_path / "capture" / "images" / "b.png", 2)
-    assert shown(gather([tmp_path], without=tmp_path / "capture")) == ["a.png"]
+    assert shown(gather([tmp_path], without=[tmp_path / "capture"])) == ["a.png"]
+
+
+@pytest.mark.parametrize("notes", ["arf.json", "arf_cameras.json"])
+def test_runs_and_captures_of_ours_are_no_photographs(tmp_path, notes):
+    write(tmp_path / "a.png", 1)
+    write(tmp_path / "outputs" / "run" / "renders" / "b.png", 2)
+    (tmp_path / "outputs" / "run" / notes).write_text("{}")
+    assert shown(gather([tmp_path])) == ["a.png"]
+
+
+@pytest.mark.parametrize("name", ["memo.m4a", "raw.cr3", "small.lrv"])
+def test_what_only_looks_like_a_clip_is_none(tmp_path, name):
+    write(tmp_path / "a.png", 1)
+    video(tmp_path / name)
+    assert shown(gather([tmp_path])) == ["a.png"]
 
 
 def test_nothing_to_see_is_refused(tmp_path):

@@ -9,6 +9,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import street
+from clips import ffmpeg
 from PIL import Image
 
 from arf.errors import UserError
@@ -266,7 +267,9 @@ def test_photographs_have_one_place_for_their_capture(photographs, tmp_path):
     assert place_for([other], tmp_path) == tmp_path / "captures" / "street-2"
 
 
-def test_an_unfinished_capture_of_ours_is_gone_on_with(photographs, tmp_path):
+def test_an_unfinished_capture_is_not_gone_on_with_on_its_own_word(photographs, tmp_path):
+    """Its notes may be a stranger's, and name what is private."""
+
     def stop(what, *_):
         if what == "features":
             raise Stop
@@ -274,8 +277,108 @@ def test_an_unfinished_capture_of_ours_is_gone_on_with(photographs, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         as_capture([photographs], tmp_path, SETTINGS, stop)
     folder = tmp_path / "captures" / "street"
+    with pytest.raises(UserError, match="has no cameras yet; name the photographs"):
+        as_capture([folder], tmp_path, SETTINGS)
+    assert as_capture([photographs], tmp_path, SETTINGS) == folder
     assert as_capture([folder], tmp_path, SETTINGS) == folder
-    assert len(frames_of(folder)[1]) == 9
+
+
+@pytest.mark.parametrize("name", ["../../victim.jpg", "/tmp/victim.jpg", ".hidden.jpg"])
+def test_notes_that_name_what_lies_elsewhere_are_refused(photographs, tmp_path, name):
+    folder = as_capture([photographs], tmp_path, SETTINGS)
+    notes = json.loads((folder / "arf_cameras.json").read_text())
+    notes["taken"][0]["name"] = name
+    (folder / "arf_cameras.json").write_text(json.dumps(notes))
+    with pytest.raises(UserError, match=r"names the picture .* which is none of ours"):
+        find_cameras([photographs], folder, SETTINGS)
+
+
+def test_old_cameras_are_not_left_with_new_pictures(photographs, tmp_path):
+    given = shutil.copytree(photographs, tmp_path / "street")
+    folder = as_capture([given], tmp_path, SETTINGS)
+    shutil.copy(given / "01.jpg", given / "05.jpg")
+
+    def stop(what, *_):
+        if what == "features":
+            raise Stop
+
+    with pytest.raises(KeyboardInterrupt):
+        as_capture([given], tmp_path, SETTINGS, stop)
+    assert not (folder / "transforms.json").exists()
+    assert not (folder / "colmap" / "sparse").exists()
+
+
+def test_another_places_capture_is_not_written_over(photographs, made, tmp_path):
+    other = street.photograph(tmp_path / "other", street.around(3, 0.3))[0].parent
+    with pytest.raises(UserError, match=r"is the capture of .*street; name another folder"):
+        find_cameras([other], made[0], SETTINGS)
+
+
+def test_a_damaged_database_is_made_again(photographs, tmp_path):
+    folder = as_capture([photographs], tmp_path, SETTINGS)
+    (folder / "transforms.json").unlink()
+    (folder / "colmap" / "database.db").write_bytes(b"x" * 5000)
+    assert find_cameras([photographs], folder, SETTINGS).placed == 9
+
+
+def test_features_found_anew_have_new_matches(photographs, tmp_path, monkeypatch):
+    given = shutil.copytree(photographs, tmp_path / "street")
+    folder = as_capture([given], tmp_path, SETTINGS)
+    shutil.copy(given / "08.jpg", given / "09.jpg")
+    Image.open(given / "09.jpg").resize((640, 480)).resize((320, 240)).save(given / "09.jpg")
+    monkeypatch.setattr("arf.radiance.capture.sfm.features.PLAIN", 10**6)
+    asked, do = [], Colmap.do
+
+    def noted(self, job, *more, **values):
+        if job == "extract":
+            asked.append(bool(values["afresh"]))
+        return do(self, job, *more, **values)
+
+    monkeypatch.setattr(Colmap, "do", noted)
+    found = find_cameras([given], folder, SETTINGS)
+    assert asked == [False, True]
+    assert found.placed >= 9
+    assert aligned(frames_of(folder)[1] | {9: frames_of(folder)[1][8]}, [*POSES, POSES[8]])[0] < 0.02
+
+
+def test_a_clip_becomes_a_capture(tmp_path):
+    """A walk of three seconds, filmed with the camera on its side."""
+    walk = street.around(45, 1.6)
+    for i, pose in enumerate(walk):
+        (tmp_path / "raw").mkdir(exist_ok=True)
+        turned = Image.fromarray(street.see(pose, 240, 320)).transpose(Image.Transpose.ROTATE_90)
+        turned.save(tmp_path / "raw" / f"{i:03d}.png")
+    ffmpeg("-framerate", 15, "-i", tmp_path / "raw" / "%03d.png", "-crf", 14, "-pix_fmt", "yuv420p", tmp_path / "a.mp4")
+    ffmpeg("-display_rotation", 270, "-i", tmp_path / "a.mp4", "-c", "copy", tmp_path / "walk.mp4")
+    folder = as_capture([tmp_path / "walk.mp4"], tmp_path, CameraSettings(frames=12, threads=2))
+    meta = json.loads((folder / "transforms.json").read_text())
+    assert (meta["w"], meta["h"]) == (240, 320)
+    assert meta["fl_x"] == pytest.approx(street.FOCAL, rel=0.03)
+    frames = {int(f["file_path"][-10:-4]): np.array(f["transform_matrix"]) for f in meta["frames"]}
+    assert len(frames) >= 10
+    error, turn = aligned(frames, walk)
+    assert error < 0.01
+    assert turn @ [0, 0, 1] == pytest.approx([0, 0, 1], abs=0.05)
+
+
+def test_a_clip_in_which_nothing_moves_is_refused(tmp_path):
+    Image.fromarray(street.see(POSES[0])).save(tmp_path / "a.png")
+    ffmpeg("-loop", 1, "-i", tmp_path / "a.png", "-t", 1, "-r", 10, "-pix_fmt", "yuv420p", tmp_path / "still.mp4")
+    with pytest.raises(UserError, match=r"the camera hardly moves \(frames that differ: 1\)"):
+        find_cameras([tmp_path / "still.mp4"], tmp_path / "capture", SETTINGS)
+
+
+def test_one_picture_many_times_is_one(photographs, tmp_path):
+    (tmp_path / "in").mkdir()
+    for i in range(40):
+        shutil.copy(photographs / "00.jpg", tmp_path / "in" / f"{i}.jpg")
+    with pytest.raises(UserError, match="different photographs: 1; 3 are needed"):
+        find_cameras([tmp_path / "in"], tmp_path / "capture", SETTINGS)
+
+
+def test_three_photographs_are_enough_where_they_overlap(tmp_path):
+    street.photograph(tmp_path / "in", street.around(3, 0.4))
+    assert find_cameras([tmp_path / "in"], tmp_path / "capture", SETTINGS).placed == 3
 
 
 def test_damaged_notes_are_told(photographs, tmp_path):

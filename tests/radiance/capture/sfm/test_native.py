@@ -39,7 +39,6 @@ def test_what_is_made_comes_back_and_progress_is_told(colmap, tmp_path):
 
 @pytest.mark.parametrize(("text", "kind", "line"), [
     ("print('database or disk is full', file=sys.stderr); os.abort()", UserError, "cannot write .*No space left"),
-    ("os.kill(os.getpid(), 25)", UserError, "cannot write .*File too large"),
     ("os.kill(os.getpid(), 11)", UserError, r"broken down .exit code -11.; try"),
     ("os.kill(os.getpid(), 9)", OutOfMemory, "out of memory"),
     ("print('std::bad_alloc', file=sys.stderr); os.abort()", OutOfMemory, "out of memory"),

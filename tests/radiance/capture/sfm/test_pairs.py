@@ -10,7 +10,7 @@ from arf.radiance.capture.intake.photographs import take_photographs
 from arf.radiance.capture.intake.pile import gather
 from arf.radiance.capture.sfm.features import extract
 from arf.radiance.capture.sfm.native import Colmap
-from arf.radiance.capture.sfm.pairs import AFTER, ALIKE, ANYHOW, choose_pairs, most_alike
+from arf.radiance.capture.sfm.pairs import AFTER, ALIKE, ANYHOW, choose_pairs, most_alike, partners
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +45,43 @@ def test_those_of_one_place_look_alike(places, monkeypatch):
     assert sum(a[0] == b[0] for a, b in found) > 2 * sum(a[0] != b[0] for a, b in found)
 
 
-def test_frames_of_a_clip_are_compared_with_those_that_follow(places):
-    found = set(pairs(places, "auto", ["clip"] * 5 + [None] * 4))
-    assert set(combinations(places[1][:5], 2)) | neighbours("b", 4) <= found
+@pytest.fixture
+def many(monkeypatch):
+    """Thirty names whose pictures are as alike as they are near in a ring of thirty."""
+    away = np.abs(np.arange(30)[:, None] - np.arange(30))
+    ring = np.minimum(away, 30 - away)
+    monkeypatch.setattr("arf.radiance.capture.sfm.pairs._descriptors", lambda *_: None)
+    monkeypatch.setattr("arf.radiance.capture.sfm.pairs._alikeness", lambda *_: np.where(ring == 1, 99, 0))
+    monkeypatch.setattr("arf.radiance.capture.sfm.pairs.ANYHOW", 0)
+    return None, [f"{i:02d}" for i in range(30)]
 
 
-def test_sequences_know_no_border(places):
-    assert set(pairs(places, "sequential")) == set(combinations(places[1], 2))  # nine, all within ten of each other
-    assert AFTER == 10
+def steps(found) -> set[int]:
+    return {int(b) - int(a) for a, b in found}
+
+
+def test_frames_of_a_clip_are_compared_with_those_that_follow_and_where_the_way_closes(many):
+    assert steps(pairs(many, "auto", ["clip"] * 30)) == {*range(1, AFTER + 1), 29}
+    assert steps(pairs(many, "sequential")) == {*range(1, AFTER + 1), 29}
+
+
+def test_photographs_are_compared_with_what_they_look_like(many, monkeypatch):
+    assert steps(pairs(many, "auto")) == {*range(1, 30)}
+    monkeypatch.setattr("arf.radiance.capture.sfm.pairs.FEW", 29)
+    assert steps(pairs(many, "auto")) == steps(pairs(many, "similar")) == {1, 29}
+
+
+def test_two_clips_do_not_follow_on_each_other(many):
+    found = pairs(many, "auto", ["a"] * 15 + ["b"] * 15)
+    assert ("05", "14") in found
+    assert ("10", "16") not in found
+
+
+def test_those_that_are_lost_are_compared_with_what_they_look_like_most(many, monkeypatch):
+    assert len(partners(*many, ["03", "07"], None)) == 29 + 28
+    monkeypatch.setattr("arf.radiance.capture.sfm.pairs.FEW", 29)
+    monkeypatch.setattr("arf.radiance.capture.sfm.pairs.ALIKE", 1)
+    assert set(partners(*many, ["03", "07"], None)) == {("03", "02"), ("03", "04"), ("07", "06"), ("07", "08")}
 
 
 def test_everyone_has_its_most_alike():
