@@ -3,67 +3,49 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import arf
 from arf.errors import UserError
 from arf.jobs.checks import check_unused
-from arf.jobs.door import admit
-from arf.jobs.files import cannot_write, plain, read_json, write_json
+from arf.jobs.files import cannot_write
 from arf.jobs.interrupts import held_interrupts
 from arf.jobs.locks import owned
-from arf.jobs.runs import check_text
 from arf.radiance.capture.capture import known_format
 from arf.radiance.capture.intake.clips import mark_of_clips, take_frames
 from arf.radiance.capture.intake.photographs import fill_masks, take_photographs
-from arf.radiance.capture.intake.pile import NOTES, Pile, gather, holds_pictures
-from arf.radiance.capture.intake.taken import IMAGES, MASKS, USED, Skipped, Taken, Told, is_plain, mark_of
-from arf.radiance.capture.sfm.features import MARKER, extract, threads_of
+from arf.radiance.capture.intake.pile import Pile, gather, holds_pictures
+from arf.radiance.capture.intake.taken import IMAGES, USED, Skipped, Taken, Told, mark_of
+from arf.radiance.capture.sfm.features import extract, threads_of
 from arf.radiance.capture.sfm.mapping import reconstruct
 from arf.radiance.capture.sfm.matching import match
 from arf.radiance.capture.sfm.native import Colmap
+from arf.radiance.capture.sfm.notes import (
+    DATABASE,
+    FORMAT,
+    Notes,
+    check_folder,
+    drop_results,
+    forget,
+    is_done,
+    read_notes,
+    write_notes,
+)
 from arf.radiance.capture.sfm.pairs import choose_pairs, partners
 from arf.radiance.capture.sfm.upright import registered, stand_up
 from arf.radiance.capture.sfm.verdict import Found, judge
-from arf.radiance.capture.sfm.writing import MODEL, POINTS, TRANSFORMS, write_capture
+from arf.radiance.capture.sfm.writing import write_capture
 from arf.radiance.settings import CameraSettings
 
 log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int, dict[str, float]], None]  # what, step, steps, figures
 Stopped = Callable[[], bool]
-DATABASE = Path("colmap", "database.db")
-FORMAT = 1  # of the notes
-SQLITE = b"SQLite format 3\0"  # how a database begins
 FEWEST = 3  # photographs
 MANY_LOST = 0.25  # share of photographs without a place: more of them are of another place
 PIXELS, LARGE = 4.0, 800  # that a match may be off; less, down to half of it, in pictures whose long side is shorter
-
-
-@dataclass(frozen=True)
-class Notes:
-    """What a capture of ours was made of.
-
-    Attributes:
-        given: the folders and files that were named.
-        asked: the settings.
-        marks: by which what was given is told from anything else.
-        taken: its pictures, and `skipped`: photographs that cannot be used.
-        found: what came out, None before that.
-    """
-
-    format: int
-    arf: str
-    given: list[str]
-    asked: CameraSettings
-    marks: list[str]
-    taken: list[Taken] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    found: Found | None = None
 
 
 def find_cameras(
@@ -93,7 +75,7 @@ def find_cameras(
         check_unused(replace(settings, threads=None, matching="auto"), ("frames",), "without a video")
     if not pile.clips and len(pile) < FEWEST:
         raise UserError(f"{_named(paths)}: different photographs: {len(pile)}; {FEWEST} are needed at least, better 30")
-    _check_folder(folder, pile.shown, _given(paths))
+    check_folder(folder, pile.shown, _given(paths))
     with owned(folder, remedy="wait for it"):
         try:
             with held_interrupts() as stopped:
@@ -111,7 +93,8 @@ def as_capture(
     Raises:
         UserError: as `find_cameras`; or settings for clips and photographs are given for what has cameras.
     """
-    if len(paths) == 1 and (ours := _read(paths[0])) and not ours.found:  # its notes may be a stranger's: not followed
+    ours = read_notes(paths[0]) if len(paths) == 1 else None
+    if ours and not ours.found:  # its notes may be a stranger's: they are not followed
         raise UserError(f"{paths[0]} has no cameras yet; name the photographs that it is made of, and they are found")
     if len(paths) == 1 and (known_format(paths[0]) or not holds_pictures(paths[0])):
         check_unused(replace(settings, threads=None), ("frames", "matching"), f"for {paths[0]}, which has cameras")
@@ -130,7 +113,7 @@ def place_for(paths: Sequence[Path], output: Path) -> Path:
     number = 1
     while True:
         folder = output / "captures" / (f"{stem or 'photos'}-{number}" if number > 1 else stem or "photos")
-        if not folder.exists() or ((notes := _read(folder)) and notes.given == given):
+        if not folder.exists() or ((notes := read_notes(folder)) and notes.given == given):
             return folder
         number += 1
 
@@ -138,10 +121,10 @@ def place_for(paths: Sequence[Path], output: Path) -> Path:
 def _found(
     pile: Pile, paths: Sequence[Path], folder: Path, settings: CameraSettings, progress: Progress, stopped: Stopped
 ) -> Found:
-    before, threads = _read(folder), threads_of(settings.threads)
+    before, threads = read_notes(folder), threads_of(settings.threads)
     old = before.taken if before else []
     notes = Notes(FORMAT, arf.__version__, _given(paths), settings, _marks(pile, settings))
-    if before and before.found and _same(before, notes, folder):
+    if before and before.found and is_done(before, notes, folder):
         return _reported(before.found)
 
     def told(what: str, done: int, of: int) -> None:
@@ -149,8 +132,8 @@ def _found(
         if stopped():
             raise KeyboardInterrupt
 
-    _drop_results(folder)  # their pictures may become others
-    write_json(folder / NOTES, plain(replace(notes, taken=old)))  # the folder is ours from now on
+    drop_results(folder)  # their pictures may become others
+    write_notes(folder, replace(notes, taken=old))  # the folder is ours from now on
     names: set[str] = set()
     taken, skipped = take_photographs(pile, folder, old, names, threads, told)
     if pile.clips:
@@ -158,11 +141,11 @@ def _found(
         taken, skipped = taken + frames, skipped + damaged
     if len(taken) < FEWEST:
         raise UserError(_too_few(paths, taken, skipped, bool(pile.clips)))
-    _forget(folder, old, taken)
+    forget(folder, old, taken)
     notes = replace(notes, taken=taken, skipped=skipped)
-    write_json(folder / NOTES, plain(notes))
+    write_notes(folder, notes)
     found = _solve(folder, notes, threads, told)
-    write_json(folder / NOTES, plain(replace(notes, found=found)))
+    write_notes(folder, replace(notes, found=found))
     return _reported(found)
 
 
@@ -210,58 +193,6 @@ def _reported(found: Found) -> Found:
     for line in found.warnings:
         log.warning("%s", line)
     return found
-
-
-def _same(before: Notes, now: Notes, folder: Path) -> bool:
-    """Whether nothing that matters for the cameras is another, and all is there."""
-    there = (folder / TRANSFORMS).is_file() and all((folder / IMAGES / one.name).is_file() for one in before.taken)
-    return there and (before.marks, before.asked.matching) == (now.marks, now.asked.matching)
-
-
-def _drop_results(folder: Path) -> None:
-    for path in (folder / TRANSFORMS, folder / POINTS):
-        path.unlink(missing_ok=True)
-    shutil.rmtree(folder / MODEL.parent, ignore_errors=True)
-
-
-def _forget(folder: Path, old: Sequence[Taken], taken: Sequence[Taken]) -> None:
-    """Drop the pictures that are no longer wanted; and the features of all, unless they have only become more."""
-    gone = {picture.name for picture in old} - {picture.name for picture in taken}
-    for name in gone:
-        for path in (folder / IMAGES / name, folder / MASKS / f"{name}.png", folder / USED / f"{name}.png"):
-            path.unlink(missing_ok=True)
-    database = folder / DATABASE
-    damaged = database.is_file() and database.read_bytes()[: len(SQLITE)] != SQLITE
-    if damaged or not set(old) <= set(taken):
-        for suffix in ("", "-journal", "-wal", "-shm"):
-            folder.joinpath(f"{DATABASE}{suffix}").unlink(missing_ok=True)
-        database.with_name(MARKER).unlink(missing_ok=True)
-
-
-def _read(folder: Path) -> Notes | None:
-    if not (folder / NOTES).is_file():
-        return None
-    remedy = "remove the folder"
-    notes = admit(Notes, read_json(folder / NOTES), folder / NOTES, remedy)
-    if notes.format != FORMAT:
-        raise UserError(f"{folder / NOTES} is of another version of arf; {remedy}")
-    if strange := next((one.name for one in notes.taken if not is_plain(one.name)), None):
-        raise UserError(f"{folder / NOTES} names the picture {strange!r}, which is none of ours; {remedy}")
-    return notes
-
-
-def _check_folder(folder: Path, files: dict[Path, str], given: Sequence[str]) -> None:
-    """Raises UserError where a capture would be written over something else."""
-    if os.path.lexists(folder) and not folder.is_dir():
-        raise UserError(f"{folder} is a file; name a folder for the capture with --output")
-    if folder.is_dir() and not (folder / NOTES).is_file() and any(folder.iterdir()):
-        raise UserError(f"{folder} holds something already; name a new folder for the capture with --output")
-    check_text(folder)  # nor can COLMAP
-    inside = os.path.realpath(folder / IMAGES)
-    if taken := next((path for path in files if os.path.realpath(path.parent) == inside), None):
-        raise UserError(f"{taken} lies in the capture itself; name the folder of the original photographs")
-    if (before := _read(folder)) and not set(before.given) <= set(given):
-        raise UserError(f"{folder} is the capture of {before.given[0]}; name another folder with --output")
 
 
 def _too_few(paths: Sequence[Path], taken: Sequence[Taken], skipped: Sequence[Skipped], clips: bool) -> str:
