@@ -29,11 +29,14 @@ from arf.jobs.runs import Run
 from arf.media import image
 from arf.media.footage import probe
 from arf.networks import modelfile
+from arf.radiance.capture.intake.taken import Skipped, Taken
+from arf.radiance.capture.sfm.notes import FORMAT, Notes, read_notes, write_notes
+from arf.radiance.capture.sfm.verdict import Found
 from arf.radiance.looks.painted import painting
 from arf.radiance.opening import open_model, open_run
 from arf.radiance.paths import choice
 from arf.radiance.paths.files import from_json
-from arf.radiance.settings import FitSettings
+from arf.radiance.settings import CameraSettings, FitSettings
 from arf.radiance.share.splatfiles import write_splats
 from arf.radiance.share.walk import ride_of
 from arf.style import pretrained
@@ -73,6 +76,14 @@ def nerfstudio(good: Good, at: Path) -> Prepared:
 def blender(good: Good, at: Path) -> Prepared:
     frames = transforms(ring(VIEWS))["frames"]
     return capture(good, at, "transforms_train.json", json.dumps({"camera_angle_x": 0.9, "frames": frames}).encode())
+
+
+def notes(good: Good, at: Path) -> Prepared:
+    """Of a capture that was made of photographs."""
+    one = Taken("a.jpg", "/in/a.jpg", "a.jpg", "1-2", "phone 24x16", (24, 16), 9.0, 0.6, (0.0, 1.0, 0.0), None, True)
+    found = Found(1, 2, 100, 0.5, 20.0, [Skipped("b.jpg", "blurred")], [1])
+    write_notes(at, Notes(FORMAT, "0", ["/in"], CameraSettings(), ["/in/a.jpg 1-2"], [one], [], found))
+    return Prepared(at / "arf_cameras.json", lambda: read_notes(at))
 
 
 CAMERAS = b"1 OPENCV 24 16 20.0 20.0 12.0 8.0 0.1 0.02 0.001 0.002"
@@ -217,6 +228,7 @@ READERS: dict[str, tuple[Callable[[Good, Path], Prepared], Codec | None]] = {
     "cameras.bin": (partial(colmap_binary, spoiled="cameras"), None),
     "images.bin": (partial(colmap_binary, spoiled="images"), None),
     "poses_bounds.npy": (llff, None),
+    "arf_cameras.json": (notes, JSON),
     "camera path": (camera_path, JSON),
     "arf.json of a fit": (partial(run, kind="fit", name="arf.json"), JSON),
     "arf.json of a painting": (partial(run, kind="painted", name="arf.json"), JSON),

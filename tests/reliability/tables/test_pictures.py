@@ -32,6 +32,7 @@ PLACES = {
     "video --style": CALLS["video"].replace("mosaic", "{bad} --method adain"),
     "stylize --style": CALLS["stylize"].replace("{style}", "{bad}"),
     "demo --style": CALLS["demo"].replace("{style}", "{bad}"),
+    "cameras": CALLS["cameras"].replace("{place}", "{bad}"),
     "train --style": CALLS["train"].replace("{style}", "{bad}"),
     "train many --style": CALLS["train"].replace("fast", "many").replace("{style}", "{bad} --style {style}"),
 }
