@@ -28,7 +28,10 @@ WRONG = {
     "video": "--size 0 | --size -4 | --batch 0 | --save-every 0 | --quality 99 | --smooth-strength 2 |"
     "--style-weight nan | --smooth --smooth-strength nan | --style nowhere | --method fast | --method adain |"
     "--alpha 5",
-    "fit": "--downscale 0 | --downscale -1 | --downscale nan | --downscale 1e9 | --held-out 2 | --held-out nan |"
+    "cameras": "--frames 0 | --frames -1 | --frames 1e3 | --frames 20 | --matching soup | --matching | --threads 0 |"
+    "--threads -1 | --threads 99999 | --threads x",
+    "fit": "--frames 1 | --frames 20 | --matching similar | --threads 0 |"
+    "--downscale 0 | --downscale -1 | --downscale nan | --downscale 1e9 | --held-out 2 | --held-out nan |"
     "--held-out -1 | --steps 0 | --steps -7 | --resolutions 1 | --resolutions 5000 | --background a,b,c |"
     "--background nan,nan,nan | --background 1,1 | --background 9,9,9 | --learning-rate nan | --learning-rate 0 |"
     "--stages 2 3 | --step 0 | --samples 0 | --seed -1 | --seed 99999999999999999999 | --save-every 0 |"

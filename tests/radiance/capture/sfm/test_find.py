@@ -342,20 +342,20 @@ def test_features_found_anew_have_new_matches(photographs, tmp_path, monkeypatch
 
 
 def test_a_clip_becomes_a_capture(tmp_path):
-    """A walk of three seconds, filmed with the camera on its side."""
-    walk = street.around(45, 1.6)
+    """A walk, filmed with the camera on its side."""
+    walk = street.around(24, 1.6)
     for i, pose in enumerate(walk):
         (tmp_path / "raw").mkdir(exist_ok=True)
         turned = Image.fromarray(street.see(pose, 240, 320)).transpose(Image.Transpose.ROTATE_90)
         turned.save(tmp_path / "raw" / f"{i:03d}.png")
-    ffmpeg("-framerate", 15, "-i", tmp_path / "raw" / "%03d.png", "-crf", 14, "-pix_fmt", "yuv420p", tmp_path / "a.mp4")
+    ffmpeg("-framerate", 10, "-i", tmp_path / "raw" / "%03d.png", "-crf", 14, "-pix_fmt", "yuv420p", tmp_path / "a.mp4")
     ffmpeg("-display_rotation", 270, "-i", tmp_path / "a.mp4", "-c", "copy", tmp_path / "walk.mp4")
-    folder = as_capture([tmp_path / "walk.mp4"], tmp_path, CameraSettings(frames=12, threads=2))
+    folder = as_capture([tmp_path / "walk.mp4"], tmp_path, CameraSettings(frames=10, threads=2))
     meta = json.loads((folder / "transforms.json").read_text())
     assert (meta["w"], meta["h"]) == (240, 320)
     assert meta["fl_x"] == pytest.approx(street.FOCAL, rel=0.03)
     frames = {int(f["file_path"][-10:-4]): np.array(f["transform_matrix"]) for f in meta["frames"]}
-    assert len(frames) >= 10
+    assert len(frames) >= 8
     error, turn = aligned(frames, walk)
     assert error < 0.01
     assert turn @ [0, 0, 1] == pytest.approx([0, 0, 1], abs=0.05)
