@@ -22,7 +22,8 @@ from arf.radiance.capture.sfm.native import Colmap
 LONG_SIDE = 1600  # pixels; larger pictures are shrunk for it
 DOUBLED = 1024  # pixels of the long side up to which a picture is also looked at enlarged twice
 MOST = 8192  # features of a picture, about
-USUAL, FAINT = (0.0067, 10.0), (0.001, 20.0)  # thresholds of contrast and of edges: COLMAP's, and such as give more
+USUAL, FAINT = (0.0067, 10.0), (0.0003, 40.0)  # thresholds of contrast and of edges: COLMAP's, and such as give more
+OCTAVES = 4  # of a picture, each of half the size; one more for faint features
 MARKER = "faint"  # a file beside the database: its features are those of FAINT
 PLAIN = 600  # features that are few
 MANY = 8  # pictures of one device from which a second coefficient of its lens can be told
@@ -36,17 +37,17 @@ def extract(
     Where that gives few, as of smooth walls and plain things, all are looked at again for fainter ones.
 
     Returns:
-        Whether there are few nevertheless, so that more must be made of them.
+        Whether there were few, so that more must be made of them.
 
     Raises:
         KeyboardInterrupt: `told` does; those that are done are in the database.
     """
     colmap.do("cameras", database=database, images=folder / IMAGES, groups=_groups(taken))
     longest = max(max(picture.size) for picture in taken)
-
     marker = database.with_name(MARKER)
 
-    def look(thresholds: tuple[float, float], afresh: bool = False) -> None:
+    def look(faint: bool, afresh: bool = False) -> None:
+        contrast, edge = FAINT if faint else USUAL
         colmap.do(
             "extract",
             told,
@@ -59,15 +60,16 @@ def extract(
             long_side=LONG_SIDE,
             most=MOST,
             first_octave=-1 if longest <= DOUBLED else 0,
-            contrast=thresholds[0],
-            edge=thresholds[1],
+            octaves=OCTAVES + faint,
+            contrast=contrast,
+            edge=edge,
         )
 
     if None in _counts(database):
-        look(FAINT if marker.exists() else USUAL)
-    if _are_few(database) and not marker.exists():
-        look(FAINT, afresh=True)
-    return _are_few(database)
+        look(faint=marker.exists())
+    if not marker.exists() and _are_few(database):
+        look(faint=True, afresh=True)
+    return marker.exists()
 
 
 def _are_few(database: Path) -> bool:

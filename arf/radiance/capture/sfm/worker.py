@@ -51,6 +51,7 @@ def extract(
     options, reader = pycolmap.FeatureExtractionOptions(), pycolmap.ImageReaderOptions()
     options.num_threads, options.max_image_size, options.use_gpu = values["threads"], values["long_side"], False
     options.sift.max_num_features, options.sift.first_octave = values["most"], values["first_octave"]
+    options.sift.num_octaves = values["octaves"]
     options.sift.peak_threshold, options.sift.edge_threshold = values["contrast"], values["edge"]
     if masks:
         reader.mask_path = masks
