@@ -205,13 +205,13 @@ def _capture(command: Fit, bars: Any) -> Path:
 
 
 def _fit(command: Fit) -> dict[str, Any]:
+    command.cameras.check()
+    if command.cameras.threads:
+        limit_threads(command.cameras.threads)  # before torch is imported
     from arf.jobs.runs import Run
     from arf.radiance.fit.loop import fit
     from arf.radiance.records import fit_record
 
-    command.cameras.check()
-    if command.cameras.threads:
-        limit_threads(command.cameras.threads)
     settings, unfinished = command.settings, None
     if command.resume:
         unfinished = Run.open(command.resume, "fit", finished=False)
