@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-BLOCK_BYTES = 16 * 2**20  # of similarities at once: they stay in cache
-TINY = 1e-6  # norm below which a feature vector has no direction, and sum of weights that counts as none
+from arf.style.neighbours import FeatureBank, Features, one_picture, rows_of, unit
 
-Features = Float[Tensor, "..."]
+TINY = 1e-6  # sum of weights that counts as none
+
 Weight = Float[Tensor, "..."]
 GramNormalization = Literal["positions", "elements"]
 
@@ -40,7 +40,7 @@ def gram(features: Features, normalization: GramNormalization, weight: Weight | 
     Raises:
         ValueError: another shape or normalisation.
     """
-    rows = _rows(features)  # [B, N, C]
+    rows = rows_of(features)  # [B, N, C]
     scales = {"positions": 1, "elements": rows.shape[2]}
     if normalization not in scales:
         raise ValueError(f"normalization is one of {', '.join(scales)}, not {normalization!r}")
@@ -78,42 +78,6 @@ def gram_loss(
     return functional.mse_loss(matrix, style_gram.expand_as(matrix))
 
 
-class FeatureBank:
-    """Style features made ready for nearest-neighbour search: unit vectors, normalised once.
-
-    Similarities are computed in blocks of at most `block_bytes`. `half` computes them in float16 (bfloat16 on a CPU);
-    only the choice is affected, the distances stay in the features' own precision.
-
-    Raises:
-        ValueError: not the features of one picture, or none at all.
-    """
-
-    def __init__(self, style: Features, half: bool = False, block_bytes: int = BLOCK_BYTES) -> None:
-        with torch.no_grad():
-            self.vectors: Float[Tensor, "m c"] = _unit(_one_picture(style)).contiguous()
-        if not len(self.vectors):
-            raise ValueError("a style needs at least one feature")
-        self.block_bytes = block_bytes
-        kind = self.vectors.dtype if not half else torch.float16 if self.vectors.is_cuda else torch.bfloat16
-        self._search = self.vectors.to(kind).t()  # [C, M]
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    @torch.no_grad()
-    def nearest(self, vectors: Float[Tensor, "n c"], k: int = 1) -> Int[Tensor, "n k"]:
-        """Rows of the k vectors with the largest cosine similarity, nearest first. No gradient."""
-        if not 1 <= k <= len(self):
-            raise ValueError(f"k is between 1 and the {len(self)} style features, not {k}")
-        vectors = _unit(vectors).to(self._search.dtype)  # unit, for raw features overflow half precision
-        rows = max(1, self.block_bytes // (len(self) * self._search.element_size()))
-        found = []
-        for block in vectors.split(rows):
-            similarity = block @ self._search  # [rows, M]
-            found.append(similarity.max(1, keepdim=True).indices if k == 1 else similarity.topk(k).indices)
-        return torch.cat(found)
-
-
 def nnfm_loss(features: Features, style: Features | FeatureBank, weight: Weight | None = None) -> Float[Tensor, ""]:
     """Nearest-neighbour feature matching (Zhang et al., ARF, ECCV 2022, sec. 3.2): mean over i of min_j D(f_i, s_j),
     with D the cosine distance. The choice of j carries no gradient.
@@ -131,7 +95,7 @@ def knn_loss(
 ) -> Float[Tensor, ""]:
     """Mean cosine distance from each feature to its k nearest style features; k = 1 is NNFM. Larger k repeats less."""
     bank = style if isinstance(style, FeatureBank) else FeatureBank(style)
-    vectors = _one_picture(features)  # [N, C]
+    vectors = one_picture(features)  # [N, C]
     if vectors.shape[1] != bank.vectors.shape[1]:
         raise ValueError(f"features have {vectors.shape[1]} channels, the style's have {bank.vectors.shape[1]}")
     shares = None if weight is None else _weight_rows(weight, features)[0, :, 0]  # [N]
@@ -139,7 +103,7 @@ def knn_loss(
         counted = (shares > 0).nonzero().squeeze(1)
         vectors, shares = vectors[counted], shares[counted]
     chosen = bank.vectors[bank.nearest(vectors.detach(), k)].mean(1)  # [N, C]; the mean of cosines is linear in s
-    similarity = (_unit(vectors) * chosen).sum(1)  # [N]
+    similarity = (unit(vectors) * chosen).sum(1)  # [N]
     if shares is None:
         return 1 - similarity.mean()
     return ((1 - similarity) * shares).sum() / shares.sum().clamp_min(TINY)
@@ -152,7 +116,7 @@ def content_loss(features: Features, content: Features, weight: Weight | None = 
     if weight is None:
         return functional.mse_loss(features, content)
     shares = _weight_rows(weight, features)  # [B, N, 1]
-    distance = (_rows(features) - _rows(content)).square().mean(2, keepdim=True)  # [B, N, 1]
+    distance = (rows_of(features) - rows_of(content)).square().mean(2, keepdim=True)  # [B, N, 1]
     return (distance * shares).sum() / shares.sum().clamp_min(TINY)
 
 
@@ -165,7 +129,7 @@ def moments(
     eps, in squared units of the features, keeps the root differentiable where a channel is constant. With weights both
     are weighted means.
     """
-    rows = _rows(features)  # [B, N, C]
+    rows = rows_of(features)  # [B, N, C]
     if weight is None:
         variance, mean = torch.var_mean(rows, dim=1, correction=0)  # [B, C]
     else:
@@ -212,7 +176,8 @@ def total_variation(
         dx, dy = dx * (weight[..., :, 1:] * weight[..., :, :-1]), dy * (weight[..., 1:, :] * weight[..., :-1, :])
     variation = functional.pad(dx, (0, 1)) + functional.pad(dy, (0, 0, 0, 1))  # [B, 3, H, W]
     shift = 1e-8 if beta < 2 else 0.0
-    variation = (variation + shift) ** (beta / 2) - shift ** (beta / 2)
+    flat = variation == 0  # exactly nothing, however a processor rounds powers
+    variation = ((variation + shift) ** (beta / 2) - shift ** (beta / 2)).masked_fill(flat, 0.0)
     if weight is None:
         return variation.mean() if reduction == "mean" else variation.sum()
     return variation.sum() / (weight.expand_as(pictures).sum().clamp_min(TINY) if reduction == "mean" else 1)
@@ -239,38 +204,18 @@ class _SquaredSteps(torch.autograd.Function):
         return gradient * grad_output
 
 
-def _rows(features: Features) -> Float[Tensor, "b n c"]:
-    """[B, C, H, W] or [C, N] as batches of positions by channels; no copy where features are channels-last."""
-    if features.ndim == 4:
-        return features.permute(0, 2, 3, 1).flatten(1, 2)
-    if features.ndim == 2:
-        return features.t()[None]
-    raise ValueError(f"features are [B, C, H, W] or [C, N], got {list(features.shape)}")
-
-
 def _weight_rows(weight: Weight, features: Features) -> Float[Tensor, "b n 1"]:
-    """A weight as `_rows` has the features that it is of.
+    """A weight as `rows_of` has the features that it is of.
 
     Raises:
         ValueError: it has another size.
     """
     plane = features[:, :1] if features.ndim == 4 else features[:1]
     try:
-        return _rows(weight.expand_as(plane)).to(features)
+        return rows_of(weight.expand_as(plane)).to(features)
     except RuntimeError as error:
         raise ValueError(f"{list(weight.shape)} are no weights of features {list(features.shape)}") from error
 
 
 def _weighted_mean(rows: Float[Tensor, "b n c"], shares: Float[Tensor, "b n 1"]) -> Float[Tensor, "b c"]:
     return (rows * shares).sum(1) / shares.sum(1).clamp_min(TINY)
-
-
-def _one_picture(features: Features) -> Float[Tensor, "n c"]:
-    rows = _rows(features)
-    if len(rows) != 1:
-        raise ValueError(f"nearest neighbours need the features of one picture, got {list(features.shape)}")
-    return rows[0]
-
-
-def _unit(vectors: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
-    return functional.normalize(vectors, dim=1, eps=TINY)

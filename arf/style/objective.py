@@ -12,7 +12,8 @@ from torch import Tensor
 from arf.errors import UserError
 from arf.jobs.device import multiplies_halves
 from arf.style.encoder import Encoder, block_of
-from arf.style.losses import FeatureBank, gram, gram_loss, knn_loss
+from arf.style.losses import gram, gram_loss, knn_loss
+from arf.style.neighbours import FeatureBank
 
 StyleLoss = Literal["nnfm", "gram", "knn"]
 Features = list[Float[Tensor, "1 c h w"]]
@@ -30,6 +31,7 @@ class StyleObjective:
         styles: pictures [H, W, 3], at the size at which they are to be looked at.
         weights: one per style; they are normalised to sum 1.
         neighbours: k of "knn".
+        exact: see `arf.style.neighbours.FeatureBank`.
 
     Raises:
         UserError: another number of weights than styles, a weight below 0, or an unknown layer.
@@ -43,6 +45,7 @@ class StyleObjective:
         weights: Sequence[float] = (),
         loss: StyleLoss = "nnfm",
         neighbours: int = 5,
+        exact: bool = False,
     ) -> None:
         if not taps or (unknown := [tap for tap in taps if tap not in encoder.taps]):
             raise UserError(f"no layer {', '.join(unknown) if taps else 'given'}; there are {', '.join(encoder.taps)}")
@@ -62,7 +65,7 @@ class StyleObjective:
             matrices = [[gram(f, "positions") * w for f in e] for e, w in zip(encoded, self.weights, strict=True)]
             self.targets = [sum(parts) for parts in zip(*matrices, strict=True)]
         else:
-            self.banks = [[FeatureBank(f, half=multiplies_halves(f.device)) for f in e] for e in encoded]
+            self.banks = [[FeatureBank(f, multiplies_halves(f.device), exact) for f in e] for e in encoded]
             if self.neighbours > min(len(bank) for banks in self.banks for bank in banks):
                 raise UserError(f"--neighbours {neighbours} is more than a style picture has features; use fewer")
 

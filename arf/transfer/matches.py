@@ -17,7 +17,7 @@ from torch.nn import functional
 from arf.media import image
 from arf.media.image import Picture
 from arf.style.encoder import Encoder
-from arf.style.losses import FeatureBank
+from arf.style.neighbours import FeatureBank
 
 SEARCH = 2**22  # similarities at once; they then stay in the processor's cache
 CELLS = 3  # side of a patch, in strides of the tap: its own cell and the neighbours that its first convolution reads
@@ -67,7 +67,7 @@ def match(
     features, bank = (encoder(p.permute(2, 0, 1)[None], [tap])[tap] for p in (photo, other))  # [1, C, h, w]
     height, width = features.shape[2:]
     vectors = features[0].permute(1, 2, 0).flatten(0, 1)  # [h·w, C]
-    size, bank = tuple(bank.shape[2:]), FeatureBank(bank)
+    size, bank = tuple(bank.shape[2:]), FeatureBank(bank, exact=True)
     nearest, cosine = [], []
     for rows in vectors.split(max(1, SEARCH // len(bank))):
         chosen = bank.nearest(rows)[:, 0]  # [rows]
