@@ -43,6 +43,11 @@ def multiplies_halves(device: torch.device) -> bool:
     return any(told.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16: GPUs from Ampere on, and some processors."""
+    return multiplies_halves(device) if device.type == "cpu" else torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def check_room(needed: float, device: torch.device, what: str, remedy: str) -> None:
     """Raises UserError where `what` takes more bytes than are free on a device: before they are asked for."""
     free = free_memory(device)

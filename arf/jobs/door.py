@@ -37,7 +37,7 @@ def admit(kind: type[Kind], value: Any, where: object, remedy: str) -> Kind:
         raise UserError(f"{where}: {_said(error, kind)}; {remedy}") from error
 
 
-RENAMED = {"style_weight": "style_strength"}  # settings, as runs of an older arf name them
+RENAMED = {"style_weight": "style_strength", "long_side": "size"}  # settings, as runs of an older arf name them
 
 
 def settings_of_run(kind: type[Kind], values: Any, where: object) -> Kind:

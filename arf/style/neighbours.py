@@ -7,6 +7,8 @@ full).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -16,7 +18,9 @@ BLOCK_BYTES = 16 * 2**20  # of similarities at once: they stay in cache
 TINY = 1e-6  # norm below which a feature vector has no direction
 PER_CELL = 160  # features, on average
 PROBES = 16  # cells that a query looks into
-LISTED = 2 * PROBES * PER_CELL  # features from which on the lists are faster
+SKETCH = 64  # of the features' dimensions; the others say little
+SPARE = 2  # cells, beside as many as neighbours are asked for, that are searched in full
+LISTED = {"cpu": 2 * PROBES * PER_CELL, "cuda": 1 << 17}  # features from which on lists are faster
 ROUNDS = 5  # of k-means
 
 Features = Float[Tensor, "..."]
@@ -75,7 +79,7 @@ class FeatureBank:
         self.block_bytes = block_bytes
         kind = self.vectors.dtype if not half else torch.float16 if self.vectors.is_cuda else torch.bfloat16
         self._search = self.vectors.to(kind)  # [M, C]
-        self._lists = None if exact or len(self) < LISTED else _Lists(self.vectors, kind)
+        self._lists = None if exact or len(self) < LISTED[self.vectors.device.type] else _Lists(self.vectors, kind)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -90,56 +94,95 @@ class FeatureBank:
         if not 1 <= k <= len(self):
             raise ValueError(f"k is between 1 and the {len(self)} style features, not {k}")
         vectors = unit(vectors)  # for raw features overflow half precision
-        if self._lists is not None and k <= self._lists.fewest:
+        if self._lists is not None and k <= self._lists.probes:
             return self._lists.nearest(vectors, k)
         rows = max(1, self.block_bytes // (len(self) * self._search.element_size()))
-        return torch.cat([_best(block, self._search, k)[1] for block in vectors.to(self._search.dtype).split(rows)])
+        blocks = vectors.to(self._search.dtype).split(rows)
+        return torch.cat([_largest(block @ self._search.t(), k)[1] for block in blocks])
 
 
 class _Lists:
     """The features of a bank, cell by cell.
 
-    Attributes:
-        fewest: how many features a query is compared with at the least.
+    Every query is compared with all features of its cells in a sketch: along the axes on which the bank is largest. Of
+    each cell only the largest cosine is asked for, which is many times quicker than its place. The few cells with the
+    largest ones are then searched in full.
     """
 
     block = 1 << 14  # queries at once
+    rows = 1 << 11  # of them that are compared with a cell at once
+    grain = 256, 32  # queries and features are compared in multiples of so many: oneDNN keeps a program for each shape
 
     def __init__(self, vectors: Vectors, kind: torch.dtype) -> None:
-        centres, cell = _cells(vectors.cpu().float(), max(1, len(vectors) // PER_CELL))
+        still = vectors.cpu().float()  # the CPU's sums have one order
+        centres, cell = _cells(still, max(1, len(vectors) // PER_CELL))
         order = cell.argsort(stable=True)
         sizes = torch.bincount(cell, minlength=len(centres))
         full = (sizes > 0).nonzero().squeeze(1)
-        self.centres = centres[full].to(vectors)  # [K, C]
+        axes = torch.linalg.eigh((still.t() @ still).double())[1].flip(1)[:, :SKETCH]
+        self.axes, self.centres = axes.to(vectors), centres[full].to(vectors)  # [C, S], [K, C]
         self.order = order.to(vectors.device)
-        self.cells = vectors[self.order].to(kind).split(sizes[full].tolist())
+        self.sizes = sizes[full].tolist()
         self.bounds = [0, *sizes[full].cumsum(0).tolist()]
         self.probes = min(PROBES, len(full))
-        self.fewest = int(sizes[full].sort().values[: self.probes].sum())
+        ordered = vectors[self.order]
+        self.sketches = _Cells(ordered @ self.axes, self.sizes, kind, self.rows, self.grain)
+        self.cells = _Cells(ordered, self.sizes, kind, self.rows, self.grain)
 
     def nearest(self, vectors: Vectors, k: int) -> Int[Tensor, "n k"]:
         return torch.cat([self._of_block(block, k) for block in vectors.split(self.block)])
 
     def _of_block(self, vectors: Vectors, k: int) -> Int[Tensor, "n k"]:
-        probed = (vectors @ self.centres.t()).topk(self.probes, sorted=False).indices.flatten()  # [n*p]
-        pairs = probed.short().argsort(stable=True)  # (query, cell), cell by cell
-        queries = pairs // self.probes
-        many = torch.bincount(probed, minlength=len(self.cells)).tolist()
-        vectors = vectors.to(self.cells[0].dtype)
-        score = vectors.new_full((len(pairs), k), -torch.inf)  # [n*p, k]
-        place = torch.zeros(len(pairs), k, dtype=torch.long, device=vectors.device)
-        parts = zip(self.cells, self.bounds, queries.split(many), pairs.split(many), strict=False)
-        for cell, first, who, where in parts:
-            if len(who):
-                found, at = _best(vectors[who], cell, min(k, len(cell)))
-                score[where, : found.shape[1]], place[where, : found.shape[1]] = found, at + first
-        score, place = (part.view(len(vectors), self.probes * k) for part in (score, place))
-        return self.order[place.gather(1, _largest(score, k)[1])]
+        count = len(vectors)
+        probed = (vectors @ self.centres.t()).topk(self.probes, sorted=False).indices  # [n, p]
+        largest = vectors.new_empty(count * self.probes)
+        for _, pairs, cosines in self.sketches.compared(vectors @ self.axes, probed):
+            largest[pairs] = cosines.amax(1).to(largest)
+        searched = min(k + SPARE, self.probes)
+        best = probed.gather(1, largest.view(count, -1).topk(searched).indices)  # [n, s] cells
+        cosine = vectors.new_full((count * searched, k), -torch.inf)
+        place = torch.zeros(count * searched, k, dtype=torch.long, device=vectors.device)
+        for cell, pairs, cosines in self.cells.compared(vectors, best):
+            found, at = _largest(cosines, min(k, cosines.shape[1]))
+            cosine[pairs, : found.shape[1]], place[pairs, : found.shape[1]] = found.to(cosine), at + self.bounds[cell]
+        chosen = _largest(cosine.view(count, -1), k)[1]
+        return self.order[place.view(count, -1).gather(1, chosen)]
 
 
-def _best(queries: Vectors, vectors: Vectors, k: int) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
-    """The k largest inner products of each query, and with which vectors."""
-    return _largest(queries @ vectors.t(), k)
+class _Cells:
+    """Vectors cell by cell, for queries to be compared with those of some cells each.
+
+    Args:
+        rows: queries that are compared with a cell at once.
+        grain: queries and vectors come in multiples of so many.
+    """
+
+    def __init__(self, vectors: Vectors, sizes: list[int], kind: torch.dtype, rows: int, grain: tuple[int, int]):
+        self.sizes, self.rows, self.grain = sizes, rows, grain[0]
+        self.vectors = [_padded(cell, grain[1]) for cell in vectors.to(kind).split(sizes)]
+        self._asked = torch.zeros(rows, vectors.shape[1], dtype=kind, device=vectors.device)
+        self._cosines = self._asked.new_zeros(rows * max(map(len, self.vectors)))
+
+    def compared(self, queries: Vectors, cells: Int[Tensor, "n w"]) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Each query with the vectors of its cells, cell by cell: the cell's number, pairs [m] of a query and a cell by
+        their place in `cells`, and inner products [m, size of the cell], to be used before the next ones are asked
+        for."""
+        queries, flat = queries.to(self._asked.dtype), cells.flatten()
+        pairs = (flat.short() if len(self.sizes) < 2**15 else flat).argsort(stable=True)
+        many = torch.bincount(flat, minlength=len(self.sizes)).tolist()
+        for cell, mine in enumerate(pairs.split(many)):
+            vectors = self.vectors[cell]
+            for some in mine.split(self.rows) if len(mine) else ():
+                torch.index_select(queries, 0, some // cells.shape[1], out=self._asked[: len(some)])
+                rows = -(-len(some) // self.grain) * self.grain
+                products = self._cosines[: rows * len(vectors)].view(rows, -1)
+                torch.mm(self._asked[:rows], vectors.t(), out=products)
+                yield cell, some, products[: len(some), : self.sizes[cell]]
+
+
+def _padded(vectors: Vectors, grain: int) -> Vectors:
+    """With zeros, to a multiple of so many."""
+    return functional.pad(vectors, (0, 0, 0, -len(vectors) % grain))
 
 
 def _largest(scores: Float[Tensor, "n m"], k: int) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
@@ -147,8 +190,7 @@ def _largest(scores: Float[Tensor, "n m"], k: int) -> tuple[Float[Tensor, "n k"]
 
 
 def _cells(vectors: Vectors, count: int) -> tuple[Float[Tensor, "k c"], Int[Tensor, " n"]]:
-    """Centres of `count` cells by k-means on the sphere, and the cell of each vector. On the CPU, whose sums have one
-    order."""
+    """Centres of `count` cells by k-means on the sphere, and the cell of each vector."""
     some = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:count]
     centres = vectors[some]
     for _ in range(ROUNDS):

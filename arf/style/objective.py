@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from arf.errors import UserError
-from arf.jobs.device import multiplies_halves
+from arf.jobs.device import computes_bfloat16, multiplies_halves
 from arf.style.encoder import Encoder, block_of
 from arf.style.losses import gram, gram_loss, knn_loss
 from arf.style.neighbours import FeatureBank
@@ -54,7 +54,7 @@ class StyleObjective:
             raise UserError(f"{len(styles)} style pictures need as many weights >= 0, not {weights}")
         self.encoder, self.loss = encoder, loss
         device = encoder.mean.device
-        self.half = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        self.half = computes_bfloat16(device)
         self.neighbours = neighbours if loss == "knn" else 1
         self.blocks = [[t for t in taps if block_of(t) == b] for b in sorted({block_of(t) for t in taps})]
         self.taps = [tap for block in self.blocks for tap in block]
@@ -72,7 +72,7 @@ class StyleObjective:
     def features(self, picture: Float[Tensor, "h w 3"]) -> Features:
         """One tensor per block: its taps, concatenated along the channels.
 
-        On a recent GPU the encoder computes in bfloat16, whose range needs no scaling of gradients. Features are
+        Where it is quicker the encoder computes in bfloat16, whose range needs no scaling of gradients. Features are
         float32 everywhere: what is summed over them, Gram matrices above all, is summed in full."""
         planes = picture.permute(2, 0, 1)[None]  # [1, 3, h, w]
         with torch.autocast(planes.device.type, torch.bfloat16, enabled=self.half):

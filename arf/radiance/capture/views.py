@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -60,6 +61,13 @@ class Views:
     def image(self, i: int) -> Float[Tensor, "h w 3"]:
         """Its colours, RGB in [0, 1]."""
         return self.photograph(i).image
+
+    def within(self, side: int) -> Views:
+        """The same views in pictures whose longer sides have at most `side` pixels."""
+        sizes = torch.stack([self.cameras.width, self.cameras.height], 1).double()
+        factor = (side / sizes.amax(1)).clamp_max(1)  # [n]
+        sizes = (sizes * factor[:, None]).round().long().clamp_min(1)
+        return replace(self, cameras=self.cameras.resized(sizes))
 
     def select(self, indices: Sequence[int]) -> Views:
         """Some of the views."""

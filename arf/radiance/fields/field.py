@@ -88,6 +88,7 @@ class Field(Protocol):
         band: pixels that are best traced at once, when nothing is kept of them.
         detail: the finest thing that it can show, in units of the longest side of the space that it maps.
         drop: share of a pixel's weight that a style loop may well do without.
+        antialiased: whether a pixel is the mean over its area, however large that is; else it is what one ray meets.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Field(Protocol):
     band: int
     detail: float
     drop: float
+    antialiased: bool
 
     @property
     def count(self) -> int:

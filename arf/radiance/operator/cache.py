@@ -46,7 +46,7 @@ class ViewCache:
         Raises:
             UserError: the disk is full.
         """
-        self._drop(name)
+        self.drop(name)
         size = sum(t.nbytes for t in tensors.values())
         self._sizes[name] = size
         if self.in_memory + size <= self.budget:
@@ -58,6 +58,14 @@ class ViewCache:
         else:
             self.on_disk += size
             self._write(self.folder / name, tensors)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a group of that name."""
+        return name in self._sizes
+
+    def has_room(self, size: int) -> bool:
+        """Whether a group of so many bytes would stay on the device or in pinned memory."""
+        return self.in_memory + size <= self.budget or self.on_host + 2 * size <= self.host_budget
 
     def get(self, name: str) -> Group:
         """A group on the device; from disk, it is read as it is used."""
@@ -84,6 +92,18 @@ class ViewCache:
             tensors = {k: t.to(self.device, non_blocking=True) for k, t in source.items()}
             self._coming[name] = tensors, self._side.record_event()
 
+    def drop(self, name: str) -> None:
+        """Let go of a group, if there is one of that name."""
+        size = self._sizes.pop(name, 0)
+        self._coming.pop(name, None)
+        if self._groups.pop(name, None) is not None:
+            self.in_memory -= size
+        elif pinned := self._pinned.pop(name, None):
+            self.on_host -= _pinned_bytes(pinned)
+        elif size:
+            self.on_disk -= size
+            shutil.rmtree(self.folder / name)
+
     def close(self) -> None:
         """Let go of everything and remove the files."""
         for groups in (self._groups, self._pinned, self._coming):
@@ -101,17 +121,6 @@ class ViewCache:
     def _mapped(self, name: str) -> Group:
         files = (self.folder / name).glob("*.npy")
         return {f.stem: torch.from_numpy(np.load(f, mmap_mode="c")) for f in files}
-
-    def _drop(self, name: str) -> None:
-        size = self._sizes.pop(name, 0)
-        self._coming.pop(name, None)
-        if self._groups.pop(name, None) is not None:
-            self.in_memory -= size
-        elif pinned := self._pinned.pop(name, None):
-            self.on_host -= _pinned_bytes(pinned)
-        elif size:
-            self.on_disk -= size
-            shutil.rmtree(self.folder / name)
 
 
 def _pin(tensors: Group) -> Group:

@@ -8,97 +8,78 @@ no trace for it, and no bands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import avg_pool2d
 
 from arf.radiance.capture.cameras import Camera
-from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import Direct, Field
+from arf.radiance.operator.footprint import finer
 from arf.radiance.operator.matrix import RenderOperator
 
 
-class DeferredSet:
-    """The training views of a frozen field, like `OperatorSet`, with nothing stored: every use traces the view anew.
+class DeferredView:
+    """One view of a frozen field with nothing stored: every use renders or traces it anew. It has the interface of
+    `RenderOperator`.
 
-    Attributes:
+    Args:
         count: number of columns.
-        nbytes, entries, pixels: totals over the views; there are no bytes and no entries.
+        drop: share of each pixel's weight that a trace may leave out.
+        rays: per pixel, along each side; a pixel is their mean.
     """
 
-    nbytes = entries = 0
-
-    def __init__(
-        self,
-        field: Field,
-        views: Views,
-        drop: float = 0.0,
-        resolution: int | None = None,
-        progress: Callable[[int, int], None] = lambda *_: None,
-    ) -> None:
-        self.field, self.views, self.drop = field, views, drop
-        self.pixels = sum(camera.pixels for camera in views.cameras)
-        with field.survey(views, resolution) as columns_are_met:
-            for i, camera in enumerate(views.cameras):
-                if columns_are_met:  # no Direct field's
-                    for band in camera.bands(field.band):
-                        field.trace(band, drop)
-                progress(i + 1, len(views))
-        self.count = field.count
-
-    def __len__(self) -> int:
-        return len(self.views)
-
-    def __getitem__(self, i: int) -> DeferredView:
-        return DeferredView(self, self.views.cameras[i])
-
-    def prefetch(self, i: int) -> None:
-        """There is nothing to fetch."""
-
-
-class DeferredView:
-    """One view of a `DeferredSet`, with the interface of `RenderOperator`."""
-
-    def __init__(self, views: DeferredSet, camera: Camera) -> None:
-        self.views, self.camera = views, camera
+    def __init__(self, field: Field, camera: Camera, count: int, drop: float = 0.0, rays: int = 1) -> None:
+        self.field, self.camera, self.count, self.drop, self.rays = field, camera, count, drop, rays
+        self._fine = finer(camera, rays)
 
     def apply(self, theta: Float[Tensor, "V 3"], background: Float[Tensor, " 3"]) -> Float[Tensor, "h w 3"]:
         """Render colours of the columns. Differentiable in `theta`."""
-        return _Deferred.apply(theta, background, self)
+        picture = _Deferred.apply(theta, background, self)
+        if self.rays == 1:
+            return picture
+        return avg_pool2d(picture.permute(2, 0, 1)[None], self.rays)[0].permute(1, 2, 0)
 
     @torch.no_grad()
-    def transpose(self, picture: Float[Tensor, "h w 3"]) -> Float[Tensor, "V 3"]:
+    def transpose(self, picture: Float[Tensor, "h w c"]) -> Float[Tensor, "V c"]:
         """How much each column contributed to a picture."""
-        if isinstance(self.views.field, Direct):
-            return self.views.field.pull(self.camera, picture)
-        out, first = picture.new_zeros(self.views.count, picture.shape[2]), 0
+        if self.rays > 1:
+            picture = picture.repeat_interleave(self.rays, 0).repeat_interleave(self.rays, 1) / self.rays**2
+        return self._pull(picture)
+
+    def bands(self) -> Iterator[RenderOperator]:
+        """The operators of successive rows of the finer picture, their entries as they were traced."""
+        for band in self._fine.bands(self.field.band):
+            traced = self.field.trace(band, self.drop)
+            index = traced.columns.dtype
+            rows = traced.starts.to(index), traced.columns, traced.weights
+            yield RenderOperator(*band.size, self.count, *rows, traced.leftover)
+
+    def _render(self, theta: Tensor, background: Tensor) -> Tensor:
+        if isinstance(self.field, Direct):
+            return self.field.render(self._fine, theta, background)
+        return torch.cat([band.apply(theta, background) for band in self.bands()])
+
+    def _pull(self, picture: Tensor) -> Tensor:
+        if isinstance(self.field, Direct):
+            return self.field.pull(self._fine, picture)
+        out, first = picture.new_zeros(self.count, picture.shape[2]), 0
         for band in self.bands():
             out += band.transpose(picture[first : first + band.height])
             first += band.height
         return out
 
-    def bands(self) -> Iterator[RenderOperator]:
-        """The operators of successive rows, their entries as they were traced."""
-        field = self.views.field
-        for band in self.camera.bands(field.band):
-            traced = field.trace(band, self.views.drop)
-            index = traced.columns.dtype
-            rows = traced.starts.to(index), traced.columns, traced.weights
-            yield RenderOperator(*band.size, self.views.count, *rows, traced.leftover)
-
 
 class _Deferred(torch.autograd.Function):
     @staticmethod
     def forward(ctx, theta, background, view):
-        ctx.view, field = view, view.views.field
-        if isinstance(field, Direct):
-            return field.render(view.camera, theta, background)
-        return torch.cat([band.apply(theta, background) for band in view.bands()])
+        ctx.view = view
+        return view._render(theta, background)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
-        return ctx.view.transpose(gradient), None, None
+        return ctx.view._pull(gradient), None, None

@@ -18,6 +18,7 @@ from torch import Tensor
 from arf.radiance.fields.field import Trace
 
 ROWS = 1 << 15  # pixels whose entries are merged at once on a GPU: some hundreds of megabytes
+MOST = 64  # entries of a pixel in the lean matrix of a grid
 ENTRIES = 1 << 24  # of a matrix that are spread at once on a GPU: 0.4 GB
 
 Rows = tuple[Int[Tensor, " p1"], Int[Tensor, " e"], Float[Tensor, " e"]]  # starts, columns and values of a matrix
@@ -32,7 +33,7 @@ class RenderOperator:
         count: number of columns, V.
         starts: int32 or int64 [H*W + 1] where each pixel's entries begin.
         columns: int32 (int64 where V needs it) [E].
-        values: float32 [E], or uint16 [E] in 1/65535, of which a CPU makes more.
+        values: float32 [E], or uint16 [E] in 1/65535: a CPU's, of a lean matrix.
         transmittance: float32 [H*W], left over behind each pixel.
     """
 
@@ -65,13 +66,9 @@ class RenderOperator:
         flat = picture.detach().reshape(self.height * self.width, -1)  # [p, 3]
         if flat.is_cuda:
             return spread(self, flat)
-        if self.values.dtype == torch.uint16:
-            from arf.radiance.operator.product import transposed  # numba imports slowly
+        from arf.radiance.operator.product import transposed  # numba imports slowly
 
-            return torch.from_numpy(transposed(self._rows(), flat.numpy(), self.count))
-        parts = (self.values.numpy(), self.columns.numpy(), self.starts.numpy())
-        matrix = scipy.sparse.csr_matrix(parts, shape=(len(flat), self.count), copy=False)
-        return torch.from_numpy(matrix.T @ np.ascontiguousarray(flat.numpy()))
+        return torch.from_numpy(transposed(self._rows(), flat.numpy(), self.count))
 
     def _rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return self.starts.numpy(), self.columns.numpy(), self.values.numpy()
@@ -86,7 +83,7 @@ class _Apply(torch.autograd.Function):
     @staticmethod
     def forward(ctx, theta, operator):
         ctx.operator = o = operator
-        if o.values.dtype == torch.uint16:
+        if not theta.is_cuda:
             from arf.radiance.operator.product import times
 
             return torch.from_numpy(times(o._rows(), theta.detach().numpy()))
@@ -115,19 +112,38 @@ def spread(operator: RenderOperator, pixels: Float[Tensor, "p c"]) -> Float[Tens
     return out
 
 
-def build(trace: Trace, height: int, width: int, count: int) -> RenderOperator:
+def build(trace: Trace, height: int, width: int, count: int, drop: float = 0.0) -> RenderOperator:
     """The operator of a traced view over `count` columns.
 
-    Entries of one pixel that meet in a column are summed, where the trace is: by scipy on a CPU, by torch on a GPU.
-    Where there are none, nothing is moved, and a CPU keeps weights as whole numbers of 1/65535.
+    Entries of one pixel that meet in a column are summed, where the trace is: by scipy on a CPU, by torch on a GPU;
+    `MOST` of them stay.
+
+    Args:
+        drop: share of each pixel's weight that may be left out; where it is 0, nothing is. Of a lean operator a CPU
+            keeps weights as whole numbers of 1/65535.
     """
     index = torch.int32 if max(count, len(trace.weights)) < 2**31 else torch.int64
     if trace.merged:
-        values = trace.weights if trace.weights.is_cuda else (trace.weights * 65535).round().to(torch.uint16)
-        rows = trace.starts.to(index), trace.columns.to(index), values
-        return RenderOperator(height, width, count, *rows, trace.leftover)
-    merge = merge_by_torch if trace.weights.is_cuda else merge_by_scipy
-    return RenderOperator(height, width, count, *merge(trace, count, index), trace.leftover)
+        rows = trace.starts.to(index), trace.columns.to(index), trace.weights
+    elif trace.weights.is_cuda:
+        rows = merge_by_torch(trace, count, index, most=MOST if drop else None)
+    else:
+        rows = merge_by_scipy(trace, count, index)
+    if drop and not trace.weights.is_cuda:
+        rows = _lean(rows, 0.0 if trace.merged else drop)
+    return RenderOperator(height, width, count, *rows, trace.leftover)
+
+
+def _lean(rows: Rows, drop: float) -> Rows:
+    if drop:
+        from arf.radiance.fields.jit import ready  # numba imports slowly
+        from arf.radiance.fields.lighten import lighten
+
+        with ready():
+            starts, *parts = lighten(tuple(part.numpy() for part in rows), drop, MOST)
+        rows = torch.from_numpy(starts).to(rows[0]), *map(torch.from_numpy, parts)
+    starts, columns, weights = rows
+    return starts, columns, (weights * 65535).round().to(torch.uint16)
 
 
 def stack(parts: list[RenderOperator]) -> RenderOperator:
@@ -153,8 +169,9 @@ def merge_by_scipy(trace: Trace, count: int, index: torch.dtype) -> Rows:
     return tuple(torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
 
 
-def merge_by_torch(trace: Trace, count: int, index: torch.dtype, block: int = ROWS) -> Rows:
-    """The same on any device, `block` rows at a time."""
+def merge_by_torch(trace: Trace, count: int, index: torch.dtype, block: int = ROWS, most: int | None = None) -> Rows:
+    """The same on any device, `block` rows at a time; of each row its `most` heaviest entries, which take the weight of
+    the others over."""
     lengths, columns, values = [trace.starts.new_zeros(1)], [], []
     for first in range(0, len(trace.leftover), block):
         starts = trace.starts[first : first + block + 1]
@@ -163,7 +180,23 @@ def merge_by_torch(trace: Trace, count: int, index: torch.dtype, block: int = RO
         places = torch.stack([row, trace.columns[here].long()])
         size = (len(starts) - 1, count)
         matrix = torch.sparse_coo_tensor(places, trace.weights[here], size, check_invariants=False).coalesce()
-        lengths.append(torch.bincount(matrix.indices()[0], minlength=size[0]))
-        columns.append(matrix.indices()[1].to(index))
-        values.append(matrix.values())
+        (row, column), value = matrix.indices(), matrix.values()
+        if most is not None:
+            kept = _heaviest(row, value, size[0], most)
+            totals, left = (
+                value.new_zeros(size[0]).index_add_(0, r, v) for r, v in ((row, value), (row[kept], value[kept]))
+            )
+            row, column, value = row[kept], column[kept], value[kept] * (totals / left.clamp_min(1e-12))[row[kept]]
+        lengths.append(torch.bincount(row, minlength=size[0]))
+        columns.append(column.to(index))
+        values.append(value)
     return torch.cat(lengths).cumsum(0).to(index), torch.cat(columns), torch.cat(values)
+
+
+def _heaviest(row: Int[Tensor, " e"], value: Float[Tensor, " e"], rows: int, most: int) -> Int[Tensor, " k"]:
+    """Which entries are among the `most` heaviest of their row; rows ascend, and what is returned does."""
+    order = value.argsort(descending=True, stable=True)
+    order = order[row[order].argsort(stable=True)]  # by row, heaviest first
+    lengths = torch.bincount(row, minlength=rows)
+    rank = torch.arange(len(row), device=row.device) - (lengths.cumsum(0) - lengths)[row]
+    return order[rank < most].sort().values

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from arf.jobs.runs import Run
 from arf.media import image
-from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import Field
-from arf.radiance.looks.painted import Painted, picture
+from arf.radiance.looks.painted import Painted
 from arf.radiance.records import fit_record
 from arf.radiance.settings import StylizeSettings
 
@@ -28,29 +27,10 @@ def description(fitted: Run, styles: list[Path], settings: StylizeSettings, fiel
 
 
 def finish_painting(
-    run: Run, painted: Painted, views: Views, styles: list[Tensor], steps: int, metrics: dict[str, Any]
+    run: Run, painted: Painted, preview: Float[Tensor, "h w 3"], steps: int, metrics: dict[str, Any]
 ) -> None:
-    """Write model.safetensors and preview.png, and mark the run as done.
-
-    Args:
-        styles: pictures [H, W, 3].
-    """
+    """Write model.safetensors and preview.png, and mark the run as done."""
     run.save("model", painted.tensors(), step=steps)
-    image.write(run.path / "preview.png", preview(painted, views, styles))
+    image.write(run.path / "preview.png", preview)
     model = {"backbone": painted.field.name, **painted.field.values()}  # what it was painted on
     run.finish(metrics={"columns": len(painted.look.theta), **metrics}, steps=steps, model=model)
-
-
-def preview(painted: Painted, views: Views, styles: list[Tensor], rows: int = 4) -> Float[Tensor, "h w 3"]:
-    """before | style | after, for some of the views."""
-    table = []
-    for k, i in enumerate(apart(len(views), rows)):
-        both = picture(painted.field, painted.look, views.cameras[i], drop=painted.drop)
-        before, after = both.split(3, dim=2)
-        table.append([before, styles[k % len(styles)], after])
-    return image.contact_sheet(table)
-
-
-def apart(count: int, most: int) -> list[int]:
-    """Some of so many views: the middles of equal parts, since a way around something ends where it began."""
-    return sorted({int((part + 0.5) / most * count) for part in range(most)})

@@ -1,39 +1,33 @@
-"""The style loop and everything it needs: operators, targets, objective, colours."""
+"""The style loop: objective, colours, steps, and the state that is saved."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from arf.errors import UserError
 from arf.jobs.door import admit
-from arf.jobs.machine import give_back_memory
 from arf.jobs.runs import Curves, Run, check_rows
 from arf.jobs.tensors import check_tensors, tensors_like
 from arf.media import image
-from arf.radiance.capture.views import Views, view_of_step
-from arf.radiance.fields.field import Field
+from arf.radiance.capture.views import view_of_step
 from arf.radiance.looks.look import Look
-from arf.radiance.operator.cache import ViewCache
-from arf.radiance.operator.deferred import DeferredSet
-from arf.radiance.operator.refit import Target, refit
-from arf.radiance.operator.views import OperatorSet
+from arf.radiance.paint.subject import Progress, Subject
 from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
 from arf.style.color import Affine, Moments, keep_color, matching, recolor
 from arf.style.losses import content_loss, shrink_weight, total_variation
 from arf.style.objective import StyleObjective
 
-Progress = Callable[[str, int, int, dict[str, float]], None]  # what, step, steps, figures
 REMEDY = "stylize again"
+PREVIEW, ROWS = 50, 4  # steps between previews, and views in them
 FINAL_RATE = 0.1  # of the learning rate at the last step; ARF keeps it constant; here the last steps settle
 
 
@@ -46,46 +40,24 @@ class Notes:
     recent: list[list[float]] = field(default_factory=list)
 
 
-@dataclass
-class _Timings:
-    """Seconds of each phase."""
-
-    trace: float = 0.0
-    refit: float = 0.0
-    content: float = 0.0
-    steps: float = 0.0
-
-
 class Painter:
-    """The style loop of one field over one capture's training views.
-
-    Masked and transparent pixels are in no palette and in no loss; see `arf.radiance.capture.photographs.Photograph`.
-    """
-
-    cache: ViewCache
+    """The style loop of one style, or one mixture of styles, over a subject."""
 
     def __init__(
-        self,
-        field: Field,
-        views: Views,
-        styles: list[Tensor],
-        encoder: encoders.Encoder,
-        settings: StylizeSettings,
+        self, subject: Subject, styles: list[Tensor], encoder: encoders.Encoder, settings: StylizeSettings
     ) -> None:
-        self.field, self.views, self.settings = field, views, settings
-        self.device = field.device
-        with field.survey(views, settings.color_resolution):
-            pass  # not every field takes a resolution: refused before anything is written
-        self._weights: dict[int, Tensor] = {}  # uint8 [h, w] of the views in which not every pixel counts in full
-        photographs = Moments.of(self._counted(i) for i in range(len(views)))
+        self.subject, self.field, self.settings = subject, subject.field, settings
+        self.device = subject.device
         if settings.preserve_color:
-            styles = [recolor(style, like=photographs) for style in styles]
-        sizes = [self._seen_size(*views.size(i)) for i in range(len(views))]
-        long_side = max(max(size) for size in sizes) * settings.style_scale
-        shrunk = [image.fit_style(style, max(32, long_side)).to(self.device) for style in styles]
+            styles = [recolor(style, like=subject.palette) for style in styles]
+        self.styles = styles
+        sizes = [subject.views.size(i) for i in range(len(subject))]
+        self.long_side = max(max(size) for size in sizes)
+        shrunk = [image.fit_style(s, max(32, self.long_side * settings.style_scale)).to(self.device) for s in styles]
         self.objective = StyleObjective(
-            encoder, settings.layers, shrunk, settings.style_weights, settings.loss, settings.neighbours
-        )  # checks the layers and weights
+            encoder, settings.layers, shrunk, settings.style_weights, settings.loss, settings.neighbours,
+            settings.exact_matches,
+        )  # fmt: skip
         (height, width), needed = min(sizes, key=min), encoder.smallest(settings.layers)
         if min(height, width) < needed:
             layers = ", ".join(settings.layers)
@@ -95,103 +67,48 @@ class Painter:
             self.recolor = Affine.identity()
         else:
             self.palette = _mixture(styles, np.array(self.objective.weights))
-            self.recolor = matching(photographs, self.palette)
-        self.steps = settings.steps or settings.epochs * len(views)
+            self.recolor = matching(subject.palette, self.palette)
+        self.background = self.recolor.apply(self.field.background)
+        self.steps = settings.steps or settings.epochs * len(subject)
         self.step = 0
         self.curves: list[dict[str, float]] = []
         self.recent: list[Tensor] = []  # a row of loss terms for each step since the last row of the curves
-        self.timings = _Timings()
 
-    def _counted(self, i: int) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"] | None]:
-        """A photograph and how much each of its pixels counts, which is kept."""
-        photograph = self.views.photograph(i)
-        if (weight := photograph.weight) is not None:
-            self._weights[i] = (weight * 255).round().to(torch.uint8)
-        return photograph.image, weight
-
-    def weight(self, i: int) -> Float[Tensor, "h w"] | None:
-        """How much each pixel of view i counts, None where all do."""
-        weight = self._weights.get(i)
-        return None if weight is None else weight.to(self.device).float() / 255
-
-    # --- before the loop ------------------------------------------------------------------------------------------
-
-    def prepare(self, progress: Progress) -> None:
-        """Trace the views, recolour and re-fit the colours, encode the content."""
-        start, s = time.perf_counter(), self.settings
-        shared = s.dropped(self.field.drop), s.color_resolution, lambda i, n: progress("trace", i, n, {})
-        if s.no_cache:
-            self.operators = DeferredSet(self.field, self.views, *shared)
-        else:
-            self.operators = OperatorSet(self.field, self.views, self.cache, *shared)
-        self.timings.trace = time.perf_counter() - start
-        self.photoreal = self.field.colors
-        self.background = self.recolor.apply(self.field.background)
-        start = time.perf_counter()
-        theta = refit(
-            self.operators, self.recolor.apply(self.photoreal), self.background, self._refit_target,
-            progress=lambda i, n: progress("re-fit", i, n, {}),
-        )  # fmt: skip
-        self.theta = theta.requires_grad_()
-        self.optimizer = torch.optim.Adam([self.theta], lr=s.learning_rate, betas=(0.9, 0.99), fused=True)
-        self.timings.refit = time.perf_counter() - start
-        give_back_memory()
-        self.encode(progress)
-        give_back_memory()
+    def begin(self) -> None:
+        """Take up the brush: the photoreal colours, recoloured. A recolouring of colours is one of all their pictures,
+        so that no style needs a re-fit of its own; what ARF clips of the recoloured photographs stays."""
+        for i in range(len(self.subject)):
+            self.subject.cache.drop(_content(i))  # another style's
+        self.theta = self.recolor.apply(self.subject.photoreal).requires_grad_()
+        self.optimizer = torch.optim.Adam([self.theta], lr=self.settings.learning_rate, betas=(0.9, 0.99), fused=True)
 
     @torch.no_grad()
-    def encode(self, progress: Progress) -> None:
-        """Keep the content features of every view, if there is a content loss."""
-        start = time.perf_counter()
-        for i in range(len(self.views) if self.settings.content_weight > 0 else 0):
-            features = self.objective.features(self.shrunk(self._target(i).to(self.device)))
-            self.cache.put(
-                _content(i), {f"{k:02d}": f.half() for k, f in enumerate(features)}
-            )  # about 1: none overflows
-            progress("encode", i + 1, len(self.views), {})
-        self.timings.content = time.perf_counter() - start
-
-    def _target(self, i: int) -> Float[Tensor, "h w 3"]:
-        """A photograph in the style's colours."""
-        return self.recolor.apply(self.views.image(i)).clamp(0, 1)
-
-    def _refit_target(self, i: int) -> Target:
-        """The same, with its mask: a transparent pixel should show the background, a masked one anything."""
-        photograph = self.views.photograph(i)
-        mask = None if photograph.mask is None else photograph.mask.float()
-        return self.recolor.apply(photograph.image).clamp(0, 1), mask
-
-    def _seen_size(self, height: int, width: int) -> tuple[int, int]:
-        """Size at which the style loss looks at a view."""
-        scale = min(1.0, self.settings.long_side / max(height, width))
-        return max(1, round(height * scale)), max(1, round(width * scale))
-
-    def shrunk(self, picture: Float[Tensor, "h w 3"]) -> Float[Tensor, "h w 3"]:
-        """A picture at the size at which the style loss looks at it."""
-        size = self._seen_size(*picture.shape[:2])
-        if size == tuple(picture.shape[:2]):
-            return picture
-        return interpolate(picture.permute(2, 0, 1)[None], size, mode="area")[0].permute(1, 2, 0)
+    def content(self, i: int) -> list[Float[Tensor, "1 c h w"]]:
+        """Features of a view's photograph in the style's colours; made once, in half precision."""
+        name, cache = _content(i), self.subject.cache
+        if not cache.has(name):
+            features = self.objective.features(self.recolor.apply(self.subject.image(i)).clamp(0, 1))
+            cache.put(name, {f"{k:02d}": f.half() for k, f in enumerate(features)})  # about 1: none overflows
+        return [tensor.float() for _, tensor in sorted(cache.get(name).items())]
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
     def view_of(self, step: int) -> int:
         """The view of a step."""
-        return view_of_step(step, len(self.views), self.settings.seed)
+        return view_of_step(step, len(self.subject), self.settings.seed)
 
     def render(self, i: int) -> Float[Tensor, "h w 3"]:
         """A training view with the present colours, unclamped."""
-        return self.operators[i].apply(self.theta, self.background)
+        return self.subject.operators[i].apply(self.theta, self.background)
 
     def losses(self, picture: Float[Tensor, "h w 3"], i: int) -> dict[str, Tensor]:
         """The weighted loss terms of a rendering of view i."""
-        s, weight = self.settings, self.weight(i)
-        features = self.objective.features(self.shrunk(picture))
+        s, weight = self.settings, self.subject.weight(i)
+        features = self.objective.features(picture)
         weights = None if weight is None else [shrink_weight(weight, f.shape[-2:]) for f in features]
         terms = {s.loss: s.style_strength * self.objective(features, weights)}
         if s.content_weight > 0:
-            content = [tensor.float() for _, tensor in sorted(self.cache.get(_content(i)).items())]
-            parts = zip(features, content, weights or [None] * len(features), strict=True)
+            parts = zip(features, self.content(i), weights or [None] * len(features), strict=True)
             terms["content"] = s.content_weight * sum(content_loss(*part) for part in parts) / len(features)
         if s.tv_weight > 0:
             terms["tv"] = s.tv_weight * total_variation(picture.permute(2, 0, 1)[None], weight=weight)
@@ -199,9 +116,9 @@ class Painter:
 
     def prefetch(self, i: int) -> None:
         """Begin to bring what a step on view i needs to the device."""
-        self.operators.prefetch(i)
-        if self.settings.content_weight > 0:
-            self.cache.prefetch(_content(i))
+        self.subject.operators.prefetch(i)
+        if self.settings.content_weight > 0 and self.subject.cache.has(_content(i)):
+            self.subject.cache.prefetch(_content(i))
 
     def advance(self) -> dict[str, Tensor]:
         """One step: render a view, take the losses, pull the gradient back through the operator, update.
@@ -228,8 +145,9 @@ class Painter:
         Raises:
             UserError: see `check`.
         """
-        start = time.perf_counter()
         while self.step < self.steps and not stopped():
+            if self.step % PREVIEW == 0:
+                self.show(run)
             terms = self.advance()
             last = self.step == self.steps
             writing, saving = self.step % 10 == 0 or last, self.step % self.settings.save_every == 0 and not last
@@ -244,7 +162,19 @@ class Painter:
                 progress("paint", self.step, self.steps, figures)
             if saving:
                 self.save(run)
-        self.timings.steps = time.perf_counter() - start
+
+    def show(self, run: Run) -> None:
+        """Write what there is so far as the run's preview."""
+        image.write(run.path / "preview.png", self.preview(self.theta.detach(), self.background))
+
+    @torch.no_grad()
+    def preview(self, theta: Float[Tensor, "V 3"], background: Float[Tensor, " 3"]) -> Float[Tensor, "h w 3"]:
+        """photograph | style | painting, for some of the views."""
+        table = []
+        for k, i in enumerate(apart(len(self.subject), ROWS)):
+            painted = self.subject.operators[i].apply(theta, background).clamp(0, 1)
+            table.append([self.subject.image(i).cpu(), self.styles[k % len(self.styles)].cpu(), painted.cpu()])
+        return image.contact_sheet(table)
 
     def rows(self) -> list[list[float]]:
         """The loss terms of the steps since the curves' last row."""
@@ -310,17 +240,38 @@ class Painter:
         """The final colours: recoloured once more from the renderings of all views, or the photographs' own chroma."""
         theta, fallback, background = self.theta.detach(), self.recolor, self.background
         if self.settings.preserve_color:
-            theta = keep_color(theta, self.photoreal)
+            theta = keep_color(theta, self.field.colors)
         else:
-            renders = Moments.of((self.render(i).clamp(0, 1), self.weight(i)) for i in range(len(self.views)))
+            count, weight = len(self.subject), self.subject.weight
+            renders = Moments.of((self.render(i).clamp(0, 1), weight(i)) for i in range(count))
             again = matching(renders, self.palette)
             theta, background, fallback = again.apply(theta), again.apply(background), again.compose(fallback)
         return Look(theta.contiguous(), background, fallback)
+
+    def figures(self) -> dict[str, Any]:
+        """What a run remembers of the work."""
+        operators, cache = self.subject.operators, self.subject.cache
+        return {
+            "size": self.long_side,
+            "entries_per_pixel": operators.entries / max(1, operators.pixels),
+            "operator_bytes_per_pixel": operators.nbytes / max(1, operators.pixels),
+            "operator_bytes": operators.nbytes,
+            "cache_budget": cache.budget,
+            "cache_bytes_in_memory": cache.in_memory,
+            "cache_bytes_on_host": cache.on_host,
+            "cache_bytes_on_disk": cache.on_disk,
+            "final": self.curves[-1] if self.curves else {},
+        }
 
 
 def _content(i: int) -> str:
     """What the cache calls the content features of a view."""
     return f"content-{i:04d}"
+
+
+def apart(count: int, most: int) -> list[int]:
+    """Some of so many views: the middles of equal parts, since a way around something ends where it began."""
+    return sorted({int((part + 0.5) / most * count) for part in range(most)})
 
 
 def _mixture(styles: list[Tensor], share: np.ndarray) -> Moments:

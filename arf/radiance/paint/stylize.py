@@ -1,15 +1,18 @@
 """Stage 2: repaint a fitted scene in the style of pictures, its geometry frozen.
 
-recolour the photographs → re-fit the colours to them → style loop → recolour again (Zhang et al., ARF, 2022).
+re-fit the colours to the photographs → recolour them → style loop → recolour again (after Zhang et al., ARF, 2022, who
+recolour the photographs first and then re-fit to them: a recolouring of colours is one of all their pictures, so that
+here one re-fit serves every style).
 """
 
 from __future__ import annotations
 
-from contextlib import closing
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from arf.errors import UserError
 from arf.jobs.device import free_memory, pick_device
@@ -21,14 +24,16 @@ from arf.media import image
 from arf.radiance.capture.views import Capture
 from arf.radiance.extras import nerfstudio
 from arf.radiance.fields.rays.field import RayField
-from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import Painted
 from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.leaving import description, finish_painting
-from arf.radiance.paint.painter import Painter, Progress
+from arf.radiance.paint.painter import Painter
+from arf.radiance.paint.subject import Progress, Subject
 from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
+
+MOST_ON_CPU = 3 << 29  # bytes of matrices and features: beyond it splats are rasterised anew, hardly more slowly
 
 
 def stylize(
@@ -52,56 +57,77 @@ def stylize(
         UserError: bad input, or a loss that is not finite (the last good state stays in the run).
         KeyboardInterrupt: passed on after the state has been saved.
     """
+    return stylize_each(fitted, [styles], settings, output, progress, resume, allow_outside)[0]
+
+
+def stylize_each(
+    fitted: Run,
+    mixtures: Sequence[list[Path]],
+    settings: StylizeSettings,
+    output: Path,
+    progress: Progress = lambda *_: None,
+    resume: Run | None = None,
+    allow_outside: bool = False,
+) -> list[Run]:
+    """Several paintings of one scene, one after the other. What does not depend on the style is made once.
+
+    Args:
+        mixtures: the pictures of each painting; `resume` goes on with the only one.
+
+    Raises:
+        UserError, KeyboardInterrupt: as `stylize`; paintings that are finished stay.
+    """
     settings.check()
-    if not styles:
+    if not all(mixtures) or not mixtures:
         raise UserError("no style picture; name at least one with --style")
     device = pick_device(settings.device)
     torch.manual_seed(settings.seed)
-    pictures = [image.read_style(path) for path in styles]
+    pictures = [[image.read_style(path) for path in styles] for styles in mixtures]
     field, capture = open_photoreal(fitted, device, allow_outside)
     encoder = encoders.load(settings.encoder, settings.encoder_weights, settings.pooling).to(device)
-    painter = Painter(field, capture.train, pictures, encoder, settings)  # checks layers, weights before it writes
-    run = resume or Run.create(output, capture.name, "arf", **description(fitted, styles, settings, field))
-    with run.at_work(), closing(open_cache(settings, run.path, device)) as painter.cache:
-        painter.prepare(progress)
-        if resume:
-            painter.load(resume)
-        try:
-            with held_interrupts() as stopped, Curves(run.path, painter.curves) as curves:
-                painter.paint(run, curves, stopped, progress)
-        except AtOnce:
-            raise
-        except KeyboardInterrupt:
-            painter.save(run)
-            raise
-        painter.save(run)  # before anything that may fail, such as the disk
-        look = painter.finish()
-        painter.cache.close()  # its memory is for what comes now
-        give_back_memory()
-        curves.draw()  # before the run is marked as finished: then nobody goes on with it
-        _write(run, capture, painter, look, pictures)
-    return run
+    subject = Subject(field, capture.train, settings, progress)
+    painters = [Painter(subject, shown, encoder, settings) for shown in pictures]  # all are checked before one writes
+    runs: list[Run] = []
+    with ExitStack() as stack:
+        for painter, styles in zip(painters, mixtures, strict=True):
+            run = resume or Run.create(output, capture.name, "arf", **description(fitted, styles, settings, field))
+            with run.at_work():
+                if not runs:
+                    cache = stack.enter_context(closing(open_cache(settings, run.path, device)))
+                    subject.open(cache, progress, fresh=resume is None or not resume.has("resume"))
+                _paint(painter, run, capture, resume is not None, progress)
+            runs.append(run)
+    return runs
+
+
+def _paint(painter: Painter, run: Run, capture: Capture, resumed: bool, progress: Progress) -> None:
+    """One painting, from the first stroke to the last file."""
+    start = time.perf_counter()
+    painter.begin()
+    if resumed:
+        painter.load(run)
+    try:
+        with held_interrupts() as stopped, Curves(run.path, painter.curves) as curves:
+            painter.paint(run, curves, stopped, progress)
+    except AtOnce:
+        raise
+    except KeyboardInterrupt:
+        painter.save(run)
+        raise
+    painter.save(run)  # before anything that may fail, such as the disk
+    look = painter.finish()
+    preview = painter.preview(look.theta, look.background)
+    give_back_memory()
+    curves.draw()  # before the run is marked as finished: then nobody goes on with it
+    painted = Painted(painter.field, look, painter.settings.dropped(painter.field.drop))
+    if isinstance(painted.field, RayField) and (room := nerfstudio("runs.writing")):
+        room.write_painting(run, capture, painted)
+    seconds = {**painter.subject.seconds, "steps": time.perf_counter() - start}
+    finish_painting(run, painted, preview, painter.step, {"seconds": seconds, **painter.figures()})
 
 
 def open_cache(settings: StylizeSettings, folder: Path, device: torch.device) -> ViewCache:
     """The cache that the settings allow, its files below `folder`."""
-    budget = int(settings.cache_memory * 2**30) or free_memory(device) // 2
+    free = free_memory(device) // 2
+    budget = int(settings.cache_memory * 2**30) or (min(free, MOST_ON_CPU) if device.type == "cpu" else free)
     return ViewCache(budget, below(folder, "cache"), device)
-
-
-def _write(run: Run, capture: Capture, painter: Painter, look: Look, styles: list[Tensor]) -> None:
-    painted = Painted(painter.field, look, painter.settings.dropped(painter.field.drop))
-    if isinstance(painted.field, RayField) and (room := nerfstudio("runs.writing")):
-        room.write_painting(run, capture, painted)
-    operators, cache = painter.operators, painter.cache
-    metrics = {
-        "seconds": vars(painter.timings),
-        "entries_per_pixel": operators.entries / operators.pixels,
-        "operator_bytes_per_pixel": operators.nbytes / operators.pixels,
-        "operator_bytes": operators.nbytes,
-        "cache_bytes_in_memory": cache.in_memory,
-        "cache_bytes_on_host": cache.on_host,
-        "cache_bytes_on_disk": cache.on_disk,
-        "final": painter.curves[-1] if painter.curves else {},
-    }
-    finish_painting(run, painted, painter.views, styles, painter.step, metrics)

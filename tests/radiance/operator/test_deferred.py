@@ -13,7 +13,6 @@ from voxels import ball_model, dense_render, views_around
 from arf.radiance.looks.painted import painting
 from arf.radiance.opening import open_model
 from arf.radiance.operator.cache import ViewCache
-from arf.radiance.operator.deferred import DeferredSet
 from arf.radiance.operator.refit import refit
 from arf.radiance.operator.views import OperatorSet
 from arf.radiance.paint.stylize import stylize
@@ -53,10 +52,10 @@ def assert_near(found: Tensor, wanted: Tensor, tolerance: float = 1e-4) -> None:
 
 
 def test_picture_gradient_and_adjoint_are_the_operators(model, tmp_path):
-    deferred = DeferredSet(model, VIEWS, DROP)
-    operators = OperatorSet(model, VIEWS, ViewCache(1 << 30, tmp_path, CPU), DROP)
-    assert (len(deferred), deferred.count, deferred.pixels) == (3, operators.count, operators.pixels)
-    assert deferred.nbytes == 0
+    deferred = OperatorSet(model, VIEWS, None)
+    operators = OperatorSet(model, VIEWS, ViewCache(1 << 30, tmp_path, CPU))
+    assert (len(deferred), deferred.count) == (3, operators.count)
+    assert deferred.nbytes == deferred.pixels == 0
     theta = random(deferred.count, 3).requires_grad_()
     for i in range(3):
         pictures = [views[i].apply(theta, BACKGROUND) for views in (deferred, operators)]
@@ -67,7 +66,7 @@ def test_picture_gradient_and_adjoint_are_the_operators(model, tmp_path):
 
 
 def test_gradient_is_full_autograd_through_dense_rendering(model):
-    deferred = DeferredSet(model, VIEWS)
+    deferred = OperatorSet(model, VIEWS, None)
     colors = random(model.count, 3, seed=3).requires_grad_()
     table = torch.cat([model.voxels.table[:, :1].detach(), colors], 1)
     picture = dense_render(model, *VIEWS.cameras[0].rays(), table, model.background)[0].float()
@@ -79,7 +78,7 @@ def test_gradient_is_full_autograd_through_dense_rendering(model):
 
 def test_nothing_of_a_band_is_kept_for_the_backward_pass(model):
     kept, theta = [], random(model.count, 3).requires_grad_()
-    deferred = DeferredSet(model, VIEWS)
+    deferred = OperatorSet(model, VIEWS, None)
 
     def keep(tensor: Tensor) -> Tensor:
         kept.append(tensor.nbytes)
@@ -93,9 +92,9 @@ def test_nothing_of_a_band_is_kept_for_the_backward_pass(model):
 def test_rows_longer_than_a_band_are_rendered_one_by_one():
     model = ball_model()
     theta = random(model.count, 3)
-    wanted = DeferredSet(model, VIEWS, DROP)[1].apply(theta, BACKGROUND)
+    wanted = OperatorSet(model, VIEWS, None, DROP)[1].apply(theta, BACKGROUND)
     model.band = 9
-    deferred = DeferredSet(model, VIEWS, DROP)
+    deferred = OperatorSet(model, VIEWS, None, DROP)
     assert len(list(deferred[1].bands())) == 14
     torch.testing.assert_close(deferred[1].apply(theta, BACKGROUND), wanted, rtol=0, atol=1e-5)
     assert deferred[1].transpose(wanted).shape == theta.shape
@@ -103,8 +102,8 @@ def test_rows_longer_than_a_band_are_rendered_one_by_one():
 
 def test_refit_without_operators_is_the_refit_with_them(tmp_path):
     model = ball_model()
-    deferred = DeferredSet(model, VIEWS, DROP)
-    operators = OperatorSet(model, VIEWS, ViewCache(1 << 30, tmp_path, CPU), DROP)
+    deferred = OperatorSet(model, VIEWS, None)
+    operators = OperatorSet(model, VIEWS, ViewCache(1 << 30, tmp_path, CPU))
     start, targets = random(model.count, 3), [random(14, 20, 3, seed=i) for i in range(3)]
     found, wanted = (refit(v, start, BACKGROUND, lambda i: (targets[i], None)) for v in (deferred, operators))
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
@@ -112,7 +111,9 @@ def test_refit_without_operators_is_the_refit_with_them(tmp_path):
 
 def test_a_scene_is_repainted_the_same_without_operators(fitted, paintings, tmp_path, small_encoder):
     phases = []
-    smooth = replace(STYLIZE, loss="gram")  # the paths differ by rounding, and every match that flips makes more of it
+    smooth = replace(
+        STYLIZE, loss="gram", drop_weight=0.0
+    )  # the paths differ by rounding, and every match that flips makes more of it
     cached = stylize(fitted, paintings[:1], smooth, tmp_path / "cached")
     settings = replace(smooth, no_cache=True)
     run = stylize(fitted, paintings[:1], settings, tmp_path, lambda phase, *_: phases.append(phase))
@@ -124,5 +125,4 @@ def test_a_scene_is_repainted_the_same_without_operators(fitted, paintings, tmp_
     assert (error > 2e-3).float().mean() < 1e-3
     assert error.max() < 2e-2
     assert run.info["metrics"]["operator_bytes"] == run.info["metrics"]["entries_per_pixel"] == 0
-    assert phases.count("trace") == 18
     assert run.info["settings"]["no_cache"] is True

@@ -33,6 +33,7 @@ class RayField:
     chunk = 1 << 14
     band = 8192  # in cache on a CPU
     drop = 0.0025
+    antialiased = False
     device: torch.device
     background: Float[Tensor, " 3"]
     shape: tuple[int, int, int]

@@ -17,12 +17,13 @@ from arf.radiance.capture.cameras import Camera, Cameras
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import NOWHERE, Shot, Surface, Trace
 from arf.radiance.fields.jit import ready
+from arf.radiance.fields.lighten import lighten
 from arf.radiance.fields.splats.harmonics import seen
 from arf.radiance.fields.splats.kernels.projection import Projected, project
 from arf.radiance.fields.splats.kernels.raster import pull, rasterise
 from arf.radiance.fields.splats.kernels.surfaces import middle
 from arf.radiance.fields.splats.kernels.tiles import Tiles, tiles_of
-from arf.radiance.fields.splats.kernels.tracing import lighten, trace
+from arf.radiance.fields.splats.kernels.tracing import trace
 from arf.radiance.fields.splats.splats import Splats
 from arf.radiance.fields.splats.stored import checked
 from arf.radiance.fields.splats.wide import through_faces

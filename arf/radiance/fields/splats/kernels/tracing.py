@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numba as nb
 import numpy as np
-from jaxtyping import Float, Int
 
 from arf.radiance.fields.jit import device, kernel
+from arf.radiance.fields.lighten import Rows
 from arf.radiance.fields.splats.kernels.alphas import (
     LOOK,
     PIXELS,
@@ -18,11 +18,6 @@ from arf.radiance.fields.splats.kernels.alphas import (
 )
 from arf.radiance.fields.splats.kernels.projection import TILE, Projected
 from arf.radiance.fields.splats.kernels.tiles import Tiles
-
-BINS = 64  # of weights when the lightest are looked for, four to each halving
-CHUNK = 1 << 12  # pixels that a thread lightens at once
-
-Rows = tuple[Int[np.ndarray, " p1"], Int[np.ndarray, " e"], Float[np.ndarray, " e"]]  # starts, columns, weights
 
 
 def trace(projected: Projected, tiles: Tiles) -> Rows:
@@ -36,18 +31,6 @@ def trace(projected: Projected, tiles: Tiles) -> Rows:
     columns, weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
     _write(*parts, *size, starts, columns, weights)
     return starts, columns, weights
-
-
-def lighten(rows: Rows, drop: float) -> Rows:
-    """Rows without their lightest entries: at most a share `drop` of each row's weight. The entry before takes it
-    over, or the first that stays, so that a row's total is kept."""
-    starts, columns, weights = rows
-    fresh, stays = np.zeros(len(starts), np.int64), np.empty(len(weights), np.bool_)
-    _choose(starts, weights, np.float32(drop), stays, fresh)
-    fresh = fresh.cumsum()
-    lean = np.empty(fresh[-1], np.int32), np.empty(fresh[-1], np.float32)
-    _keep(starts, columns, weights, stays, fresh, *lean)
-    return fresh, *lean
 
 
 @kernel()
@@ -121,56 +104,3 @@ def open_within(state, rows, columns):
     for row in range(rows):
         for column in range(columns):
             state[row * TILE + column] = np.float32(1)
-
-
-@kernel()
-def _choose(starts, weights, drop, stays, kept):
-    """Which entries stay, and how many of each row. Weights are sorted into bins: the lightest bins go as a whole, and
-    of the first that is too heavy for that as many as there is room for, the farthest first."""
-    rows = len(starts) - 1
-    for chunk in nb.prange((rows + CHUNK - 1) // CHUNK):
-        sums = np.zeros(BINS, np.float32)
-        for row in range(chunk * CHUNK, min(rows, (chunk + 1) * CHUNK)):
-            begin, end = starts[row], starts[row + 1]
-            sums[:] = np.float32(0)
-            total = np.float32(0)
-            for e in range(begin, end):
-                total += weights[e]
-                sums[_bin(weights[e])] += weights[e]
-            spare, edge = drop * total, 0
-            while edge < BINS - 1 and sums[edge] <= spare:
-                spare -= sums[edge]
-                edge += 1
-            number = 0
-            for e in range(end - 1, begin - 1, -1):
-                which = _bin(weights[e])
-                stays[e] = which > edge or (which == edge and weights[e] > spare)
-                if which == edge and not stays[e]:
-                    spare -= weights[e]
-                number += stays[e]
-            kept[row + 1] = number
-
-
-@device
-def _bin(weight):
-    """Which bin a weight falls into: by its exponent of two and the two bits behind it, from 2^-15 on."""
-    bits = np.int64(np.float32(weight).view(np.int32) >> np.int32(21))
-    return min(max(bits - ((127 - 15) << 2), 0), BINS - 1)
-
-
-@kernel()
-def _keep(starts, columns, weights, stays, fresh, columns_out, weights_out):
-    rows = len(starts) - 1
-    for chunk in nb.prange((rows + CHUNK - 1) // CHUNK):
-        for row in range(chunk * CHUNK, min(rows, (chunk + 1) * CHUNK)):
-            at, waiting = fresh[row], np.float32(0)
-            for e in range(starts[row], starts[row + 1]):
-                if stays[e]:
-                    columns_out[at] = columns[e]
-                    weights_out[at] = weights[e] + waiting
-                    waiting = np.float32(0)
-                    at += 1
-                elif at > fresh[row]:
-                    weights_out[at - 1] += weights[e]
-                else:
-                    waiting += weights[e]

@@ -1,0 +1,109 @@
+"""What is painted, whatever the style: a frozen field, its training views, and what they need in every step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from arf.jobs.machine import give_back_memory
+from arf.radiance.capture.views import Views
+from arf.radiance.fields.field import Field
+from arf.radiance.operator.cache import ViewCache
+from arf.radiance.operator.refit import Target, refit
+from arf.radiance.operator.views import OperatorSet
+from arf.radiance.settings import StylizeSettings
+from arf.style.color import Moments
+
+Progress = Callable[[str, int, int, dict[str, float]], None]  # what, step, steps, figures
+RAYS = 2  # to a pixel along each side, at most
+GAIN = 0.01  # share of the squared error that a pass of the re-fit has to bring
+
+
+class Subject:
+    """A field and its training views at the size at which they are painted. The photographs are read once, and kept in
+    eight bits.
+
+    Masked and transparent pixels are in no palette and in no loss; see `arf.radiance.capture.photographs.Photograph`.
+
+    Args:
+        views: at the size at which the field was fitted to them.
+        progress: called with "photographs", the views read and how many there are.
+
+    Attributes:
+        views: at most `settings.size` pixels on their longer sides.
+        palette: colour moments of the photographs.
+        operators: of the views; `open` makes them.
+        photoreal: [V, 3] the columns' colours that render nearest to the photographs; `open` finds them.
+        seconds: that reading the photographs and opening took.
+    """
+
+    operators: OperatorSet
+    cache: ViewCache
+
+    def __init__(
+        self, field: Field, views: Views, settings: StylizeSettings, progress: Progress = lambda *_: None
+    ) -> None:
+        start = time.perf_counter()
+        self.field, self.device, self.settings = field, field.device, settings
+        with field.survey(views, settings.color_resolution):
+            pass  # not every field takes a resolution: refused before anything is written
+        self.views = views.within(settings.size)
+        shrunk = max(max(views.size(i)) / max(self.views.size(i)) for i in range(len(views)))
+        self.rays = 1 if field.antialiased else min(RAYS, math.ceil(shrunk - 0.1))
+        self.photoreal = field.colors
+        self._images: list[Tensor] = []  # uint8 [h, w, 3]
+        self._masks: dict[int, Tensor] = {}  # bool [h, w] of the views that have one
+        self._weights: dict[int, Tensor] = {}  # uint8 [h, w] of the views in which not every pixel counts in full
+        self.palette = Moments()
+        for i in range(len(views)):
+            photograph = self.views.photograph(i)
+            self._images.append((photograph.image * 255).round().to(torch.uint8))
+            if photograph.mask is not None:
+                self._masks[i] = photograph.mask
+            if (weight := photograph.weight) is not None:
+                self._weights[i] = (weight * 255).round().to(torch.uint8)
+            self.palette.update(photograph.image, weight)
+            progress("photographs", i + 1, len(views), {})
+        self.seconds = {"photographs": time.perf_counter() - start}
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def image(self, i: int) -> Float[Tensor, "h w 3"]:
+        """The photograph of view i."""
+        return self._images[i].to(self.device).float() / 255
+
+    def weight(self, i: int) -> Float[Tensor, "h w"] | None:
+        """How much each pixel of view i counts, None where all do."""
+        weight = self._weights.get(i)
+        return None if weight is None else weight.to(self.device).float() / 255
+
+    def open(self, cache: ViewCache, progress: Progress, fresh: bool = True) -> None:
+        """Make the operators, and find `photoreal`.
+
+        Args:
+            fresh: False: colours are there already, and no re-fit is needed.
+        """
+        s, start = self.settings, time.perf_counter()
+        self.cache = cache
+        self.operators = OperatorSet(
+            self.field, self.views, None if s.no_cache else cache, s.dropped(self.field.drop), s.color_resolution,
+            self.rays, lambda i, n: progress("trace", i, n, {}),
+        )  # fmt: skip
+        self.photoreal = self.field.colors  # as many as the operators have columns
+        if fresh:
+            self.photoreal = refit(
+                self.operators, self.photoreal, self.field.background, self._target, gain=GAIN,
+                progress=lambda i, n: progress("re-fit", i, n, {}),
+            )  # fmt: skip
+        self.seconds["re-fit"] = time.perf_counter() - start
+        give_back_memory()
+
+    def _target(self, i: int) -> Target:
+        """A transparent pixel should show the background, a masked one anything."""
+        return self.image(i), self._masks.get(i)
