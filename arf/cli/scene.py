@@ -72,6 +72,9 @@ class Stylize:
     folder of 3D Gaussian Splatting."""
     style: UseAppendAction[tuple[Path, ...]] = ()
     """Style picture; give it several times to mix styles."""
+    each: bool = False
+    """Several style pictures make a painting each, not a mixture: what they share is computed once. A contact sheet
+    shows them beside each other."""
     config: Path | None = None
     """Preset, such as configs/quick.yaml; flags win over it."""
     resume: Path | None = None
@@ -237,10 +240,13 @@ def _stylize(command: Stylize) -> dict[str, Any]:
     from arf.jobs.presets import unless_preset
     from arf.jobs.runs import Run
     from arf.radiance.opening import open_run, reopened
-    from arf.radiance.paint.stylize import stylize
+    from arf.radiance.paint.stylize import sheet_path, stylize_each
     from arf.radiance.records import fit_record, paint_record
 
     styles, settings, unfinished = list(command.style), command.settings, None
+    if command.each and (command.resume or settings.style_weights):
+        idle = "--resume" if command.resume else "--style-weights"
+        raise UserError(f"--each begins a painting of each style, and {idle} is of a single one; give one of the two")
     if command.resume:
         unfinished = Run.open(command.resume, "stylize", finished=False)
         _refuse_finished(unfinished)
@@ -253,11 +259,16 @@ def _stylize(command: Stylize) -> dict[str, Any]:
         if fit_record(fitted).model.get("backbone", "voxel") != "nerfacto":  # repainted on its own vertices, or splats
             settings = unless_preset(settings, command.config, "stylize", ("color_resolution",))
     with progress(command.common) as bars:
-        run = stylize(fitted, styles, settings, command.common.output, bars, unfinished, command.allow_outside)
-    return {
-        "run": run.path, **run.info["metrics"],
-        "say": f"{run.path}\nlook at {run.path / 'preview.png'}\nnext: arf render {run.path} --compare",
-    }  # fmt: skip
+        mixtures = [[style] for style in styles] if command.each else [styles]
+        common = command.common.output, bars, unfinished, command.allow_outside
+        runs = stylize_each(fitted, mixtures, settings, *common)
+    if len(runs) == 1:
+        (run,) = runs
+        said = f"{run.path}\nlook at {run.path / 'preview.png'}\nnext: arf render {run.path} --compare"
+        return {"run": run.path, **run.info["metrics"], "say": said}
+    names, sheet = [str(run.path) for run in runs], sheet_path(runs[0])
+    said = "\n".join([*names, f"look at {sheet}", f"next: arf export {' '.join(names)} --format html"])
+    return {"runs": names, "sheet": sheet, "say": said}
 
 
 def _render(command: Render) -> dict[str, Any]:

@@ -155,17 +155,24 @@ class ArfPipeline(VanillaPipeline):
         from arf.radiance.looks.painted import Painted
         from arf.radiance.paint.painter import Painter
         from arf.radiance.paint.stylize import open_cache
+        from arf.radiance.paint.subject import Subject
         from arf.style import encoder as encoders
 
         paint, device = self.config.paint, field.device
         self.fitted, self.capture = run, capture
         self.styles = [image.read_style(path) for path in self.config.style]
         encoder = encoders.load(paint.encoder, paint.encoder_weights, paint.pooling).to(device)
-        self.painter = painter = Painter(field, capture.train, self.styles, encoder, paint)
-        painter.cache = open_cache(paint, self.config.output, device)
-        weakref.finalize(self, painter.cache.close)  # also when training is interrupted
+        cache = open_cache(paint, self.config.output, device)
+        weakref.finalize(self, cache.close)  # also when training is interrupted
         with CONSOLE.status("arf: opening the run") as status:
-            painter.prepare(lambda what, step, steps, _: status.update(f"arf: {what} {step}/{steps}"))
+
+            def said(what: str, step: int, steps: int, _: dict[str, float]) -> None:
+                status.update(f"arf: {what} {step}/{steps}")
+
+            subject = Subject(field, capture.train, paint, said)
+            self.painter = painter = Painter(subject, self.styles, encoder, paint)
+            subject.open(cache, said)
+            painter.begin()
         painter.theta = nn.Parameter(painter.theta.detach())
         self.config.model.field_values = {"backbone": field.name, **field.values()}  # with its grid's resolution
         look = Look(painter.theta.detach(), painter.background, painter.recolor)
@@ -252,7 +259,7 @@ class ArfPipeline(VanillaPipeline):
             return
         with plain_errors():
             self._write(trainer.base_dir)
-        self.painter.cache.close()
+        self.painter.subject.cache.close()
         if isinstance(viewer := trainer.viewer_state, Viewer):
             for number, client in viewer.viser_server.get_clients().items():
                 viewer.render_statemachines[number].action(RenderAction("rerender", viewer.get_camera_state(client)))
@@ -265,5 +272,7 @@ class ArfPipeline(VanillaPipeline):
         run = Run.at(folder, self.capture.name, "arf", **description(self.fitted, [*self.config.style], paint, field))
         final = {name: float(term.detach()) for name, term in self.latest.items()}
         metrics = {"final": {"step": self.painter.steps, **final}}
-        painted = Painted(field, self.model.colors.look(), paint.dropped(field.drop))
-        finish_painting(run, painted, self.capture.train, self.styles, self.painter.steps, metrics)
+        look = self.model.colors.look()
+        preview = self.painter.preview(look.theta, look.background)
+        painted = Painted(field, look, paint.dropped(field.drop))
+        finish_painting(run, painted, preview, self.painter.steps, metrics)

@@ -14,7 +14,6 @@ from arf.radiance.fit.loop import fit
 from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
-from arf.radiance.operator.deferred import DeferredSet
 from arf.radiance.operator.views import OperatorSet
 
 pytestmark = pytest.mark.cuda
@@ -57,7 +56,7 @@ def test_deferred_back_propagation_is_the_operators(name, tmp_path):
     background = torch.tensor([0.3, 0.1, 0.7], device=GPU)
     wanted = operators[1].apply(theta, background)
     numbers = model.numbers.clone()
-    deferred = DeferredSet(model, VIEWS, 0.002)
+    deferred = OperatorSet(model, VIEWS, None, 0.002)
     order = torch.empty_like(theta).index_copy(0, model.numbers.long(), theta[numbers.long()])
     found = deferred[1].apply(order, background)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)

@@ -18,11 +18,11 @@ from arf.radiance.fit.loop import fit
 from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.operator.cache import ViewCache
-from arf.radiance.operator.deferred import DeferredSet
 from arf.radiance.operator.matrix import build
 from arf.radiance.operator.views import OperatorSet
 from arf.radiance.paint.painter import Painter
 from arf.radiance.paint.stylize import stylize
+from arf.radiance.paint.subject import Subject
 from arf.radiance.settings import RenderSettings
 
 pytestmark = pytest.mark.cuda
@@ -113,7 +113,7 @@ def test_deferred_back_propagation_is_the_operators(name, tmp_path):
     model = MODELS[name]().to(GPU)
     model.band = 100
     operators = OperatorSet(model, VIEWS, ViewCache(1 << 30, tmp_path, GPU), 0.002)
-    deferred = DeferredSet(model, VIEWS, 0.002)
+    deferred = OperatorSet(model, VIEWS, None, 0.002)
     assert deferred.count == operators.count
     theta, background = random(deferred.count, 3).to(GPU).requires_grad_(), BACKGROUND.to(GPU)
     pictures = [views[1].apply(theta, background) for views in (deferred, operators)]
@@ -125,9 +125,12 @@ def test_deferred_back_propagation_is_the_operators(name, tmp_path):
 def painter_of(fitted, paintings, folder: Path, place: str, **options) -> Painter:
     settings = replace(STYLIZE, device="cuda", steps=1000, **options)
     field, capture = open_photoreal(fitted, GPU)
-    painter = Painter(field, capture.train, [image.read_style(paintings[0])], tiny_encoder().to(GPU), settings)
-    painter.cache = ViewCache(PLACES[place][0], folder / "cache", GPU, PLACES[place][1])
-    painter.prepare(lambda *_: None)
+    subject = Subject(field, capture.train, settings)
+    painter = Painter(subject, [image.read_style(paintings[0])], tiny_encoder().to(GPU), settings)
+    subject.open(ViewCache(PLACES[place][0], folder / "cache", GPU, PLACES[place][1]))
+    painter.begin()
+    for i in range(len(subject)):
+        painter.content(i)  # as in a first epoch
     return painter
 
 
@@ -145,7 +148,7 @@ def test_the_host_waits_for_nothing_in_a_step(fitted, paintings, tmp_path, place
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert painter.theta.isfinite().all()
-    painter.cache.close()
+    painter.subject.cache.close()
 
 
 @pytest.mark.parametrize("options", [{}, {"cache_memory": 1e-9}, {"no_cache": True}])

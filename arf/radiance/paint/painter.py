@@ -170,11 +170,9 @@ class Painter:
     @torch.no_grad()
     def preview(self, theta: Float[Tensor, "V 3"], background: Float[Tensor, " 3"]) -> Float[Tensor, "h w 3"]:
         """photograph | style | painting, for some of the views."""
-        table = []
-        for k, i in enumerate(apart(len(self.subject), ROWS)):
-            painted = self.subject.operators[i].apply(theta, background).clamp(0, 1)
-            table.append([self.subject.image(i).cpu(), self.styles[k % len(self.styles)].cpu(), painted.cpu()])
-        return image.contact_sheet(table)
+        styles = [self.styles[k % len(self.styles)].cpu() for k in range(ROWS)]
+        shown = self.subject.some(ROWS), styles, self.subject.some(ROWS, theta, background)
+        return image.contact_sheet(list(zip(*shown, strict=False)))
 
     def rows(self) -> list[list[float]]:
         """The loss terms of the steps since the curves' last row."""
@@ -267,11 +265,6 @@ class Painter:
 def _content(i: int) -> str:
     """What the cache calls the content features of a view."""
     return f"content-{i:04d}"
-
-
-def apart(count: int, most: int) -> list[int]:
-    """Some of so many views: the middles of equal parts, since a way around something ends where it began."""
-    return sorted({int((part + 0.5) / most * count) for part in range(most)})
 
 
 def _mixture(styles: list[Tensor], share: np.ndarray) -> Moments:

@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from arf.errors import UserError
 from arf.jobs.device import free_memory, pick_device
@@ -24,6 +25,7 @@ from arf.media import image
 from arf.radiance.capture.views import Capture
 from arf.radiance.extras import nerfstudio
 from arf.radiance.fields.rays.field import RayField
+from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import Painted
 from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
@@ -34,6 +36,7 @@ from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
 
 MOST_ON_CPU = 3 << 29  # bytes of matrices and features: beyond it splats are rasterised anew, hardly more slowly
+SHOWN = 3  # views in a row of a contact sheet
 
 
 def stylize(
@@ -69,7 +72,8 @@ def stylize_each(
     resume: Run | None = None,
     allow_outside: bool = False,
 ) -> list[Run]:
-    """Several paintings of one scene, one after the other. What does not depend on the style is made once.
+    """Several paintings of one scene, one after the other. What does not depend on the style is made once; of more than
+    one, a contact sheet is written to `sheet_path` of the first run.
 
     Args:
         mixtures: the pictures of each painting; `resume` goes on with the only one.
@@ -88,6 +92,7 @@ def stylize_each(
     subject = Subject(field, capture.train, settings, progress)
     painters = [Painter(subject, shown, encoder, settings) for shown in pictures]  # all are checked before one writes
     runs: list[Run] = []
+    rows: list[list[Tensor]] = []  # of the contact sheet
     with ExitStack() as stack:
         for painter, styles in zip(painters, mixtures, strict=True):
             run = resume or Run.create(output, capture.name, "arf", **description(fitted, styles, settings, field))
@@ -95,12 +100,21 @@ def stylize_each(
                 if not runs:
                     cache = stack.enter_context(closing(open_cache(settings, run.path, device)))
                     subject.open(cache, progress, fresh=resume is None or not resume.has("resume"))
-                _paint(painter, run, capture, resume is not None, progress)
+                look = _paint(painter, run, capture, resume is not None, progress)
             runs.append(run)
+            rows.append([pictures[len(rows)][0], *subject.some(SHOWN, look.theta, look.background)])
+        if len(runs) > 1:
+            table = [[torch.ones_like(rows[0][0]), *subject.some(SHOWN)], *rows]
+            image.write(sheet_path(runs[0]), image.contact_sheet(table, subject.views.size(0)[0]))
     return runs
 
 
-def _paint(painter: Painter, run: Run, capture: Capture, resumed: bool, progress: Progress) -> None:
+def sheet_path(run: Run) -> Path:
+    """Where the contact sheet of several paintings is, of which this was the first."""
+    return run.path.with_name(f"{run.name}-each.png")
+
+
+def _paint(painter: Painter, run: Run, capture: Capture, resumed: bool, progress: Progress) -> Look:
     """One painting, from the first stroke to the last file."""
     start = time.perf_counter()
     painter.begin()
@@ -124,6 +138,7 @@ def _paint(painter: Painter, run: Run, capture: Capture, resumed: bool, progress
         room.write_painting(run, capture, painted)
     seconds = {**painter.subject.seconds, "steps": time.perf_counter() - start}
     finish_painting(run, painted, preview, painter.step, {"seconds": seconds, **painter.figures()})
+    return look
 
 
 def open_cache(settings: StylizeSettings, folder: Path, device: torch.device) -> ViewCache:

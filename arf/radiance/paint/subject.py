@@ -83,7 +83,7 @@ class Subject:
         weight = self._weights.get(i)
         return None if weight is None else weight.to(self.device).float() / 255
 
-    def open(self, cache: ViewCache, progress: Progress, fresh: bool = True) -> None:
+    def open(self, cache: ViewCache, progress: Progress = lambda *_: None, fresh: bool = True) -> None:
         """Make the operators, and find `photoreal`.
 
         Args:
@@ -104,6 +104,21 @@ class Subject:
         self.seconds["re-fit"] = time.perf_counter() - start
         give_back_memory()
 
+    @torch.no_grad()
+    def some(
+        self, most: int, theta: Float[Tensor, "V 3"] | None = None, background: Float[Tensor, " 3"] | None = None
+    ) -> list[Float[Tensor, "h w 3"]]:
+        """At most so many views, on the CPU: rendered with colours, or their photographs."""
+        chosen = apart(len(self), most)
+        if theta is None:
+            return [self.image(i).cpu() for i in chosen]
+        return [self.operators[i].apply(theta, background).clamp(0, 1).cpu() for i in chosen]
+
     def _target(self, i: int) -> Target:
         """A transparent pixel should show the background, a masked one anything."""
         return self.image(i), self._masks.get(i)
+
+
+def apart(count: int, most: int) -> list[int]:
+    """Some of so many views: the middles of equal parts, since a way around something ends where it began."""
+    return sorted({int((part + 0.5) / most * count) for part in range(most)})

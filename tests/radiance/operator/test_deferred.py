@@ -109,7 +109,8 @@ def test_refit_without_operators_is_the_refit_with_them(tmp_path):
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
 
 
-def test_a_scene_is_repainted_the_same_without_operators(fitted, paintings, tmp_path, small_encoder):
+def test_a_scene_is_repainted_the_same_without_operators(fitted, paintings, tmp_path, small_encoder, monkeypatch):
+    monkeypatch.setattr("arf.style.objective.computes_bfloat16", lambda device: False)  # it makes more of rounding
     phases = []
     smooth = replace(
         STYLIZE, loss="gram", drop_weight=0.0

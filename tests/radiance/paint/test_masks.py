@@ -18,6 +18,7 @@ from arf.radiance.capture.capture import CaptureConfig, load_capture
 from arf.radiance.fit.loop import fit
 from arf.radiance.opening import open_photoreal
 from arf.radiance.paint.painter import Painter
+from arf.radiance.paint.subject import Subject
 
 
 def masked(room: Path, folder: Path, color: tuple[int, int, int]) -> Path:
@@ -45,7 +46,9 @@ def test_what_is_masked_out_changes_nothing(captures, paintings, tmp_path):
     for i, data in enumerate(captures):
         run = fit(data, replace(FIT, steps=20, stages=(0.9,)), tmp_path / str(i))
         field, capture = open_photoreal(run, torch.device("cpu"))
-        painter = Painter(field, capture.train, [image.read_style(paintings[0])], tiny_encoder(), STYLIZE)
+        painter = Painter(
+            Subject(field, capture.train, STYLIZE), [image.read_style(paintings[0])], tiny_encoder(), STYLIZE
+        )
         models.append((run.path / "model.safetensors").read_bytes())
         maps.append(painter.recolor.matrix)
         metrics.append([run.info["metrics"][name] for name in ("psnr", "ssim")])
@@ -59,10 +62,10 @@ def test_the_loss_of_a_masked_view_has_no_gradient_in_masked_features(captures, 
     run = fit(captures[0], replace(FIT, steps=5, stages=(0.9,)), tmp_path)
     field, _ = open_photoreal(run, torch.device("cpu"))
     settings = replace(STYLIZE, content_weight=0, layers=("relu1_1",))  # which sees the pixels beside it
-    painter = Painter(field, views, [image.read_style(paintings[0])], tiny_encoder(), settings)
+    painter = Painter(Subject(field, views, settings), [image.read_style(paintings[0])], tiny_encoder(), settings)
     shown = torch.rand(*views.size(0), 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
     (gradient,) = torch.autograd.grad(sum(painter.losses(shown, 0).values()), shown)
-    assert (painter.weight(0) == 0).all(1).nonzero()[:, 0].tolist() == list(range(5, 14))
+    assert (painter.subject.weight(0) == 0).all(1).nonzero()[:, 0].tolist() == list(range(5, 14))
     assert not gradient[6:13].any()
     assert gradient[:4].any(-1).float().mean() > 0.9
     assert gradient[15:].any(-1).float().mean() > 0.9

@@ -12,8 +12,10 @@ from tiny import STYLIZE
 from arf.errors import UserError
 from arf.jobs.runs import Curves, Run
 from arf.jobs.tensors import load_tensors, save_tensors
+from arf.radiance.brought.around import directions
 from arf.radiance.paint.painter import Painter
 from arf.radiance.paint.stylize import stylize
+from arf.radiance.paint.subject import apart
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +105,16 @@ def test_states_of_another_painting_are_one_line(
         stylize(fitted, paintings[:1], STYLIZE, tmp_path, resume=run)
     assert "\n" not in str(caught.value)
     assert not run.has("model")
+
+
+def test_a_preview_shows_all_sides_of_what_was_circled():
+    chosen = apart(40, 4)
+    assert chosen == [5, 15, 25, 35]
+    sides = directions(40)[chosen]
+    azimuths = torch.atan2(sides[:, 1], sides[:, 0]).sort().values
+    around = torch.cat([azimuths, azimuths[:1] + 2 * torch.pi]).diff()
+    assert around.max() < torch.pi / 2 + 0.01
+
+
+def test_few_views_are_all_shown_and_none_twice():
+    assert [apart(count, 4) for count in (1, 2, 3, 4, 5)] == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 3, 4]]

@@ -26,6 +26,7 @@ from arf.radiance.fit.state import FitState
 from arf.radiance.opening import open_photoreal, open_run
 from arf.radiance.paint.painter import Painter
 from arf.radiance.paint.stylize import open_cache
+from arf.radiance.paint.subject import Subject
 from arf.radiance.settings import FitSettings, SplatSettings
 from arf.style import encoder as encoders
 from arf.training.fast import FastTrainee
@@ -88,9 +89,10 @@ def _painting(fitted: Run, good: Good, at: Path) -> State:
     field, capture = open_photoreal(fitted, CPU)
     run = Run.at(at, "a", "arf", kind="stylize")
     encoder = encoders.load("compact")
-    painter = Painter(field, capture.train, [image.read_style(good.style)], encoder, STYLIZE)
-    painter.cache = open_cache(STYLIZE, at, CPU)
-    painter.prepare(lambda *_: None)
+    subject = Subject(field, capture.train, STYLIZE)
+    painter = Painter(subject, [image.read_style(good.style)], encoder, STYLIZE)
+    subject.open(open_cache(STYLIZE, at, CPU))
+    painter.begin()
     for _ in range(2):
         painter.advance()
     painter.save(run)
