@@ -14,14 +14,17 @@ from torch.nn.functional import mse_loss
 
 from arf.errors import UserError
 from arf.jobs.checks import within
-from arf.radiance.capture.cameras import Cameras
+from arf.radiance.capture.cameras import Camera, Cameras
 from arf.radiance.capture.views import Views
+from arf.radiance.fields.arrays import suits
+from arf.radiance.fields.field import NOWHERE, Shot
 from arf.radiance.fields.rays.batch import RayBatch
 from arf.radiance.fields.rays.field import RayField, Sampled
 from arf.radiance.fields.rays.samples import Samples
 from arf.radiance.fields.rays.space import Space
-from arf.radiance.fields.rays.volume import accumulate, render_weights
+from arf.radiance.fields.rays.volume import accumulate, interpolate, render_weights
 from arf.radiance.fields.stored import faults
+from arf.radiance.fields.voxel.composite import composite
 from arf.radiance.fields.voxel.grid import grid_coords, linear_index, shape_at, trilinear_weights
 from arf.radiance.fields.voxel.march import march, step_length
 from arf.radiance.fields.voxel.regularize import distortion, laplacian, smoothness
@@ -148,6 +151,38 @@ class VoxelField(RayField, nn.Module):
 
     def places(self, samples: Samples) -> Float[Tensor, "n 3"]:
         return grid_coords(self.voxels.grid.cells[samples.cell.long()], self.shape) + samples.fraction
+
+    # --- without a trace ------------------------------------------------------------------------------------------
+
+    def own(self, camera: Camera) -> Float[Tensor, "V 3"]:
+        """The columns' own colours, the same from everywhere."""
+        return self.colors
+
+    @torch.no_grad()
+    def render(
+        self, camera: Camera, colors: Float[Tensor, "V c"], background: Float[Tensor, " c"]
+    ) -> Float[Tensor, "h w c"]:
+        """The picture of any colours, unclamped."""
+        self.eval()
+        origins, directions = (part.to(self.device) for part in camera.rays())
+        if suits(self.voxels.table, colors, background):
+            flat = composite(self.voxels, origins, directions, colors, background, self.last_sample).color
+        else:
+            chunks = zip(origins.split(self.chunk), directions.split(self.chunk), strict=True)
+            flat = torch.cat([self._render(o, d, colors, background) for o, d in chunks])
+        return flat.view(*camera.size, -1)
+
+    def _render(self, origins: Tensor, directions: Tensor, colors: Tensor, background: Tensor) -> Tensor:
+        samples, weights, leftover, _ = self.samples(origins, directions)
+        values = interpolate(colors, *self.columns(samples))  # [n, c]
+        return accumulate(weights, values, samples.starts, samples.ray) + leftover[:, None] * background
+
+    def _shoot(self, origins: Tensor, directions: Tensor) -> Shot:
+        if not suits(self.voxels.table):
+            return super()._shoot(origins, directions)
+        seen = composite(self.voxels, origins, directions, self.colors, self.background, self.last_sample)
+        depth = (seen.weight / seen.inverse.clamp_min(1e-12)).clamp_max(NOWHERE).where(seen.inverse > 0, NOWHERE)
+        return Shot(seen.color, 1 - seen.leftover, depth, seen.heavy.long())
 
     # --- while it is fitted ---------------------------------------------------------------------------------------
 
