@@ -1,9 +1,6 @@
-"""Marching, compiled: which stretches of a ray come near an occupied brick, the steps in those, and all in one list; or
-at once what the rays show, each by one thread from front to back."""
+"""`march`, compiled: which stretches of a ray come near an occupied brick, the steps in those, and all in one list."""
 
 from __future__ import annotations
-
-import math
 
 import numba as nb
 import numpy as np
@@ -16,11 +13,6 @@ KINDS = ("bounded", "unbounded", "forward")
 _FAR, _NEAR, _BRICK = np.float32(FAR), np.float32(NEAR), np.float32(BRICK)
 _ZERO, _ONE, _TWO, _HALF, _QUARTER = (np.float32(x) for x in (0, 1, 2, 0.5, 0.25))
 _END, _TINY = np.float32(1 - 1e-7), np.float32(1e-6)
-BLOCK = 256  # rays, neighbours in a picture, that one thread takes in turn
-_OPAQUE = np.float32(1e-4)  # transmittance below which nothing more is looked at
-_CLEAR, _LINEAR = np.float32(-16), np.float32(20)  # softplus: nothing, beside 1, up to here; the value itself from here
-_FAINT = np.float32(1e-6)  # a weight whose colour is not looked up
-_HEAVY = np.float32(0.01)
 
 
 @device
@@ -86,10 +78,10 @@ def cell_at(x, y, z, shape, bricks, numbers, slots):
     if not (x < np.float32(shape[0]) and y < np.float32(shape[1]) and z < np.float32(shape[2])):
         return np.int64(-1)
     a, b, c = np.int64(x), np.int64(y), np.int64(z)
-    brick = np.int64(numbers[((a >> 2) * bricks[1] + (b >> 2)) * bricks[2] + (c >> 2)])
+    brick = np.int64(numbers[nb.uintp(((a >> 2) * bricks[1] + (b >> 2)) * bricks[2] + (c >> 2))])
     if brick < 0:
         return np.int64(-1)
-    return np.int64(slots[(brick << 6) | ((a & 3) << 4) | ((b & 3) << 2) | (c & 3)])
+    return np.int64(slots[nb.uintp((brick << 6) | ((a & 3) << 4) | ((b & 3) << 2) | (c & 3))])
 
 
 @kernel()
@@ -141,92 +133,3 @@ def pack(room, starts, cells, places, ahead, ray, cell, fraction, arc, depth):
             ray[to], cell[to] = r, cells[at]
             fraction[to, 0], fraction[to, 1], fraction[to, 2] = places[at, 0], places[at, 1], places[at, 2]
             arc[to], depth[to] = places[at, 3], places[at, 4] + ahead[r]
-
-
-@device
-def share_out(x, y, z, share):
-    """`trilinear_weights` of a place in cells."""
-    x, y, z = inside(x), inside(y), inside(z)
-    x0, y0, z0 = _ONE - x, _ONE - y, _ONE - z
-    share[0], share[1], share[2], share[3] = x0 * y0 * z0, x0 * y0 * z, x0 * y * z0, x0 * y * z
-    share[4], share[5], share[6], share[7] = x * y0 * z0, x * y0 * z, x * y * z0, x * y * z
-
-
-@device
-def add(out, weight, corners, share, colors):
-    """Adds the colour of a place in a cell, times its weight."""
-    for j in range(8):
-        part, row = weight * share[j], corners[j]
-        for c in range(len(out)):
-            out[c] += part * colors[row, c]
-
-
-@kernel()
-def composite(
-    kind, box, extent, origins, directions, entry, ahead, segments, count, length, shape, bricks, near, numbers, slots,
-    corners, table, unit, thickness, colors, background, last, parts, picture, left, along,
-):  # fmt: skip
-    """What rays show of any colours of the vertices.
-
-    Args:
-        unit: of the density in `table`; thickness: of a step, at a density of 1 after its activation.
-        last: whether the last sample takes what is left.
-        parts: of the rays, that threads take in turn.
-        picture: [R, c]; left: [R] transmittance behind a ray.
-        along: [R, 3] a ray's weight, its weight over depth, and how many samples weigh more than 0.01.
-    """
-    rays = len(origins)
-    for part in nb.prange(parts):
-        share = np.empty(8, np.float32)
-        for first in range(part * BLOCK, rays, parts * BLOCK):
-            for r in range(first, min(first + BLOCK, rays)):
-                shown, o, d = picture[r], origins[r], directions[r]
-                shown[:] = _ZERO
-                through, total, inverse, heavy = _ONE, _ZERO, _ZERO, _ZERO
-                weight, distance, cell = _ZERO, _ONE, np.int64(-1)  # of the last sample so far
-                over = False
-                for k in range(segments):
-                    arc = np.float32(k * count) * length + _HALF * np.float32(count) * length
-                    depth = depth_at(kind, box, extent, o, d, entry[r], arc)
-                    if over or through < _OPAQUE:
-                        break
-                    over = depth >= _FAR
-                    x, y, z = scaled_at(kind, box, shape, o, d, depth)
-                    brick = brick_at(x / _BRICK, y / _BRICK, z / _BRICK, bricks)
-                    if brick < 0 or not near[brick]:
-                        continue
-                    for step in range(k * count, (k + 1) * count):
-                        arc = (np.float32(step) + _HALF) * length
-                        depth = depth_at(kind, box, extent, o, d, entry[r], arc)
-                        x, y, z = scaled_at(kind, box, shape, o, d, depth)
-                        here = cell_at(x, y, z, shape, bricks, numbers, slots)
-                        if here < 0 or not depth < _FAR:
-                            continue
-                        cell, weight, distance = here, _ZERO, max(depth + ahead[r], _TINY)
-                        share_out(x, y, z, share)
-                        density = _ZERO
-                        for j in range(8):
-                            density += share[j] * table[corners[cell, j], 0]
-                        density *= unit
-                        if density < _CLEAR:
-                            continue
-                        if density < _LINEAR:
-                            density = np.float32(math.log1p(math.exp(density)))
-                        weight = -through * np.float32(math.expm1(-density * thickness))
-                        through -= weight
-                        total += weight
-                        inverse += weight / distance
-                        heavy += _ONE if weight > _HEAVY else _ZERO
-                        if not weight < _FAINT:
-                            add(shown, weight, corners[cell], share, colors)
-                        if through < _OPAQUE:
-                            break
-                if last and cell >= 0:
-                    add(shown, through, corners[cell], share, colors)
-                    heavy += _ONE if weight <= _HEAVY < weight + through else _ZERO
-                    total += through
-                    inverse += through / distance
-                    through = _ZERO
-                for c in range(len(shown)):
-                    shown[c] += through * background[c]
-                left[r], along[r, 0], along[r, 1], along[r, 2] = through, total, inverse, heavy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -111,6 +113,35 @@ def test_a_broken_field_shows_where_it_is_seen():
     with torch.no_grad():
         model.voxels.table[:, 0] = torch.nan
     assert model.render(camera, colors, behind).isnan().any()
+
+
+def test_colours_of_another_grid_are_refused():
+    model, camera, colors, behind = scene("bounded", 0, "last")
+    for some, background in ((colors[1:], behind), (colors, behind[1:])):
+        with pytest.raises(ValueError, match=r"colours and what is behind them are \["):
+            model.render(camera, some.contiguous(), background)
+
+
+@pytest.mark.parametrize("place", [[0.05, 0.1, -1.05], [0.03, 0.11, -1.37], [0.02, 0.07, 0.4]])
+def test_a_camera_before_or_behind_the_place_of_all_others_sees_as_packed_samples_do(place):
+    """What lies between it and the near plane is behind its back."""
+    model, camera, colors, behind = scene("forward", 0, "last")
+    camera = replace(camera, pose=torch.cat([camera.pose[:, :3], torch.tensor(place)[:, None]], 1))
+    wanted = model._render(*camera.rays(), colors, behind).detach().view(18, 24, 5)
+    torch.testing.assert_close(model.render(camera, colors, behind), wanted, rtol=0, atol=NEAR)
+    assert wanted.flatten(0, 1).std(0).min() > 0.03
+
+
+@pytest.mark.parametrize("step", [0.1, 4.0])
+@pytest.mark.parametrize("raw", [-1.5, -0.7, 0.3, 4.0, 6.0])
+def test_a_step_takes_what_its_density_says(step, raw):
+    """From nothing through the table's steps to beyond its end; in thin steps and thick ones."""
+    model, camera, _, _ = scene("bounded", 0, "0,0,1")
+    model.config.step = model.voxels.step = step
+    with torch.no_grad():
+        model.voxels.table[:, 0] = raw
+    found, wanted = model.shoot(camera).opacity, RayField._shoot(model, *camera.rays()).opacity.detach()
+    torch.testing.assert_close(found, wanted, rtol=0, atol=NEAR)
 
 
 def test_a_voxel_grid_renders_and_gives_no_gradient():
