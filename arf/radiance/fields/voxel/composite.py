@@ -52,7 +52,7 @@ def composite(
     voxels: VoxelTable,
     origins: Float[Tensor, "r 3"],
     directions: Float[Tensor, "r 3"],
-    colors: Float[Tensor, "V c"],
+    colors: Float[Tensor, "V c"] | None,
     background: Float[Tensor, " c"],
     last_sample: bool,
 ) -> Composite:
@@ -60,14 +60,17 @@ def composite(
 
     Args:
         directions: unit vectors.
+        colors: None for the vertices' own.
         last_sample: whether a ray's last sample takes what is left, where it has one.
 
     Raises:
         ValueError: other colours than one for each vertex, or another background than theirs.
     """
-    if colors.shape != (len(voxels.table), len(background)):
-        shape = [len(voxels.table), len(background)]
+    channels = len(background)
+    if colors is not None and colors.shape != (len(voxels.table), channels):
+        shape = [len(voxels.table), channels]
         raise ValueError(f"the vertices' colours and what is behind them are {shape}, got {list(colors.shape)}")
+    held = (voxels.table, 1) if colors is None else (colors, 0)
     space, grid = voxels.space, voxels.grid
     way = plan(space, grid, origins, directions, voxels.step)
     lines = arrays(way.origins, way.directions, way.entry[:, 0], way.ahead[:, 0])
@@ -77,11 +80,12 @@ def composite(
     unit, thickness = np.float32(RAW_PER_VALUE), np.float32(voxels.per_arc() * way.length)
     density = np.linspace(LEAST, GREATEST, (GREATEST - LEAST) * FINE + 1)
     taken = -np.expm1(-thickness * np.logaddexp(0, density))
-    table = *arrays(voxels.table), unit, taken.astype(np.float32), thickness, *arrays(colors, background), last_sample
-    color, leftover, sums = (torch.empty(len(origins), *shape) for shape in ((colors.shape[1],), (), (3,)))
+    table = *arrays(voxels.table), unit, taken.astype(np.float32), thickness
+    values = *arrays(held[0]), held[1], *arrays(background), last_sample
+    color, leftover, sums = (torch.empty(len(origins), *shape) for shape in ((channels,), (), (3,)))
     with ready():
         out = arrays(color, leftover, sums)
-        _composite(*numbers_of(space), *lines, *steps, *shapes, *rows, *table, nb.get_num_threads(), *out)
+        _composite(*numbers_of(space), *lines, *steps, *shapes, *rows, *table, *values, nb.get_num_threads(), *out)
     return Composite(color, leftover, *sums.unbind(1))
 
 
@@ -145,7 +149,7 @@ def alpha_at(density, taken, thickness):
 @device
 def follow(
     kind, box, extent, o, d, entry, ahead, segments, count, length, shape, bricks, near, numbers, slots,
-    corners, table, unit, taken, thickness, colors, background, last, shown,
+    corners, table, unit, taken, thickness, colors, skip, background, last, shown,
 ):  # fmt: skip
     """One ray, from front to back; see `_composite`. Returns what is left, and the row of `along`."""
     through, total, inverse, heavy = _ONE, _ZERO, _ZERO, _ZERO
@@ -192,12 +196,12 @@ def follow(
             heavy += _ONE if weight > _HEAVY else _ZERO
             if not weight < _FAINT:
                 for c in range(len(shown)):
-                    shown[nb.uintp(c)] += weight * between(rows, share, colors, nb.uintp(c))
+                    shown[nb.uintp(c)] += weight * between(rows, share, colors, nb.uintp(c + skip))
             if through < _OPAQUE:
                 break
     if last and cell >= 0:
         for c in range(len(shown)):
-            shown[c] += through * between(rows, share, colors, nb.uintp(c))
+            shown[c] += through * between(rows, share, colors, nb.uintp(c + skip))
         heavy += _ONE if weight <= _HEAVY < weight + through else _ZERO
         total += through
         inverse += through / distance
@@ -216,7 +220,7 @@ def triple(rows, r):
 @kernel()
 def _composite(
     kind, box, extent, origins, directions, entry, ahead, segments, count, length, shape, bricks, near, numbers, slots,
-    corners, table, unit, taken, thickness, colors, background, last, parts, picture, left, along,
+    corners, table, unit, taken, thickness, colors, skip, background, last, parts, picture, left, along,
 ):  # fmt: skip
     """What rays show of any colours of the vertices.
 
@@ -224,6 +228,7 @@ def _composite(
         unit: of the density in `table`.
         taken: [(GREATEST - LEAST) FINE + 1] what a step takes of the light, by the density before its activation.
         thickness: of a step, at a density of 1 after its activation.
+        skip: columns of `colors` before the first channel.
         last: whether the last sample takes what is left.
         parts: of the rays, that threads take in turn.
         picture: [R, c]; left: [R] transmittance behind a ray.
@@ -235,5 +240,5 @@ def _composite(
                 left[r], along[r, 0], along[r, 1], along[r, 2] = follow(
                     kind, box, extent, triple(origins, r), triple(directions, r), entry[r], ahead[r], segments, count,
                     length, shape, bricks, near, numbers, slots, corners, table, unit, taken, thickness, colors,
-                    background, last, picture[r],
+                    skip, background, last, picture[r],
                 )  # fmt: skip

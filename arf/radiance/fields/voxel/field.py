@@ -14,12 +14,12 @@ from torch.nn.functional import mse_loss
 
 from arf.errors import UserError
 from arf.jobs.checks import within
-from arf.radiance.capture.cameras import Camera, Cameras
+from arf.radiance.capture.cameras import Camera, Cameras, Rays
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.arrays import suits
 from arf.radiance.fields.field import NOWHERE, Shot
 from arf.radiance.fields.rays.batch import RayBatch
-from arf.radiance.fields.rays.field import RayField, Sampled
+from arf.radiance.fields.rays.field import RayField, Sampled, shot_of
 from arf.radiance.fields.rays.samples import Samples
 from arf.radiance.fields.rays.space import Space
 from arf.radiance.fields.rays.volume import accumulate, interpolate, render_weights
@@ -158,31 +158,28 @@ class VoxelField(RayField, nn.Module):
         """The columns' own colours, the same from everywhere."""
         return self.colors
 
-    @torch.no_grad()
     def render(
         self, camera: Camera, colors: Float[Tensor, "V c"], background: Float[Tensor, " c"]
     ) -> Float[Tensor, "h w c"]:
         """The picture of any colours, unclamped."""
-        self.eval()
-        origins, directions = (part.to(self.device) for part in camera.rays())
-        if suits(self.voxels.table, colors, background):
-            flat = composite(self.voxels, origins, directions, colors, background, self.last_sample).color
-        else:
-            chunks = zip(origins.split(self.chunk), directions.split(self.chunk), strict=True)
-            flat = torch.cat([self._render(o, d, colors, background) for o, d in chunks])
-        return flat.view(*camera.size, -1)
+        return self.seen_by(camera.rays(), colors, background).color.view(*camera.size, -1)
 
-    def _render(self, origins: Tensor, directions: Tensor, colors: Tensor, background: Tensor) -> Tensor:
-        samples, weights, leftover, _ = self.samples(origins, directions)
-        values = interpolate(colors, *self.columns(samples))  # [n, c]
-        return accumulate(weights, values, samples.starts, samples.ray) + leftover[:, None] * background
+    def seen_by(self, rays: Rays, colors: Float[Tensor, "V c"], background: Float[Tensor, " c"]) -> Shot:
+        """What `shoot_rays` finds, in any colours: `color` is [P, c]."""
+        return self._in_chunks(rays, lambda o, d: self._seen(o, d, colors, background))
+
+    def _seen(self, origins: Tensor, directions: Tensor, colors: Tensor | None, background: Tensor) -> Shot:
+        if suits(self.voxels.table, background):
+            seen = composite(self.voxels, origins, directions, colors, background, self.last_sample)
+            depth = (seen.weight / seen.inverse.clamp_min(1e-12)).clamp_max(NOWHERE).where(seen.inverse > 0, NOWHERE)
+            return Shot(seen.color, 1 - seen.leftover, depth, seen.heavy.long())
+        samples, weights, leftover, values = self.samples(origins, directions)
+        if colors is not None:
+            values = interpolate(colors, *self.columns(samples))  # [n, c]
+        return shot_of(samples, weights, leftover, values, background)
 
     def _shoot(self, origins: Tensor, directions: Tensor) -> Shot:
-        if not suits(self.voxels.table):
-            return super()._shoot(origins, directions)
-        seen = composite(self.voxels, origins, directions, self.colors, self.background, self.last_sample)
-        depth = (seen.weight / seen.inverse.clamp_min(1e-12)).clamp_max(NOWHERE).where(seen.inverse > 0, NOWHERE)
-        return Shot(seen.color, 1 - seen.leftover, depth, seen.heavy.long())
+        return self._seen(origins, directions, None, self.background)
 
     # --- while it is fitted ---------------------------------------------------------------------------------------
 
