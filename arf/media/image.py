@@ -106,7 +106,8 @@ def read_mask(path: str | Path, size: tuple[int, int], native: tuple[int, int] |
 
 
 def write(path: str | Path, picture: Picture, quality: int = 95) -> None:
-    """Write a PNG or JPEG, by suffix, atomically. Values are clamped to [0, 1]; `quality` is JPEG's.
+    """Write a PNG or JPEG, by suffix, atomically. Values are clamped to [0, 1], those of uint8 are taken as they are;
+    `quality` is JPEG's.
 
     Raises:
         UserError: another suffix, or the file cannot be written.
@@ -128,12 +129,14 @@ def check_name(path: str | Path) -> Path:
 
 
 def to_bytes(picture: Picture) -> Tensor:
-    """A picture in [0, 1] as uint8 [H, W, 3] on the CPU, rounded to nearest and clamped.
+    """A picture in [0, 1] as uint8 [H, W, 3] on the CPU, rounded to nearest and clamped; one of uint8 as it is.
 
     Raises:
         ValueError: not a finite [H, W, 3] picture.
     """
     _check(picture)
+    if picture.dtype == torch.uint8:
+        return picture.cpu().contiguous()
     picture = picture.detach().cpu().float()
     if not torch.isfinite(picture).all():
         raise ValueError("a picture must be finite; this one holds NaN or infinity")

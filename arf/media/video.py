@@ -19,6 +19,7 @@ from torch import Tensor
 
 from arf.errors import UserError
 from arf.jobs.files import atomic_path
+from arf.media.behind import Behind
 from arf.media.image import to_bytes
 
 FORMATS = (  # demuxers of files that hold what they show; others are lists of files, scripts, or name devices
@@ -35,8 +36,9 @@ IN_MP4 = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}  # sound that mp4
 class Writer:
     """Streams frames to an mp4: H.264, yuv420p, BT.709, index in front. Use it in a `with` block.
 
-    The file appears, whole, when the block ends well; an exception leaves nothing behind. yuv420p wants even sizes,
-    so an odd frame is padded by repeating its last row or column.
+    Frames are handed to ffmpeg while the next are made; a few may wait. The file appears, whole, when the block ends
+    well; an exception leaves nothing behind. yuv420p wants even sizes, so an odd frame is padded by repeating its last
+    row or column.
 
     Args:
         path: ends in .mp4.
@@ -60,17 +62,19 @@ class Writer:
         self.frames = 0
         self._shape: tuple[int, ...] | None = None
         self._encoder = None
+        self._behind = Behind()
         self._atomic: AbstractContextManager[Path] = atomic_path(self.path)
 
     def __enter__(self) -> Writer:
         self._temporary = self._atomic.__enter__().absolute()  # so that ffmpeg takes no part of it for a protocol
+        self._behind.__enter__()
         return self
 
     def write(self, frame: Float[Tensor, "h w 3"] | UInt8[Tensor, "h w 3"] | np.ndarray) -> None:
-        """Append a frame: float in [0, 1] (clamped) or uint8, [H, W, 3].
+        """Append a frame: float in [0, 1] (clamped) or uint8, [H, W, 3]. It may be changed afterwards.
 
         Raises:
-            UserError: ffmpeg is missing or stopped, for example on a full disk.
+            UserError: ffmpeg is missing or stopped, for example on a full disk; it may be an earlier frame's.
             ValueError: not [H, W, 3], not finite, or another size than the first frame.
         """
         frame = torch.as_tensor(frame)
@@ -78,30 +82,36 @@ class Writer:
             raise ValueError(f"a frame is [H, W, 3], got {list(frame.shape)}")
         if self._shape not in (None, tuple(frame.shape)):
             raise ValueError(f"frames must have one size, got {list(frame.shape)} after {list(self._shape)}")
-        pixels = frame.cpu().numpy() if frame.dtype == torch.uint8 else to_bytes(frame).numpy()
+        pixels = to_bytes(frame).numpy()
         height, width = pixels.shape[:2]
-        pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")  # [even, even, 3]
+        pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")  # [even, even, 3], a copy
         if self._encoder is None:
             self._shape = tuple(frame.shape)
             self._encoder = self._start(pixels.shape[1], pixels.shape[0])
-        try:
-            self._encoder.send(np.ascontiguousarray(pixels))
-        except OSError as error:
-            raise _stopped(self.path) from error
+        self._behind.do(lambda: self._send(pixels))
         self.frames += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self._encoder is not None:
-                self._encoder.close()
+            try:
+                self._behind.__exit__(kind, error, trace)
+            finally:
+                if self._encoder is not None:
+                    self._encoder.close()
             if kind is None:
                 self._verify()
         except BaseException as failure:
             self._atomic.__exit__(type(failure), failure, failure.__traceback__)
             raise
         self._atomic.__exit__(kind, error, trace)
+
+    def _send(self, pixels: np.ndarray) -> None:
+        try:
+            self._encoder.send(np.ascontiguousarray(pixels))
+        except OSError as error:
+            raise _stopped(self.path) from error
 
     def _start(self, width: int, height: int):
         # ffmpeg's default matrix is BT.601, which browsers do not expect, and its rounding is quick rather than right

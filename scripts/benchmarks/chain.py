@@ -20,12 +20,12 @@ from common import DEVICE, ROOT, fitted_run, forget_peak, now, peak_memory, prin
 
 from arf.jobs.device import free_memory
 from arf.media import image
-from arf.radiance.film.render import camera_path
 from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.painter import Painter
-from arf.radiance.settings import RenderSettings, StylizeSettings
+from arf.radiance.paths.choice import camera_path
+from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
 
 GPU = DEVICE.type == "cuda"
@@ -104,7 +104,7 @@ def main() -> None:
     step_peak = peak_memory(DEVICE)
 
     look = painter.finish()
-    path = camera_path(capture, RenderSettings(path="spiral", frames=8 if GPU else 2))
+    path = camera_path(capture, "spiral", 8 if GPU else 2, 30)
     frames = {
         name: seconds(lambda shown=shown: [picture(field, shown, camera) for camera in path.cameras], 1) / len(path)
         for name, shown in (("photoreal", None), ("stylized", look))

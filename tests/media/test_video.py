@@ -54,6 +54,15 @@ def test_frames_come_back_in_number_size_and_colour(tmp_path, kind):
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
+def test_a_frame_may_be_changed_once_it_is_written(tmp_path):
+    frames = (clip() * 255).round().to(torch.uint8)
+    with video.Writer(tmp_path / "a.mp4", fps=24) as writer:
+        for frame in frames.clone():
+            writer.write(frame)
+            frame.zero_()
+    assert psnr(decode(tmp_path / "a.mp4")[1], frames.numpy()) > 36
+
+
 @pytest.mark.parametrize(("height", "width"), [(47, 64), (48, 63), (1, 1)])
 def test_odd_sizes_are_padded_with_their_last_row_or_column(tmp_path, height, width):
     frames = clip(3, height, width)

@@ -15,6 +15,7 @@ from arf.radiance.fields.voxel.march import step_length
 from arf.radiance.fields.voxel.table import DENSITY_UNIT, RAW_PER_VALUE
 
 BOX = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 0.5]])
+BOXES = {"bounded": BOX, "unbounded": None, "forward": torch.tensor([[-0.9, -0.6, 1.0], [0.9, 0.6, torch.inf]])}
 
 
 def ball_model(
@@ -22,7 +23,7 @@ def ball_model(
 ) -> VoxelField:
     """Two soft coloured balls: density and colours vary from vertex to vertex, cells far from them are pruned."""
     config = VoxelConfig(resolutions=(resolution,), stages=(), background=background, **options)
-    model = VoxelField(config, Space(kind, BOX if kind == "bounded" else None))
+    model = VoxelField(config, Space(kind, BOXES[kind]))
     grid = model.voxels.grid
     place = grid.vertices / torch.tensor(grid.shape)
     away = torch.minimum((place - torch.tensor([0.4, 0.45, 0.5])).norm(dim=1) - 0.22, (place - 0.7).norm(dim=1) - 0.12)

@@ -17,6 +17,7 @@ from arf.nerfstudio.models.places import place_of
 from arf.nerfstudio.models.voxel import VoxelModel
 from arf.radiance.fields import kinds
 from arf.radiance.fields.field import Field
+from arf.radiance.fields.voxel.field import VoxelField
 from arf.radiance.looks.blend import blend, check_strength
 from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import Painted
@@ -31,7 +32,7 @@ class StylizedModelConfig(ModelConfig):
     field_values: tyro.conf.Suppress[dict[str, Any]] = field(default_factory=lambda: {"backbone": "voxel"})
     """The photoreal field, which the run brings: what `arf.radiance.fields.kinds.build` makes it of."""
     drop_weight: tyro.conf.Suppress[float] = 0.0025
-    """Share of each ray's weight, its lightest samples, that is left out."""
+    """Share of each ray's weight, its lightest samples, that is left out where it is traced: of nerfacto."""
     strength: float = 1.0
     """How much of the paint shows, 0 (photoreal) to 1; the viewer's slider starts here."""
     preserve_color: bool = False
@@ -97,14 +98,21 @@ class StylizedModel(Model):
 
     @torch.no_grad()
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
-        traced = self.scene.trace_rays((ray_bundle.origins, ray_bundle.directions), self.config.drop_weight)
-        stylized = self.colors.look().render(traced)
+        rays, look = (ray_bundle.origins, ray_bundle.directions), self.colors.look()
+        if isinstance(self.scene, VoxelField):
+            shot = self.scene.shoot_rays(rays)
+            photoreal, opacity, depth = shot.color, shot.opacity, shot.depth
+            stylized = self.scene.seen_by(rays, look.theta, look.background).color
+        else:
+            traced = self.scene.trace_rays(rays, self.config.drop_weight)
+            photoreal, opacity, depth = traced.color, 1 - traced.leftover, traced.depth
+            stylized = look.render(traced)
         return {
-            "rgb": blend(traced.color, stylized, self.strength.value, self.preserve_color.value).clamp(0, 1),
+            "rgb": blend(photoreal, stylized, self.strength.value, self.preserve_color.value).clamp(0, 1),
             "stylized": stylized.clamp(0, 1),
-            "photoreal": traced.color.clamp(0, 1),
-            "accumulation": 1 - traced.leftover[:, None],
-            "depth": traced.depth[:, None],
+            "photoreal": photoreal.clamp(0, 1),
+            "accumulation": opacity[:, None],
+            "depth": depth[:, None],
         }
 
     get_rgba_image = VoxelModel.get_rgba_image

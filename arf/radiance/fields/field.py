@@ -146,8 +146,9 @@ class Field(Protocol):
 
 
 @runtime_checkable
-class Direct(Protocol):
-    """What a field offers beside that if it renders any colours of its columns without a trace, and quickly."""
+class Renders(Protocol):
+    """What a field offers beside that if all that is seen of it has a column: pictures of any colours of its columns,
+    without a trace."""
 
     def own(self, camera: Camera) -> Float[Tensor, "V 3"]:
         """The columns' own colours as the camera sees them."""
@@ -156,6 +157,11 @@ class Direct(Protocol):
         self, camera: Camera, colors: Float[Tensor, "V c"], background: Float[Tensor, " c"]
     ) -> Float[Tensor, "h w c"]:
         """The picture, unclamped."""
+
+
+@runtime_checkable
+class Direct(Renders, Protocol):
+    """And if it gives their gradient so too, as quickly."""
 
     def pull(self, camera: Camera, gradient: Float[Tensor, "h w c"]) -> Float[Tensor, "V c"]:
         """The transpose of `render`: how much each column contributed to a picture."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from arf.jobs.locks import sole_writer
 from arf.jobs.outputs import stale
 from arf.jobs.runs import Run
 from arf.media import image
+from arf.media.behind import Behind
 from arf.media.video import Writer
 from arf.radiance.brought.views import Renderings
 from arf.radiance.capture.views import Capture
@@ -59,15 +61,16 @@ def render(
         if settings.save_path is not None:
             path_files.to_json(path, settings.save_path)
         with Writer(video, path.fps, settings.quality) as writer:
-            for k, camera in enumerate(path.cameras):
-                shown = (picture if settings.compare else painting)(
-                    field, look, camera, settings.strength, settings.preserve_color
-                )
-                frame = torch.cat(shown.split(3, dim=2), dim=1)
-                writer.write(frame)
-                if settings.png:
-                    image.write(output / f"{k:05d}.png", frame)
-                progress(k + 1, len(path))
+            with Behind() as stills:  # written while the next frame is rendered
+                for k, camera in enumerate(path.cameras):
+                    shown = (picture if settings.compare else painting)(
+                        field, look, camera, settings.strength, settings.preserve_color
+                    )
+                    frame = image.to_bytes(torch.cat(shown.split(3, dim=2), dim=1))
+                    writer.write(frame)
+                    if settings.png:
+                        stills.do(partial(image.write, output / f"{k:05d}.png", frame))
+                    progress(k + 1, len(path))
             if settings.png:
                 _remove_later_frames(output, len(path))
     return video, len(path)

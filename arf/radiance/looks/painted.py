@@ -12,7 +12,7 @@ from torch import Tensor
 from arf.errors import UserError
 from arf.jobs.runs import Run
 from arf.radiance.capture.cameras import Camera
-from arf.radiance.fields.field import Direct, Field, Trace
+from arf.radiance.fields.field import Field, Renders, Trace
 from arf.radiance.looks.blend import blend
 from arf.radiance.looks.look import Look
 
@@ -82,14 +82,14 @@ def painting(
     field: Field, look: Look | None, camera: Camera, strength: float = 1.0, preserve_color: bool = False
 ) -> Float[Tensor, "h w 3"]:
     """The last of `picture`'s pictures alone, which may be quicker."""
-    if isinstance(field, Direct):
+    if isinstance(field, Renders):
         colors, background = shaded(field, look, camera, strength, preserve_color)
         return _finite(field.render(camera, colors[:, -3:].contiguous(), background[-3:]).clamp(0, 1).cpu())
     return picture(field, look, camera, strength, preserve_color)[..., -3:]
 
 
 def shaded(
-    field: Direct, look: Look | None, camera: Camera, strength: float, preserve_color: bool
+    field: Renders, look: Look | None, camera: Camera, strength: float, preserve_color: bool
 ) -> tuple[Float[Tensor, "V c"], Float[Tensor, " c"]]:
     """What `shade` does, to the columns' colours and the background instead: rendering commutes with it."""
     own, behind = field.own(camera), field.background
@@ -104,7 +104,7 @@ def shaded(
 def _parts(
     field: Field, look: Look | None, camera: Camera, strength: float, preserve_color: bool, drop: float
 ) -> Iterator[Float[Tensor, "*p c"]]:
-    if isinstance(field, Direct):
+    if isinstance(field, Renders):
         yield field.render(camera, *shaded(field, look, camera, strength, preserve_color))
         return
     for band in camera.bands(field.band):

@@ -54,6 +54,28 @@ def test_a_shorter_film_leaves_no_frame_of_a_longer_one(fitted, tmp_path):
     assert sorted(p.name for p in (tmp_path / "film").iterdir()) == ["00000.png", "00001.png", "0001.png", "notes.png"]
 
 
+def test_frames_that_cannot_be_written_are_one_line(fitted, tmp_path):
+    """They are written behind, while the next is rendered."""
+    (tmp_path / "film").write_text("no folder")
+    with pytest.raises(UserError, match=r"cannot write .*film") as caught:
+        render(fitted, SHORT, tmp_path / "film")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["film"]
+
+
+def test_a_film_that_is_interrupted_leaves_whole_frames_and_no_video(fitted, tmp_path):
+    def stop(k: int, count: int) -> None:
+        if k == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        render(fitted, replace(SHORT, frames=4), tmp_path / "film", stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["film"]
+    names = sorted(path.name for path in (tmp_path / "film").iterdir())
+    assert names in (["00000.png"], ["00000.png", "00001.png"])
+    assert all(image.read(tmp_path / "film" / name).shape == (31, 31, 3) for name in names)
+
+
 def test_a_picture_that_is_not_finite_is_one_line(fitted):
     """However it came to be so: nobody is shown a film of nonsense."""
     field, capture = open_photoreal(fitted, CPU)

@@ -106,10 +106,7 @@ class RayField:
         return Trace(starts, columns[there], weights[there], leftover, color, depth, rest)
 
     def _shoot(self, origins: Tensor, directions: Tensor) -> Shot:
-        samples, weight, leftover, rgb = self.samples(origins, directions)
-        color = accumulate(weight, rgb, samples.starts, samples.ray) + leftover[:, None] * self.background
-        heavy = ray_sums((weight > 0.01).float(), samples.starts).long()
-        return Shot(color, 1 - leftover, mean_depth(samples, weight), heavy)
+        return shot_of(*self.samples(origins, directions), self.background)
 
     def _surface(self, origins: Tensor, directions: Tensor) -> Surface:
         samples, weight, _, _ = self.samples(origins, directions)
@@ -119,6 +116,19 @@ class RayField:
         opacity = ray_sums(weight, samples.starts)
         solid = ray_sums(weight * near, samples.starts) / opacity.clamp_min(1e-12)
         return Surface(depth, opacity.float(), solid.float())
+
+
+def shot_of(
+    samples: Samples,
+    weight: Float[Tensor, " n"],
+    leftover: Float[Tensor, " r"],
+    values: Float[Tensor, "n c"],
+    background: Float[Tensor, " c"],
+) -> Shot:
+    """What R rays show of the samples along them."""
+    color = accumulate(weight, values, samples.starts, samples.ray) + leftover[:, None] * background
+    heavy = ray_sums((weight > 0.01).float(), samples.starts).long()
+    return Shot(color, 1 - leftover, mean_depth(samples, weight), heavy)
 
 
 def _joined(parts: list[Part]) -> Part:

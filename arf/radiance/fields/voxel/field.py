@@ -14,14 +14,17 @@ from torch.nn.functional import mse_loss
 
 from arf.errors import UserError
 from arf.jobs.checks import within
-from arf.radiance.capture.cameras import Cameras
+from arf.radiance.capture.cameras import Camera, Cameras, Rays
 from arf.radiance.capture.views import Views
+from arf.radiance.fields.arrays import suits
+from arf.radiance.fields.field import NOWHERE, Shot
 from arf.radiance.fields.rays.batch import RayBatch
-from arf.radiance.fields.rays.field import RayField, Sampled
+from arf.radiance.fields.rays.field import RayField, Sampled, shot_of
 from arf.radiance.fields.rays.samples import Samples
 from arf.radiance.fields.rays.space import Space
-from arf.radiance.fields.rays.volume import accumulate, render_weights
+from arf.radiance.fields.rays.volume import accumulate, interpolate, render_weights
 from arf.radiance.fields.stored import faults
+from arf.radiance.fields.voxel.composite import composite
 from arf.radiance.fields.voxel.grid import grid_coords, linear_index, shape_at, trilinear_weights
 from arf.radiance.fields.voxel.march import march, step_length
 from arf.radiance.fields.voxel.regularize import distortion, laplacian, smoothness
@@ -148,6 +151,35 @@ class VoxelField(RayField, nn.Module):
 
     def places(self, samples: Samples) -> Float[Tensor, "n 3"]:
         return grid_coords(self.voxels.grid.cells[samples.cell.long()], self.shape) + samples.fraction
+
+    # --- without a trace ------------------------------------------------------------------------------------------
+
+    def own(self, camera: Camera) -> Float[Tensor, "V 3"]:
+        """The columns' own colours, the same from everywhere."""
+        return self.colors
+
+    def render(
+        self, camera: Camera, colors: Float[Tensor, "V c"], background: Float[Tensor, " c"]
+    ) -> Float[Tensor, "h w c"]:
+        """The picture of any colours, unclamped."""
+        return self.seen_by(camera.rays(), colors, background).color.view(*camera.size, -1)
+
+    def seen_by(self, rays: Rays, colors: Float[Tensor, "V c"], background: Float[Tensor, " c"]) -> Shot:
+        """What `shoot_rays` finds, in any colours: `color` is [P, c]."""
+        return self._in_chunks(rays, lambda o, d: self._seen(o, d, colors, background))
+
+    def _seen(self, origins: Tensor, directions: Tensor, colors: Tensor | None, background: Tensor) -> Shot:
+        if suits(self.voxels.table, background):
+            seen = composite(self.voxels, origins, directions, colors, background, self.last_sample)
+            depth = (seen.weight / seen.inverse.clamp_min(1e-12)).clamp_max(NOWHERE).where(seen.inverse > 0, NOWHERE)
+            return Shot(seen.color, 1 - seen.leftover, depth, seen.heavy.long())
+        samples, weights, leftover, values = self.samples(origins, directions)
+        if colors is not None:
+            values = interpolate(colors, *self.columns(samples))  # [n, c]
+        return shot_of(samples, weights, leftover, values, background)
+
+    def _shoot(self, origins: Tensor, directions: Tensor) -> Shot:
+        return self._seen(origins, directions, None, self.background)
 
     # --- while it is fitted ---------------------------------------------------------------------------------------
 

@@ -64,6 +64,26 @@ def brick_at(x, y, z, shape):
     return (whole(x, shape[0]) * shape[1] + whole(y, shape[1])) * shape[2] + whole(z, shape[2])
 
 
+@device
+def inside(place):
+    """How far inside its cell a place is, 0..1."""
+    return place - np.floor(place)
+
+
+@device
+def cell_at(x, y, z, shape, bricks, numbers, slots):
+    """Number of the cell around a place in cells; -1 where there is none."""
+    if not (x >= _ZERO and y >= _ZERO and z >= _ZERO):
+        return np.int64(-1)
+    if not (x < np.float32(shape[0]) and y < np.float32(shape[1]) and z < np.float32(shape[2])):
+        return np.int64(-1)
+    a, b, c = np.int64(x), np.int64(y), np.int64(z)
+    brick = np.int64(numbers[nb.uintp(((a >> 2) * bricks[1] + (b >> 2)) * bricks[2] + (c >> 2))])
+    if brick < 0:
+        return np.int64(-1)
+    return np.int64(slots[nb.uintp((brick << 6) | ((a & 3) << 4) | ((b & 3) << 2) | (c & 3))])
+
+
 @kernel()
 def look(kind, box, extent, origins, directions, entry, stretch, shape, bricks, near, seen, found):
     """Which stretches, each as long as a brick, come near one that has a cell: `seen` [R, k]; how many do."""
@@ -94,19 +114,11 @@ def walk(
                 arc = (np.float32(step) + jitter[r]) * length
                 depth = depth_at(kind, box, extent, origins[r], directions[r], entry[r], arc)
                 x, y, z = scaled_at(kind, box, shape, origins[r], directions[r], depth)
-                if not (depth < _FAR and x >= _ZERO and y >= _ZERO and z >= _ZERO):
-                    continue
-                if not (x < np.float32(shape[0]) and y < np.float32(shape[1]) and z < np.float32(shape[2])):
-                    continue
-                a, b, c = np.int64(x), np.int64(y), np.int64(z)
-                brick = numbers[((a >> 2) * bricks[1] + (b >> 2)) * bricks[2] + (c >> 2)]
-                if brick < 0:
-                    continue
-                cell = slots[(np.int64(brick) << 6) | ((a & 3) << 4) | ((b & 3) << 2) | (c & 3)]
-                if cell < 0:
+                cell = cell_at(x, y, z, shape, bricks, numbers, slots)
+                if cell < 0 or not depth < _FAR:
                     continue
                 cells[at] = cell
-                places[at, 0], places[at, 1], places[at, 2] = x - np.float32(a), y - np.float32(b), z - np.float32(c)
+                places[at, 0], places[at, 1], places[at, 2] = inside(x), inside(y), inside(z)
                 places[at, 3], places[at, 4] = arc, depth
                 at += 1
         found[r] = at - room[r]

@@ -37,6 +37,14 @@ def march(
         step: length of a step in voxels.
         jitter: offset of a ray's samples in steps, 0..1; 0.5 puts them in the middle (evaluation).
     """
+    way = plan(space, grid, origins, directions, step)
+    return (_compiled if suits(origins, directions) else _in_torch)(space, grid, way, jitter)
+
+
+def plan(
+    space: Space, grid: SparseGrid, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], step: float
+) -> Plan:
+    """Where rays are to be looked at; arguments as of `march`."""
     ahead = space.start(origins, directions)  # [r, 1]
     origins = origins + ahead * directions
     length = step_length(space, grid.shape, step)
@@ -45,12 +53,10 @@ def march(
     if ahead.any():  # what lies aside of the unit cube is as much longer to pass
         reach *= max(1.0, float(origins[ahead[:, 0] > 0].abs().amax()))
     segments = int(reach / (count * length)) + 1
-    entry = space.entry(origins, directions)  # [r, 1]
-    plan = _Plan(origins, directions, ahead, entry, segments, count, length, jitter)
-    return (_compiled if suits(origins, directions) else _in_torch)(space, grid, plan)
+    return Plan(origins, directions, ahead, space.entry(origins, directions), segments, count, length)
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """Rays, and where on them to look: so many segments of so many steps of a length, from `ahead` on."""
 
     origins: Tensor
@@ -60,11 +66,15 @@ class _Plan(NamedTuple):
     segments: int
     count: int
     length: float
-    jitter: Tensor | float
 
 
-def _in_torch(space: Space, grid: SparseGrid, plan: _Plan) -> Samples:
-    origins, directions, ahead, entry, segments, count, length, jitter = plan
+def numbers_of(space: Space) -> tuple[int, np.ndarray, np.float32]:
+    """A space as kernels have it: the number of its kind, its box, its depth."""
+    return KINDS.index(space.kind), *arrays(space.box), np.float32(space.extent[2])
+
+
+def _in_torch(space: Space, grid: SparseGrid, way: Plan, jitter: Tensor | float) -> Samples:
+    origins, directions, ahead, entry, segments, count, length = way
     rays, device = len(origins), origins.device
 
     # Coarse: which segments of a ray come near an occupied brick?
@@ -90,10 +100,10 @@ def _in_torch(space: Space, grid: SparseGrid, plan: _Plan) -> Samples:
     )
 
 
-def _compiled(space: Space, grid: SparseGrid, plan: _Plan) -> Samples:
-    origins, directions, ahead, entry, segments, count, length, jitter = plan
+def _compiled(space: Space, grid: SparseGrid, way: Plan, jitter: Tensor | float) -> Samples:
+    origins, directions, ahead, entry, segments, count, length = way
     rays = len(origins)
-    kind = KINDS.index(space.kind), *arrays(space.box), np.float32(space.extent[2])
+    kind = numbers_of(space)
     lines = arrays(origins, directions, entry[:, 0])
     offset = torch.as_tensor(jitter, dtype=torch.float32).expand(rays, 1)[:, 0]
     shape, bricks = np.array(grid.shape), np.array(grid.rows.brick_shape)

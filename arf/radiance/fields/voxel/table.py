@@ -49,7 +49,11 @@ class VoxelTable(nn.Module):
 
     def sigma(self, density: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """Density per arc length from interpolated table values."""
-        return softplus(density * RAW_PER_VALUE) * (DENSITY_UNIT / float(self.space.extent.max()))
+        return softplus(density * RAW_PER_VALUE) * self.per_arc()
+
+    def per_arc(self) -> float:
+        """Density per arc length where it is 1 after its activation."""
+        return DENSITY_UNIT / float(self.space.extent.max())
 
     def at(self, samples: Samples) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
         """Optical thickness and colour of marched samples."""
