@@ -34,6 +34,7 @@ from arf.radiance.looks.painted import Painted, picture
 from arf.radiance.opening import open_painted, open_photoreal, open_run
 from arf.radiance.paint.painter import Painter
 from arf.radiance.paint.stylize import stylize
+from arf.radiance.paint.subject import Subject
 
 CPU = torch.device("cpu")
 PAINT = PaintSettings(**{**dataclasses.asdict(STYLIZE), "save_every": 100, "device": "auto"})
@@ -181,7 +182,7 @@ def test_nerfstudios_tools_take_the_run(trained, tmp_path, monkeypatch):
 
 
 def test_nerfstudio_opens_the_run_without_tracing_or_the_fit(trained, monkeypatch):
-    monkeypatch.setattr(Painter, "prepare", lambda *_: pytest.fail("traced to look at a finished run"))
+    monkeypatch.setattr(Subject, "open", lambda *_: pytest.fail("traced to look at a finished run"))
     monkeypatch.setattr("arf.radiance.opening.open_photoreal", lambda *_: pytest.fail("opened the fit"))
     _, pipeline, checkpoint, step = eval_setup(trained.path / "config.yml")
     assert (checkpoint.parent, step) == (trained.path / "nerfstudio_models", 29)
