@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from arf.adam import Adam
 from arf.errors import UserError
 from arf.jobs.door import admit
 from arf.jobs.machine import give_back_memory
@@ -133,7 +134,7 @@ class Painter:
             progress=lambda i, n: progress("re-fit", i, n, {}),
         )  # fmt: skip
         self.theta = theta.requires_grad_()
-        self.optimizer = torch.optim.Adam([self.theta], lr=s.learning_rate, betas=(0.9, 0.99), fused=True)
+        self.optimizer = Adam([self.theta], lr=s.learning_rate, betas=(0.9, 0.99), fused=True)
         self.timings.refit = time.perf_counter() - start
         give_back_memory()
         self.encode(progress)
