@@ -12,12 +12,32 @@ from pathlib import Path
 from typing import Any
 
 from arf.cli.lines import lines, one_line
+from arf.jobs.checks import within
+from arf.jobs.machine import limit_threads
 
 EVERY = 30.0  # seconds between lines of progress
 
 
 @dataclass
-class Talk:
+class Work:
+    """How much of the machine a command takes."""
+
+    threads: int | None = None
+    """How many threads may work; when left out as many as OMP_NUM_THREADS says, or as there are cores."""
+
+    def begin(self) -> None:
+        """Let it hold for this process; before torch is imported, or else not everything can be told.
+
+        Raises:
+            UserError: that many make no sense.
+        """
+        within(self, 1, 1024, "threads")
+        if self.threads:
+            limit_threads(self.threads)
+
+
+@dataclass
+class Talk(Work):
     """What a command says."""
 
     quiet: bool = False
