@@ -81,16 +81,33 @@ def progress(common: Talk) -> Iterator[Any]:
 
 
 def _now_and_then() -> Callable[[str, int, int, dict[str, float]], None]:
+    """Lines with the time that a phase has left, by its own pace so far. A job that is done sooner says nothing."""
     said = time.monotonic()
+    begun: dict[str, tuple[float, int]] = {}  # when a phase told its first step, and which
+    latest: dict[str, int] = {}  # step
 
     def update(phase: str, step: int, steps: int, figures: dict[str, float]) -> None:
         nonlocal said
-        if time.monotonic() - said >= EVERY:
-            said = time.monotonic()
-            with suppress(OSError):  # nobody reads it any more: no reason to stop
-                print(one_line(f"{phase} {step}/{steps}  {_said(figures)}".rstrip()), file=sys.stderr, flush=True)
+        now = time.monotonic()
+        if step < latest.get(phase, step + 1):  # a new one, or once more from the beginning
+            begun[phase] = now, step
+        latest[phase] = step
+        if now - said < EVERY:
+            return
+        said, (since, first) = now, begun[phase]
+        left = f"{_clock((now - since) * (steps - step) / (step - first))} left" if step > first else ""
+        with suppress(OSError):  # nobody reads it any more: no reason to stop
+            line = "  ".join(filter(None, (f"{phase} {step}/{steps}", _said(figures), left)))
+            print(one_line(line), file=sys.stderr, flush=True)
 
     return update
+
+
+def _clock(seconds: float) -> str:
+    """1:05 for a minute and five seconds, 2:01:05 for two hours more."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 @contextmanager
