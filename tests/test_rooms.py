@@ -18,7 +18,7 @@ FILES = sorted(HOUSE.rglob("*.py"))
 # and its own room; rooms of one line know nothing of each other.
 LEVELS = """
 arf arf.errors
-arf.bundled
+arf.adam arf.bundled
 arf.jobs
 arf.media
 arf.style arf.radiance.settings
@@ -143,6 +143,30 @@ for module, absent in {NOT_IMPORTED}.items():
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == ""
+
+
+NEVER = ("torch._dynamo", "sympy", "torchmetrics", "torchvision", "pandas", "scipy.stats", "transformers")
+CALLS = """
+fit {room} --backbone voxel --steps 2 --resolutions 12 --stages --samples 2000 --device cpu --output {out}/voxel
+evaluate {out}/voxel
+stylize {out}/voxel --style {style} --encoder compact --layers relu2_1 --steps 1 --output {out}/painted
+render {out}/painted --frames 1 --output {out}/film.mp4
+"""
+
+
+def test_what_is_heaviest_is_never_used(room, paintings, tmp_path):
+    """By the commands for places, from their beginning to their end; without nerfstudio, whose files a fit writes."""
+    calls = CALLS.format(room=room, style=paintings[0], out=tmp_path)
+    code = f"""
+import sys
+sys.modules["nerfstudio"] = None
+from arf.cli import main
+for call in {calls.strip().splitlines()}:
+    code = main([*call.split(), "--quiet"])
+    print(call if code else "", *(name for name in {NEVER} if name in sys.modules), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == []
 
 
 def test_names_of_the_table_exist():

@@ -75,8 +75,9 @@ def _run(arguments: list[str]) -> int:
         if arguments != ["--version"]:
             check_room_to_begin()
             command = parse(KINDS, arguments, f"{__doc__.splitlines()[0]} --version says which arf this is.")
+            command.common.begin()
             said = HANDLERS[type(command)](command)
-            as_json = getattr(getattr(command, "common", command), "json", False)  # arf view has no result
+            as_json = getattr(command.common, "json", False)  # arf view has no result
     except SystemExit:  # tyro's, after --help
         if unread := _written(lambda: None):
             return unread

@@ -12,12 +12,32 @@ from pathlib import Path
 from typing import Any
 
 from arf.cli.lines import lines, one_line
+from arf.jobs.checks import within
+from arf.jobs.machine import limit_threads
 
 EVERY = 30.0  # seconds between lines of progress
 
 
 @dataclass
-class Talk:
+class Work:
+    """How much of the machine a command takes."""
+
+    threads: int | None = None
+    """How many threads may work; when left out as many as OMP_NUM_THREADS says, or as there are cores."""
+
+    def begin(self) -> None:
+        """Let it hold for this process; before torch is imported, or else not everything can be told.
+
+        Raises:
+            UserError: that many make no sense.
+        """
+        within(self, 1, 1024, "threads")
+        if self.threads:
+            limit_threads(self.threads)
+
+
+@dataclass
+class Talk(Work):
     """What a command says."""
 
     quiet: bool = False
@@ -61,16 +81,33 @@ def progress(common: Talk) -> Iterator[Any]:
 
 
 def _now_and_then() -> Callable[[str, int, int, dict[str, float]], None]:
+    """Lines with the time that a phase has left, by its own pace so far. A job that is done sooner says nothing."""
     said = time.monotonic()
+    begun: dict[str, tuple[float, int]] = {}  # when a phase told its first step, and which
+    latest: dict[str, int] = {}  # step
 
     def update(phase: str, step: int, steps: int, figures: dict[str, float]) -> None:
         nonlocal said
-        if time.monotonic() - said >= EVERY:
-            said = time.monotonic()
-            with suppress(OSError):  # nobody reads it any more: no reason to stop
-                print(one_line(f"{phase} {step}/{steps}  {_said(figures)}".rstrip()), file=sys.stderr, flush=True)
+        now = time.monotonic()
+        if step < latest.get(phase, step + 1):  # a new one, or once more from the beginning
+            begun[phase] = now, step
+        latest[phase] = step
+        if now - said < EVERY:
+            return
+        said, (since, first) = now, begun[phase]
+        left = f"{_clock((now - since) * (steps - step) / (step - first))} left" if step > first else ""
+        with suppress(OSError):  # nobody reads it any more: no reason to stop
+            line = "  ".join(filter(None, (f"{phase} {step}/{steps}", _said(figures), left)))
+            print(one_line(line), file=sys.stderr, flush=True)
 
     return update
+
+
+def _clock(seconds: float) -> str:
+    """1:05 for a minute and five seconds, 2:01:05 for two hours more."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 @contextmanager

@@ -9,11 +9,10 @@ from typing import Any
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import Replacing, Talk, progress
+from arf.cli.common import Replacing, Talk, Work, progress
 from arf.cli.lines import one_line
 from arf.errors import UserError
 from arf.jobs.checks import check_unused
-from arf.jobs.machine import limit_threads
 from arf.jobs.outputs import check_outputs, inputs_of, stale
 from arf.radiance.settings import (
     CameraSettings,
@@ -139,8 +138,7 @@ class Evaluate:
     """A run of `arf fit`, or a folder that holds some (the newest is taken)."""
     allow_outside: bool = False
     """Let the capture's files name photographs outside of the capture's folder."""
-    json: bool = False
-    """Print the result as one JSON object, for scripts."""
+    common: OmitArgPrefixes[Talk] = field(default_factory=Talk)
 
 
 @dataclass
@@ -158,6 +156,7 @@ class View:
     """Let the capture's files name photographs outside of the capture's folder."""
     device: str = "auto"
     """cpu, cuda, or auto."""
+    common: OmitArgPrefixes[Work] = field(default_factory=Work)
 
 
 def _demo(command: Demo) -> dict[str, Any]:
@@ -180,9 +179,6 @@ def _demo(command: Demo) -> dict[str, Any]:
 
 
 def _cameras(command: Cameras) -> dict[str, Any]:
-    command.settings.check()
-    if command.settings.threads:
-        limit_threads(command.settings.threads)  # before torch is imported
     from arf.radiance.capture.sfm.find import find_cameras, place_for
 
     if not command.data:
@@ -202,19 +198,17 @@ def _capture(command: Fit, bars: Any) -> Path:
     from arf.radiance.capture.sfm.find import as_capture
 
     if command.settings.format != "auto" and len(command.data) == 1:
-        check_unused(replace(command.cameras, threads=None), ("frames", "matching"), "for a capture")
+        check_unused(command.cameras, ("frames", "matching"), "for a capture")
         return command.data[0]
     return as_capture(command.data, command.common.output, command.cameras, bars)
 
 
 def _fit(command: Fit) -> dict[str, Any]:
-    command.cameras.check()
-    if command.cameras.threads:
-        limit_threads(command.cameras.threads)  # before torch is imported
     from arf.jobs.runs import Run
     from arf.radiance.fit.loop import fit
     from arf.radiance.records import fit_record
 
+    command.cameras.check()
     settings, unfinished = command.settings, None
     if command.resume:
         unfinished = Run.open(command.resume, "fit", finished=False)
@@ -332,7 +326,8 @@ def _evaluate(command: Evaluate) -> dict[str, Any]:
 
     run = open_run(command.run, "fit")
     field, capture = open_photoreal(run, pick_device("auto"), command.allow_outside)
-    m = evaluate(field, capture.held_out)
+    with progress(command.common) as bars:
+        m = evaluate(field, capture.held_out, lambda *told: bars("evaluate", *told))
     said = f"PSNR {m['psnr']:.2f} dB, SSIM {m['ssim']:.3f}, {m['samples_per_ray']:.1f} samples per ray"
     return {"run": run.path, **m, "say": f"{run.path}: {len(capture.held_out)} held-out views: {said}"}
 

@@ -161,11 +161,22 @@ def yield_cores() -> None:
         os.environ["OMP_WAIT_POLICY"] = "passive"
 
 
+def allowed_threads() -> int:
+    """How many threads may work: what OMP_NUM_THREADS says, by `limit_threads` or the user, or one for each core of
+    this process."""
+    said = re.match(r"\s*0*([1-9]\d*)", os.environ.get("OMP_NUM_THREADS", ""))
+    if said:
+        return int(said[1])
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def limit_threads(count: int) -> None:
-    """Let torch, numba and the libraries below them work with so many threads; where they are imported already, those
-    that can still be told."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    """Let torch, numba, OpenCV and the libraries below them work with so many threads; where they are imported already,
+    those that can still be told."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
         os.environ[name] = str(count)
+    if cv2 := sys.modules.get("cv2"):
+        cv2.setNumThreads(count)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(count)
     if numba := sys.modules.get("numba"):

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -29,6 +30,9 @@ from arf.jobs.files import atomic_path, cannot_read, cannot_write, plain, read_j
 from arf.jobs.locks import owned
 from arf.jobs.machine import starved
 from arf.jobs.tensors import load_tensors, save_tensors
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 FORMAT = 1  # of arf.json and the tensors; raised when an older arf can no longer read what we write
 INFO = "arf.json"
@@ -263,17 +267,23 @@ class Curves:
     """
 
     def __init__(self, folder: Path, rows: list[dict[str, float]]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         check_text(folder)
         self.folder, self.rows = folder, rows
-        self.events = SummaryWriter(str(folder), purge_step=int(rows[-1]["step"]) + 1 if rows else None)
+        self._again = int(rows[-1]["step"]) + 1 if rows else None  # the first step that may be there from before
+
+    @cached_property
+    def events(self) -> SummaryWriter:
+        """Opened with the first figures: it imports slowly."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(self.folder), purge_step=self._again)
 
     def __enter__(self) -> Curves:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.events.close()
+        if "events" in vars(self):
+            self.events.close()
 
     def add(self, step: int, figures: dict[str, float]) -> None:
         """Append one step's figures.

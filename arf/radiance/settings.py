@@ -142,14 +142,11 @@ class CameraSettings:
     matching: Literal["auto", "exhaustive", "sequential", "similar"] = "auto"
     """Which photographs are compared: all pairs, those with neighbouring names, or those that look alike. auto: all of
     up to 60, and of more those that look alike; of a clip those that follow on each other, too."""
-    threads: int | None = None
-    """How many threads may work; as many as there are cores when left out."""
 
     def check(self) -> None:
         """Raises UserError where a value makes no sense."""
         check_kinds(self)
         within(self, 3, 10_000, "frames")
-        within(self, 1, 1024, "threads")
 
 
 @dataclass

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from arf.adam import Adam
 from arf.media.image import Picture
 from arf.networks import modelfile
 from arf.networks.adain import TAP, AdainNetwork, Decoder, Style, adain
@@ -63,7 +64,7 @@ class AdainTrainee(Trainee):
         self.network.decoder.train().requires_grad_(True)
         self.learned = {"decoder": self.network.decoder}
         self.sources = [Source(contents, settings.load), Source(styles, settings.load)]
-        optimizer = torch.optim.Adam(self.network.decoder.parameters(), settings.learning_rate)
+        optimizer = Adam(self.network.decoder.parameters(), settings.learning_rate)
 
         def rate(step: int) -> float:
             return settings.rate(1 / (1 + SLOWDOWN * step), step)

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from arf.adam import Adam
 from arf.media.image import Picture
 from arf.networks import modelfile
 from arf.networks.adain import TAP, Decoder, Style, adain
@@ -170,7 +171,7 @@ class CastTrainee(Trainee):
 
     @staticmethod
     def _phase(name: str, objective: nn.Module, learning: nn.Module, settings: TrainSettings) -> Phase:
-        optimizer = torch.optim.Adam(learning.parameters(), settings.learning_rate, BETAS)
+        optimizer = Adam(learning.parameters(), settings.learning_rate, BETAS)
 
         def rate(step: int) -> float:
             return settings.rate(min(1.0, 2 * (1 - step / settings.steps)), step)  # falls in the second half

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from arf.adam import Adam
 from arf.media import image
 from arf.media.image import Picture
 from arf.networks import modelfile
@@ -102,7 +103,7 @@ class FastTrainee(Trainee):
         self.objective = Objective(self.network, encoder, grams, settings)
         self.learned = {"network": self.network}
         self.sources = [Source(contents, settings.load, zoom=0.5)]
-        optimizer = torch.optim.Adam(learning, settings.learning_rate)
+        optimizer = Adam(learning, settings.learning_rate)
         self.phases = [Phase("network", self.objective, optimizer, lambda step: settings.rate(1.0, step))]
 
     def _rows_alone(self, first: int) -> list[nn.Parameter]:

@@ -18,7 +18,7 @@ from arf.errors import UserError
     ("train fast --style-weight 3", "did you mean --style-strength (of the loss)?; see arf train --help"),
     ("stylize x --style-weight 3", "--style-strength (of the loss) or --style-weights (of pictures in a mix)?; see"),
     ("fit --step-s 3", "unrecognized options: --step-s, 3; did you mean --steps?; see arf fit --help"),
-    ("evaluate x --steps 3", "unrecognized options: --steps, 3; see arf evaluate --help"),  # another command's
+    ("evaluate x --epochs 3", "unrecognized options: --epochs, 3; see arf evaluate --help"),  # another command's
     ("gatys a.png b.png", "unrecognized options: b.png; see arf gatys --help"),
     ("fit --steps x", "error parsing --steps: no type matching {None}|INT could be instantiated from ['x']; see"),
     ("view x --port y", "error parsing --port: invalid literal for int() with base 10: 'y'; see arf view --help"),

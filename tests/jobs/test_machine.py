@@ -17,7 +17,7 @@ import torch
 
 from arf.errors import UserError
 from arf.jobs import device, machine
-from arf.jobs.machine import OutOfMemory, Starved, free_ram, starved, yield_cores
+from arf.jobs.machine import OutOfMemory, Starved, allowed_threads, free_ram, starved, yield_cores
 
 
 def raised(work) -> BaseException:
@@ -149,3 +149,10 @@ def test_freed_memory_is_kept_until_it_is_given_back():
     full, kept, given = map(int, done.stdout.split())
     assert full - kept < 20
     assert kept - given > 150
+
+
+@pytest.mark.parametrize(("own", "wanted"), [("3", 3), ("4,2", 4), (" 02", 2), ("", None), ("0", None), ("x", None)])
+def test_as_many_threads_as_the_user_says_or_as_there_are_cores(monkeypatch, own, wanted):
+    monkeypatch.setenv("OMP_NUM_THREADS", own)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert allowed_threads() == (wanted or cores)

@@ -17,7 +17,7 @@ def test_nerfstudios_own_parser_opens_them_upright_with_their_points(tmp_path):
     street.photograph(tmp_path / "photos", street.around(8))
     (tmp_path / "photos" / "masks").mkdir()
     Image.new("L", (320, 240), 255).save(tmp_path / "photos" / "masks" / "03.png")  # nerfstudio wants all, or none
-    found = find_cameras([tmp_path / "photos"], tmp_path / "capture", CameraSettings(threads=2))
+    found = find_cameras([tmp_path / "photos"], tmp_path / "capture", CameraSettings())
     config = parsers.NerfstudioDataParserConfig(data=tmp_path / "capture", load_3D_points=True, eval_mode="all")
     opened = config.setup().get_dataparser_outputs("train")
     cameras, points = opened.cameras, opened.metadata["points3D_xyz"]

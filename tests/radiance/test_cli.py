@@ -142,7 +142,7 @@ def test_what_is_said_after_a_signal_is_true(monkeypatch, room, capsys, tmp_path
 
 def test_from_bare_photographs_to_a_fit(tmp_path, capsys, monkeypatch):
     limits = []
-    monkeypatch.setattr("arf.cli.scene.limit_threads", limits.append)
+    monkeypatch.setattr("arf.cli.common.limit_threads", limits.append)
     street.photograph(tmp_path / "photos", street.around(8))
     (tmp_path / "photos" / "notes.txt").write_text("not a photograph")
     told = ("--backbone", "voxel", "--threads", 1, "--output", tmp_path / "out", *TINY)

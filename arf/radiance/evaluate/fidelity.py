@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from arf.errors import UserError
@@ -11,8 +13,13 @@ from arf.radiance.fields.field import Field
 
 
 @torch.no_grad()
-def evaluate(field: Field, views: Views) -> dict[str, float]:
+def evaluate(
+    field: Field, views: Views, told: Callable[[int, int, dict[str, float]], None] = lambda *_: None
+) -> dict[str, float]:
     """Mean PSNR and SSIM over views, of the pixels that count, and the samples per ray that weigh more than 0.01.
+
+    Args:
+        told: called after each view with how many are done, of how many, and the means of those.
 
     Raises:
         UserError: there is no view.
@@ -31,4 +38,6 @@ def evaluate(field: Field, views: Views) -> dict[str, float]:
         totals["psnr"] += psnr(picture, photograph.image, photograph.mask)
         totals["ssim"] += ssim(picture, photograph.image, photograph.mask)
         totals["samples_per_ray"] += samples / views.cameras[i].pixels
-    return {name: value / len(views) for name, value in totals.items()}
+        means = {name: value / (i + 1) for name, value in totals.items()}
+        told(i + 1, len(views), {name: means[name] for name in ("psnr", "ssim")})
+    return means

@@ -99,8 +99,8 @@ def fit(
             raise
         state.save(run)  # before anything that may fail, such as a held-out photograph
         field = state.finished()
-        metrics = {**evaluate(field, capture.held_out), "train_seconds": state.seconds}
-        metrics |= {"size": capture.train.size(0), "views": len(capture.train)}
+        metrics = evaluate(field, capture.held_out, lambda *told: progress("evaluate", *told))
+        metrics |= {"train_seconds": state.seconds, "size": capture.train.size(0), "views": len(capture.train)}
         run.save("model", field.state_dict(), step=state.step)
         if isinstance(field, RayField) and (room := nerfstudio("runs.writing")):
             room.write_fit(run, capture, capture_config(data, settings), field)

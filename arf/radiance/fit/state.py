@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from arf.adam import Adam
 from arf.errors import UserError
 from arf.jobs.checks import said
 from arf.jobs.door import admit
@@ -58,9 +59,9 @@ class FitState:
         self.scaler = torch.amp.GradScaler(enabled=field.half)
         self.optimizer = self._adam()
 
-    def _adam(self) -> torch.optim.Adam:
+    def _adam(self) -> Adam:
         rate, betas = self.settings.learning_rate, self.field.betas
-        return torch.optim.Adam(self.field.groups(), lr=rate, betas=betas, eps=1e-15, fused=True)
+        return Adam(self.field.groups(), lr=rate, betas=betas, eps=1e-15, fused=True)
 
     def begin(self, stopped: Callable[[], bool], told: Told) -> None:
         """Before the first step of a sitting."""

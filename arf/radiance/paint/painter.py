@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from arf.adam import Adam
 from arf.errors import UserError
 from arf.jobs.door import admit
 from arf.jobs.runs import Curves, Run, check_rows
@@ -80,7 +81,7 @@ class Painter:
         for i in range(len(self.subject)):
             self.subject.cache.drop(_content(i))  # another style's
         self.theta = self.recolor.apply(self.subject.photoreal).requires_grad_()
-        self.optimizer = torch.optim.Adam([self.theta], lr=self.settings.learning_rate, betas=(0.9, 0.99), fused=True)
+        self.optimizer = Adam([self.theta], lr=self.settings.learning_rate, betas=(0.9, 0.99), fused=True)
 
     @torch.no_grad()
     def content(self, i: int) -> list[Float[Tensor, "1 c h w"]]:

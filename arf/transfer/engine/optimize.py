@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from arf.adam import Adam
 from arf.errors import UserError
 from arf.jobs.interrupts import AtOnce, held_interrupts
 from arf.jobs.tensors import check_tensors
@@ -83,9 +84,7 @@ def searcher(settings: OptimizeSettings, start: Planes, bounds: tuple[Tensor | f
     """The optimiser that the settings name."""
     if settings.optimizer == "lbfgs":
         return LBFGS(start, *bounds, settings.history)
-    return FirstOrder(
-        start, bounds, lambda p: torch.optim.Adam(p, settings.learning_rate, (0.9, 0.99)), settings.averaging
-    )
+    return FirstOrder(start, bounds, lambda p: Adam(p, settings.learning_rate, (0.9, 0.99)), settings.averaging)
 
 
 def coarse_to_fine(

@@ -24,6 +24,22 @@ def test_ssim_falls_with_noise_and_ignores_the_order_of_arguments():
     assert ssim(picture, noisy) == pytest.approx(ssim(noisy, picture), abs=1e-5)
 
 
+@pytest.mark.parametrize("size", [(16, 16), (61, 37), (120, 90)])
+@pytest.mark.parametrize("noise", [0.0, 0.02, 0.3, 1.0])
+def test_ssim_is_that_of_torchmetrics(size, noise):
+    reference = pytest.importorskip("torchmetrics.functional.image").structural_similarity_index_measure
+    generator = torch.Generator().manual_seed(0)
+    y, x = torch.meshgrid(*(torch.linspace(0, 1, side) for side in size), indexing="ij")
+    truth = torch.stack([x, (9 * y).sin().abs(), (x * y > 0.3).float()], 2)
+    picture = (truth + noise * torch.randn(*size, 3, generator=generator)).clamp(0, 1)
+    wanted, where = reference(*(p.permute(2, 0, 1)[None] for p in (picture, truth)), data_range=1.0), None
+    assert ssim(picture, truth) == pytest.approx(float(wanted), abs=1e-5)
+    thin = torch.zeros(size, dtype=torch.bool)
+    thin[3] = True  # a whole window lies nowhere in it
+    _, where = reference(*(p.permute(2, 0, 1)[None] for p in (picture, truth)), data_range=1.0, return_full_image=True)
+    assert ssim(picture, truth, thin) == pytest.approx(float(where[0].mean(0)[thin].mean()), abs=1e-5)
+
+
 def test_what_is_masked_out_counts_in_neither():
     generator = torch.Generator().manual_seed(0)
     picture, truth, wild = (torch.rand(40, 30, 3, generator=generator) for _ in range(3))

@@ -7,7 +7,6 @@ of OPENCV apart (a synthetic one gave 287 and 242 pixels for 300), and phones ne
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import groupby
@@ -74,11 +73,6 @@ def extract(
 
 def _are_few(database: Path) -> bool:
     return median(count or 0 for count in _counts(database)) < PLAIN
-
-
-def threads_of(asked: int | None) -> int:
-    """As many threads as asked for, or as this process has cores."""
-    return asked or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def _counts(database: Path) -> list[int | None]:

@@ -14,12 +14,13 @@ from arf.jobs.checks import check_unused
 from arf.jobs.files import cannot_write
 from arf.jobs.interrupts import held_interrupts
 from arf.jobs.locks import owned
+from arf.jobs.machine import allowed_threads
 from arf.radiance.capture.capture import known_format
 from arf.radiance.capture.intake.clips import mark_of_clips, take_frames
 from arf.radiance.capture.intake.photographs import fill_masks, take_photographs
 from arf.radiance.capture.intake.pile import Pile, gather, holds_pictures
 from arf.radiance.capture.intake.taken import IMAGES, USED, Skipped, Taken, Told, mark_of
-from arf.radiance.capture.sfm.features import extract, threads_of
+from arf.radiance.capture.sfm.features import extract
 from arf.radiance.capture.sfm.mapping import reconstruct
 from arf.radiance.capture.sfm.matching import match
 from arf.radiance.capture.sfm.native import Colmap
@@ -72,7 +73,7 @@ def find_cameras(
     settings.check()
     pile = gather(paths, without=[folder, *without])
     if not pile.clips:
-        check_unused(replace(settings, threads=None, matching="auto"), ("frames",), "without a video")
+        check_unused(settings, ("frames",), "without a video")
     if not pile.clips and len(pile) < FEWEST:
         raise UserError(f"{_named(paths)}: different photographs: {len(pile)}; {FEWEST} are needed at least, better 30")
     check_folder(folder, pile.shown, _given(paths))
@@ -97,7 +98,7 @@ def as_capture(
     if ours and not ours.found:  # its notes may be a stranger's: they are not followed
         raise UserError(f"{paths[0]} has no cameras yet; name the photographs that it is made of, and they are found")
     if len(paths) == 1 and (known_format(paths[0]) or not holds_pictures(paths[0])):
-        check_unused(replace(settings, threads=None), ("frames", "matching"), f"for {paths[0]}, which has cameras")
+        check_unused(settings, ("frames", "matching"), f"for {paths[0]}, which has cameras")
         return paths[0]
     folder = place_for(paths, output)
     find_cameras(paths, folder, settings, progress, without=[output])
@@ -121,7 +122,7 @@ def place_for(paths: Sequence[Path], output: Path) -> Path:
 def _found(
     pile: Pile, paths: Sequence[Path], folder: Path, settings: CameraSettings, progress: Progress, stopped: Stopped
 ) -> Found:
-    before, threads = read_notes(folder), threads_of(settings.threads)
+    before, threads = read_notes(folder), allowed_threads()
     old = before.taken if before else []
     notes = Notes(FORMAT, arf.__version__, _given(paths), settings, _marks(pile, settings))
     if before and before.found and is_done(before, notes, folder):

@@ -22,7 +22,7 @@ from arf.radiance.capture.sfm.native import Colmap
 from arf.radiance.settings import CameraSettings
 
 POSES = street.around(9)
-SETTINGS = CameraSettings(threads=2)
+SETTINGS = CameraSettings()
 
 
 @pytest.fixture(scope="module")
@@ -349,7 +349,7 @@ def test_a_clip_becomes_a_capture(tmp_path):
         turned.save(tmp_path / "raw" / f"{i:03d}.png")
     ffmpeg("-framerate", 10, "-i", tmp_path / "raw" / "%03d.png", "-crf", 14, "-pix_fmt", "yuv420p", tmp_path / "a.mp4")
     ffmpeg("-display_rotation", 270, "-i", tmp_path / "a.mp4", "-c", "copy", tmp_path / "walk.mp4")
-    folder = as_capture([tmp_path / "walk.mp4"], tmp_path, CameraSettings(frames=10, threads=2))
+    folder = as_capture([tmp_path / "walk.mp4"], tmp_path, CameraSettings(frames=10))
     meta = json.loads((folder / "transforms.json").read_text())
     assert (meta["w"], meta["h"]) == (240, 320)
     assert meta["fl_x"] == pytest.approx(street.FOCAL, rel=0.03)

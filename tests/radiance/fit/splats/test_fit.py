@@ -59,8 +59,9 @@ def test_the_run_says_what_it_is_and_opens(splatted, told):
     assert field.antialiased
     assert 300 < field.count <= 1500
     assert len(capture.train) == 18
-    assert [what for what, *_ in told] == ["start"] * 8 + ["fit"] * 19  # every tenth step, and before a checkpoint
-    assert told[-1][3]["splats"] == field.count
+    phases = ["start"] * 8 + ["fit"] * 19 + ["evaluate"] * 3  # every tenth step, and before a checkpoint; every view
+    assert [what for what, *_ in told] == phases
+    assert told[26][3]["splats"] == field.count
     assert (splatted.path / "losses.csv").read_text().startswith("step,rgb,splats,psnr\n")
 
 
@@ -145,7 +146,7 @@ def test_points_of_the_capture_are_where_it_begins(room, splatted, tmp_path):
     (copied / "transforms.json").write_text(json.dumps(meta | {"ply_file_path": "points.ply"}))
     told = []
     run = fit(copied, replace(SPLATS, steps=1), tmp_path / "out", lambda *call: told.append(call))
-    assert {what for what, *_ in told} == {"fit"}
+    assert {what for what, *_ in told} == {"fit", "evaluate"}
     begun = open_photoreal(run, CPU)[0].splats.means
     away = torch.cdist(begun, found.means).amin(1)  # in the scene's frame
     near = torch.cdist(found.means, found.means).topk(2, largest=False).values[:, 1]

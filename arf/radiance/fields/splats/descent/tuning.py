@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from arf.adam import Adam
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.fields.splats.splats import Splats
 
@@ -100,9 +101,9 @@ class Tuning:
     def __len__(self) -> int:
         return len(self.raw["means"])
 
-    def _adam(self) -> torch.optim.Adam:
+    def _adam(self) -> Adam:
         groups = [{"params": [value.requires_grad_()], "lr": self.rates[name]} for name, value in self.raw.items()]
-        return torch.optim.Adam(groups, betas=BETAS, eps=1e-15, fused=True)
+        return Adam(groups, betas=BETAS, eps=1e-15, fused=True)
 
     @torch.no_grad()
     def splats(self) -> Splats:
