@@ -187,9 +187,7 @@ class ArfPipeline(VanillaPipeline):
     def get_train_loss_dict(self, step: int) -> tuple[dict, dict[str, Tensor], dict]:
         """The weighted loss terms of the step's view; their sum is what the trainer descends."""
         painter = self.painter
-        if step == painter.coarse:
-            painter.forget()
-        painter.step, i = step, painter.view_of(step)
+        i = painter.view_of(step)
         picture = painter.render(i)  # [h, w, 3]
         if step + 1 < painter.steps:
             painter.prefetch(painter.view_of(step + 1))

@@ -208,8 +208,6 @@ class StylizeSettings:
     """Passes over the training views."""
     steps: int | None = None
     """Exact number of steps instead of epochs."""
-    coarse_steps: float = 0.5
-    """Share of the steps, the first ones, that look at half the size: quicker, and large strokes come first."""
     learning_rate: float = 0.02
     """Adam's learning rate for the vertex colours (in units of RGB)."""
     size: int = 512
@@ -254,7 +252,6 @@ class StylizeSettings:
         within(self, 0, MOST_SEED, "seed")
         within(self, 0, 0.5, "drop_weight")
         within(self, 8, 2048, "color_resolution")
-        within(self, 0, 1, "coarse_steps")
 
     def dropped(self, usual: float) -> float:
         """`drop_weight`, or what is usual for a kind of field (`Field.drop`)."""

@@ -20,16 +20,15 @@ from arf.jobs.tensors import check_tensors, tensors_like
 from arf.media import image
 from arf.radiance.capture.views import view_of_step
 from arf.radiance.looks.look import Look
-from arf.radiance.paint.scale import Scale
 from arf.radiance.paint.subject import Progress, Subject
 from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
 from arf.style.color import Affine, Moments, keep_color, matching, recolor
 from arf.style.losses import content_loss, shrink_weight, total_variation
+from arf.style.objective import StyleObjective
 
 REMEDY = "stylize again"
 PREVIEW, ROWS = 50, 4  # steps between previews, and views in them
-COARSE = 2  # times smaller are the views in the first steps
 FINAL_RATE = 0.1  # of the learning rate at the last step; ARF keeps it constant; here the last steps settle
 
 
@@ -54,50 +53,44 @@ class Painter:
             styles = [recolor(style, like=subject.palette) for style in styles]
         self.styles = styles
         sizes = [subject.views.size(i) for i in range(len(subject))]
-        (height, width), needed = min(sizes, key=min), encoder.smallest(settings.layers)
         self.long_side = max(max(size) for size in sizes)
-        self.scales = [Scale.of(encoder, styles, self.long_side, settings)]  # checks the layers and weights
+        shrunk = [image.fit_style(s, max(32, self.long_side * settings.style_scale)).to(self.device) for s in styles]
+        self.objective = StyleObjective(
+            encoder, settings.layers, shrunk, settings.style_weights, settings.loss, settings.neighbours,
+            settings.exact_matches,
+        )  # fmt: skip
+        (height, width), needed = min(sizes, key=min), encoder.smallest(settings.layers)
         if min(height, width) < needed:
             layers = ", ".join(settings.layers)
             said = f"a view is looked at in {width}×{height} pixels, and {layers} need {needed} a side"
             raise UserError(f"{said}; take larger or less narrow views, or --layers of finer strokes such as relu2_1")
-        self.steps = settings.steps or settings.epochs * len(subject)
-        self.coarse = round(self.steps * settings.coarse_steps) if min(height, width) >= COARSE * needed else 0
-        if self.coarse:
-            self.scales.insert(0, Scale.of(encoder, styles, self.long_side, settings, COARSE))
         if settings.preserve_color:
             self.recolor = Affine.identity()
         else:
-            self.palette = _mixture(styles, np.array(self.scales[0].objective.weights))
+            self.palette = _mixture(styles, np.array(self.objective.weights))
             self.recolor = matching(subject.palette, self.palette)
         self.background = self.recolor.apply(self.field.background)
+        self.steps = settings.steps or settings.epochs * len(subject)
         self.step = 0
         self.curves: list[dict[str, float]] = []
         self.recent: list[Tensor] = []  # a row of loss terms for each step since the last row of the curves
 
-    @property
-    def scale(self) -> Scale:
-        """Of the step that comes next."""
-        return self.scales[0 if self.step < self.coarse else -1]
-
     def begin(self) -> None:
         """Take up the brush: the photoreal colours, recoloured. A recolouring of colours is one of all their pictures,
         so that no style needs a re-fit of its own; what ARF clips of the recoloured photographs stays."""
-        self.forget()  # what is there is another style's
+        for i in range(len(self.subject)):
+            self.subject.cache.drop(_content(i))  # another style's
         self.theta = self.recolor.apply(self.subject.photoreal).requires_grad_()
         self.optimizer = Adam([self.theta], lr=self.settings.learning_rate, betas=(0.9, 0.99), fused=True)
 
+    @torch.no_grad()
     def content(self, i: int) -> list[Float[Tensor, "1 c h w"]]:
-        """Features of a view's photograph in the style's colours, at the present scale; made once."""
+        """Features of a view's photograph in the style's colours; made once, in half precision."""
         name, cache = _content(i), self.subject.cache
         if not cache.has(name):
-            cache.put(name, self.scale.content(self.recolor.apply(self.subject.image(i)).clamp(0, 1)))
+            features = self.objective.features(self.recolor.apply(self.subject.image(i)).clamp(0, 1))
+            cache.put(name, {f"{k:02d}": f.half() for k, f in enumerate(features)})  # about 1: none overflows
         return [tensor.float() for _, tensor in sorted(cache.get(name).items())]
-
-    def forget(self) -> None:
-        """Let go of the views' features."""
-        for i in range(len(self.subject)):
-            self.subject.cache.drop(_content(i))
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
@@ -111,10 +104,10 @@ class Painter:
 
     def losses(self, picture: Float[Tensor, "h w 3"], i: int) -> dict[str, Tensor]:
         """The weighted loss terms of a rendering of view i."""
-        s, weight, scale = self.settings, self.subject.weight(i), self.scale
-        features = scale.features(picture)
+        s, weight = self.settings, self.subject.weight(i)
+        features = self.objective.features(picture)
         weights = None if weight is None else [shrink_weight(weight, f.shape[-2:]) for f in features]
-        terms = {s.loss: s.style_strength * scale.objective(features, weights)}
+        terms = {s.loss: s.style_strength * self.objective(features, weights)}
         if s.content_weight > 0:
             parts = zip(features, self.content(i), weights or [None] * len(features), strict=True)
             terms["content"] = s.content_weight * sum(content_loss(*part) for part in parts) / len(features)
@@ -144,8 +137,6 @@ class Painter:
         self.optimizer.step()
         self.recent.append(torch.stack([term.detach() for term in terms.values()]))
         self.step += 1
-        if self.step == self.coarse:
-            self.forget()
         return terms
 
     def paint(self, run: Run, curves: Curves, stopped: Callable[[], bool], progress: Progress) -> None:
