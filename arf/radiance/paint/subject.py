@@ -35,7 +35,7 @@ class Subject:
         progress: called with "photographs", the views read and how many there are.
 
     Attributes:
-        views: at most `settings.size` pixels on their longer sides.
+        views: of at most `settings.side` pixels on their longer sides.
         palette: colour moments of the photographs.
         operators: of the views; `open` makes them.
         photoreal: [V, 3] the columns' colours that render nearest to the photographs; `open` finds them.
@@ -52,7 +52,7 @@ class Subject:
         self.field, self.device, self.settings = field, field.device, settings
         with field.survey(views, settings.color_resolution):
             pass  # not every field takes a resolution: refused before anything is written
-        self.views = views.within(settings.size)
+        self.views = views.within(settings.side(self.device.type == "cuda"))
         shrunk = max(max(views.size(i)) / max(self.views.size(i)) for i in range(len(views)))
         self.rays = 1 if field.antialiased else min(RAYS, math.ceil(shrunk - 0.1))
         self.photoreal = field.colors
