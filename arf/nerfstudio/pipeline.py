@@ -172,6 +172,7 @@ class ArfPipeline(VanillaPipeline):
             subject = Subject(field, capture.train, paint, said)
             self.painter = painter = Painter(subject, self.styles, encoder, paint)
             subject.open(cache, said)
+            subject.refit(said)
             painter.begin()
         painter.theta = nn.Parameter(painter.theta.detach())
         self.config.model.field_values = {"backbone": field.name, **field.values()}  # with its grid's resolution

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse
 import torch
 from jaxtyping import Float, Int, UInt16
 from torch import Tensor
@@ -115,35 +114,35 @@ def spread(operator: RenderOperator, pixels: Float[Tensor, "p c"]) -> Float[Tens
 def build(trace: Trace, height: int, width: int, count: int, drop: float = 0.0) -> RenderOperator:
     """The operator of a traced view over `count` columns.
 
-    Entries of one pixel that meet in a column are summed, where the trace is: by scipy on a CPU, by torch on a GPU;
-    `MOST` of them stay.
+    Entries of one pixel that meet in a column are summed, where the trace is; `MOST` of them stay.
 
     Args:
         drop: share of each pixel's weight that may be left out; where it is 0, nothing is. Of a lean operator a CPU
             keeps weights as whole numbers of 1/65535.
     """
     index = torch.int32 if max(count, len(trace.weights)) < 2**31 else torch.int64
-    if trace.merged:
+    if not trace.weights.is_cuda:
+        rows = _on_cpu(trace, index, drop)
+    elif trace.merged:
         rows = trace.starts.to(index), trace.columns.to(index), trace.weights
-    elif trace.weights.is_cuda:
-        rows = merge_by_torch(trace, count, index, most=MOST if drop else None)
     else:
-        rows = merge_by_scipy(trace, count, index)
-    if drop and not trace.weights.is_cuda:
-        rows = _lean(rows, 0.0 if trace.merged else drop)
+        rows = merge_by_torch(trace, count, index, most=MOST if drop else None)
     return RenderOperator(height, width, count, *rows, trace.leftover)
 
 
-def _lean(rows: Rows, drop: float) -> Rows:
-    if drop:
-        from arf.radiance.fields.jit import ready  # numba imports slowly
-        from arf.radiance.fields.lighten import lighten
+def _on_cpu(trace: Trace, index: torch.dtype, drop: float) -> Rows:
+    from arf.radiance.fields.jit import ready  # numba imports slowly
+    from arf.radiance.fields.rows import lighten, merge
 
+    rows = trace.starts.numpy(), trace.columns.numpy(), trace.weights.numpy()
+    if not trace.merged:
         with ready():
-            starts, *parts = lighten(tuple(part.numpy() for part in rows), drop, MOST)
-        rows = torch.from_numpy(starts).to(rows[0]), *map(torch.from_numpy, parts)
-    starts, columns, weights = rows
-    return starts, columns, (weights * 65535).round().to(torch.uint16)
+            rows = merge(rows)
+            rows = lighten(rows, drop, MOST) if drop else rows
+    starts, columns, weights = map(torch.from_numpy, rows)
+    if drop:
+        weights = (weights * 65535).round().to(torch.uint16)
+    return starts.to(index), columns.to(index), weights
 
 
 def stack(parts: list[RenderOperator]) -> RenderOperator:
@@ -161,17 +160,9 @@ def stack(parts: list[RenderOperator]) -> RenderOperator:
     return RenderOperator(height, parts[0].width, count, starts, columns.to(index), values, transmittance)
 
 
-def merge_by_scipy(trace: Trace, count: int, index: torch.dtype) -> Rows:
-    """The matrix of a trace in compressed rows, columns of type `index` ascending. The CPU's way."""
-    parts = trace.weights.numpy(), trace.columns.to(index).numpy(), trace.starts.to(index).numpy()
-    matrix = scipy.sparse.csr_matrix(parts, shape=(len(trace.leftover), count), copy=True)
-    matrix.sum_duplicates()  # in place
-    return tuple(torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
-
-
 def merge_by_torch(trace: Trace, count: int, index: torch.dtype, block: int = ROWS, most: int | None = None) -> Rows:
-    """The same on any device, `block` rows at a time; of each row its `most` heaviest entries, which take the weight of
-    the others over."""
+    """The rows of a trace with each column once, ascending, on any device, `block` rows at a time; of each row its
+    `most` heaviest entries, which take the weight of the others over."""
     lengths, columns, values = [trace.starts.new_zeros(1)], [], []
     for first in range(0, len(trace.leftover), block):
         starts = trace.starts[first : first + block + 1]

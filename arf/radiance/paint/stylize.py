@@ -99,7 +99,11 @@ def stylize_each(
             with run.at_work():
                 if not runs:
                     cache = stack.enter_context(closing(open_cache(settings, run.path, device)))
-                    subject.open(cache, progress, fresh=resume is None or not resume.has("resume"))
+                    subject.open(cache, progress)
+                    if not run.has("resume"):
+                        painter.begin()
+                        painter.show(run)  # soon: what comes now takes longer
+                        subject.refit(progress)
                 look = _paint(painter, run, capture, resume is not None, progress)
             runs.append(run)
             rows.append([pictures[len(rows)][0], *subject.some(SHOWN, look.theta, look.background)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 
@@ -21,7 +20,7 @@ from arf.style.color import Moments
 
 Progress = Callable[[str, int, int, dict[str, float]], None]  # what, step, steps, figures
 RAYS = 2  # to a pixel along each side, at most
-GAIN = 0.01  # share of the squared error that a pass of the re-fit has to bring
+GAIN = 0.03  # share of the squared error that a pass of the re-fit has to bring
 
 
 class Subject:
@@ -37,9 +36,9 @@ class Subject:
     Attributes:
         views: of at most `settings.side` pixels on their longer sides.
         palette: colour moments of the photographs.
-        operators: of the views; `open` makes them.
-        photoreal: [V, 3] the columns' colours that render nearest to the photographs; `open` finds them.
-        seconds: that reading the photographs and opening took.
+        operators: of the views; `open` makes them. A field that needs no survey is traced as they are asked for.
+        photoreal: [V, 3] the columns' colours: the field's own, after `refit` those nearest to the photographs.
+        seconds: that each of these took.
     """
 
     operators: OperatorSet
@@ -54,7 +53,7 @@ class Subject:
             pass  # not every field takes a resolution: refused before anything is written
         self.views = views.within(settings.side(self.device.type == "cuda"))
         shrunk = max(max(views.size(i)) / max(self.views.size(i)) for i in range(len(views)))
-        self.rays = 1 if field.antialiased else min(RAYS, math.ceil(shrunk - 0.1))
+        self.rays = 1 if field.antialiased else min(RAYS, round(shrunk))
         self.photoreal = field.colors
         self._images: list[Tensor] = []  # uint8 [h, w, 3]
         self._masks: dict[int, Tensor] = {}  # bool [h, w] of the views that have one
@@ -83,12 +82,8 @@ class Subject:
         weight = self._weights.get(i)
         return None if weight is None else weight.to(self.device).float() / 255
 
-    def open(self, cache: ViewCache, progress: Progress = lambda *_: None, fresh: bool = True) -> None:
-        """Make the operators, and find `photoreal`.
-
-        Args:
-            fresh: False: colours are there already, and no re-fit is needed.
-        """
+    def open(self, cache: ViewCache, progress: Progress = lambda *_: None) -> None:
+        """Make the operators; `photoreal` is the field's own colours."""
         s, start = self.settings, time.perf_counter()
         self.cache = cache
         self.operators = OperatorSet(
@@ -96,11 +91,16 @@ class Subject:
             self.rays, lambda i, n: progress("trace", i, n, {}),
         )  # fmt: skip
         self.photoreal = self.field.colors  # as many as the operators have columns
-        if fresh:
-            self.photoreal = refit(
-                self.operators, self.photoreal, self.field.background, self._target, gain=GAIN,
-                progress=lambda i, n: progress("re-fit", i, n, {}),
-            )  # fmt: skip
+        self.seconds["trace"] = time.perf_counter() - start
+
+    def refit(self, progress: Progress = lambda *_: None) -> None:
+        """Find the `photoreal` colours that render nearest to the photographs. A fit of ours is hardly bettered by it;
+        colours that depend on the direction lose it in the best way."""
+        start = time.perf_counter()
+        self.photoreal = refit(
+            self.operators, self.photoreal, self.field.background, self._target, gain=GAIN,
+            progress=lambda i, n: progress("re-fit", i, n, {}),
+        )  # fmt: skip
         self.seconds["re-fit"] = time.perf_counter() - start
         give_back_memory()
 

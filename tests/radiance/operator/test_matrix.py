@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 
 import pytest
+import scipy.sparse
 import torch
 from torch import Tensor
 from voxels import around, ball_model, dense_render
 
+from arf.radiance.fields.field import Trace
 from arf.radiance.fields.voxel.field import VoxelField
-from arf.radiance.operator.matrix import RenderOperator, build, merge_by_scipy, merge_by_torch, spread, stack
+from arf.radiance.operator.matrix import RenderOperator, Rows, build, merge_by_torch, spread, stack
 from arf.style.color import Affine
 
 HEIGHT, WIDTH = 14, 20
@@ -71,9 +73,7 @@ def test_transpose_is_the_adjoint():
     image = operator.apply(theta, torch.zeros(3))
     left, right = (image.double() * picture).sum(), (theta.double() * operator.transpose(picture)).sum()
     assert left.item() == pytest.approx(right.item(), rel=1e-6)
-    matrix = torch.sparse_csr_tensor(
-        operator.starts, operator.columns, operator.values, (HEIGHT * WIDTH, operator.count), check_invariants=True
-    ).to_dense()
+    matrix = dense(operator.starts, operator.columns, operator.values, operator.count)
     torch.testing.assert_close(operator.transpose(picture), matrix.T @ picture.view(-1, 3))
     torch.testing.assert_close(image.view(-1, 3), matrix @ theta)
     torch.testing.assert_close(matrix.sum(1) + operator.transmittance, torch.ones(HEIGHT * WIDTH))
@@ -111,13 +111,84 @@ def test_memory_is_what_the_tensors_take_and_indices_are_narrow():
         assert len(set(operator.columns[first:end].tolist())) == end - first
 
 
+def by_scipy(trace: Trace, count: int, index: torch.dtype = torch.int32) -> Rows:
+    """Rows with ascending columns, each once."""
+    parts = trace.weights.numpy(), trace.columns.to(index).numpy(), trace.starts.to(index).numpy()
+    matrix = scipy.sparse.csr_matrix(parts, shape=(len(trace.leftover), count), copy=True)
+    matrix.sum_duplicates()
+    return tuple(torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
+
+
+def dense(starts: Tensor, columns: Tensor, values: Tensor, count: int) -> Tensor:
+    rows = torch.repeat_interleave(starts.diff().long())
+    return torch.zeros(len(starts) - 1, count).index_put_((rows, columns.long()), values, accumulate=True)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_cpus_way_of_merging_gives_scipys_matrix(name):
+    model = MODELS[name]()
+    traced = model.trace_rays(view(), 0.002)
+    wanted, found = by_scipy(traced, model.count), build(traced, HEIGHT, WIDTH, model.count)
+    assert torch.equal(found.starts, wanted[0])
+    matrices = [dense(*rows, model.count) for rows in ((found.starts, found.columns, found.values), wanted)]
+    torch.testing.assert_close(*matrices, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_lean_matrix_has_few_entries_and_hardly_another_picture(name):
+    model = MODELS[name]()
+    traced = model.trace_rays(view(), 0.002)
+    whole, lean = (build(traced, HEIGHT, WIDTH, model.count, drop) for drop in (0.0, 0.01))
+    assert lean.values.dtype == torch.uint16
+    assert lean.starts.diff().max() <= 64
+    assert len(lean.values) < 0.9 * len(whole.values)
+    theta, behind = random(model.count, 3), torch.tensor([0.9, 0.1, 0.4])
+    difference = (lean.apply(theta, behind) - whole.apply(theta, behind)).abs()
+    assert difference.max() < 0.03
+    assert difference.mean() < 0.005
+    ones = torch.ones(model.count, 3)
+    totals = [o.apply(ones, torch.zeros(3)) for o in (lean, whole)]
+    torch.testing.assert_close(*totals, rtol=0, atol=64 / 65535)
+    picture = random(HEIGHT, WIDTH, 3, seed=1)
+    assert (lean.apply(theta, torch.zeros(3)) * picture).sum().item() == pytest.approx(
+        (theta * lean.transpose(picture)).sum().item(), rel=1e-5
+    )
+
+
+def test_the_gpu_too_keeps_the_heaviest_entries_of_a_row_and_its_total():
+    model = ball_model()
+    traced = model.trace_rays(view(), 0.002)
+    starts, columns, values = merge_by_torch(traced, model.count, torch.int32, 37)
+    lean = merge_by_torch(traced, model.count, torch.int32, 37, most=9)
+    assert lean[0].diff().max() == 9 < starts.diff().max()
+    for row, (first, end) in enumerate(itertools.pairwise(starts.tolist())):
+        here = slice(*lean[0][row : row + 2].tolist())
+        heaviest = values[first:end].topk(min(9, end - first)).indices.sort().values
+        assert torch.equal(lean[1][here], columns[first:end][heaviest])
+        torch.testing.assert_close(lean[2][here].sum(), values[first:end].sum(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("drop", [0.0, 0.002])
+def test_products_of_any_number_of_channels_are_those_of_the_dense_matrix(channels, drop):
+    model = ball_model()
+    operator = build(model.trace_rays(view(), drop), HEIGHT, WIDTH, model.count, drop)
+    values = operator.values.float() / 65535 if drop else operator.values
+    matrix = dense(operator.starts, operator.columns, values, model.count)
+    theta, picture = random(model.count, channels), random(HEIGHT, WIDTH, channels, seed=1)
+    found = operator.apply(theta, torch.zeros(channels)).view(-1, channels)
+    torch.testing.assert_close(found, matrix @ theta, rtol=0, atol=1e-5)
+    pulled = matrix.T @ picture.view(-1, channels)
+    torch.testing.assert_close(operator.transpose(picture), pulled, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("block", [37, 1 << 15])  # with a cut last block, and all at once
 @pytest.mark.parametrize("name", MODELS)
 def test_the_gpus_way_of_merging_gives_the_same_matrix(name, block):
     model = MODELS[name]()
     traced, count = model.trace_rays(view(), 0.002), model.count
     for index in (torch.int32, torch.int64):
-        wanted = merge_by_scipy(traced, count, index)
+        wanted = by_scipy(traced, count, index)
         found = merge_by_torch(traced, count, index, block)
         for ours, theirs in zip(found[:2], wanted[:2], strict=True):
             assert torch.equal(ours.long(), theirs.long())

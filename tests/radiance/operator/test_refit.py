@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from voxels import ball_model, views_around
@@ -21,6 +23,11 @@ def model():
 
 def operators_of(model, folder) -> OperatorSet:
     return OperatorSet(model, views_around(4), ViewCache(1 << 30, folder, CPU))
+
+
+def dense(starts: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, count: int) -> torch.Tensor:
+    rows = torch.repeat_interleave(starts.diff().long())
+    return torch.zeros(len(starts) - 1, count).index_put_((rows, columns.long()), values)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -50,7 +57,7 @@ def test_refit_solves_the_damped_normal_equations(model, tmp_path, damping):
     rows = []
     for i in range(4):
         parts = (operators[i].starts, operators[i].columns, operators[i].values)
-        rows.append(torch.sparse_csr_tensor(*parts, (14 * 20, count), check_invariants=True).to_dense())
+        rows.append(dense(*parts, count))
     matrix = torch.cat(rows).double()  # [views * pixels, V]
     missing = torch.cat([(targets[i] - operators[i].apply(start, BACKGROUND)).view(-1, 3) for i in range(4)]).double()
     normal = matrix.T @ matrix + damping * torch.eye(count, dtype=torch.float64)
@@ -76,7 +83,7 @@ def test_pixels_that_do_not_count_are_as_if_they_were_not_there(model, tmp_path)
     wild = [t + 1000 * (1 - w)[..., None] for t, w in zip(targets, weights, strict=True)]
     found = [refit(operators, start, BACKGROUND, lambda i, p=p: (p[i], weights[i]), 40) for p in (targets, wild)]
     torch.testing.assert_close(*found, rtol=0, atol=1e-5)
-    rows = [torch.sparse_csr_tensor(o.starts, o.columns, o.values, (280, o.count)).to_dense() for o in operators]
+    rows = [dense(o.starts, o.columns, o.values, o.count) for o in operators]
     kept = [w.flatten() > 0 for w in weights]
     matrix = torch.cat([r[k] for r, k in zip(rows, kept, strict=True)]).double()
     error = [t - o.apply(start, BACKGROUND) for t, o in zip(targets, operators, strict=True)]
@@ -85,3 +92,18 @@ def test_pixels_that_do_not_count_are_as_if_they_were_not_there(model, tmp_path)
     wanted = start.double() + torch.linalg.solve(normal, matrix.T @ missing)
     exact = refit(operators, start, BACKGROUND, lambda i: (targets[i], weights[i]), 300)
     torch.testing.assert_close(exact.double(), wanted, rtol=0, atol=2e-4)
+
+
+def test_an_iteration_that_brings_too_little_is_the_last(model, tmp_path):
+    operators = operators_of(model, tmp_path)
+    start, targets = random(operators.count, 3), [random(14, 20, 3, seed=i) for i in range(4)]
+
+    def error(theta: torch.Tensor) -> float:
+        return sum(float((operators[i].apply(theta, BACKGROUND) - targets[i]).square().sum()) for i in range(4))
+
+    after = [error(refit(operators, start, BACKGROUND, lambda i: (targets[i], None), n, 0.0)) for n in range(8)]
+    gains = [(old - new) / new for old, new in pairwise(after)]
+    assert gains[0] > gains[2] > gains[-1] > 0
+    asked = gains[2] + 1e-4
+    found = refit(operators, start, BACKGROUND, lambda i: (targets[i], None), 20, 0.0, asked)
+    assert error(found) == pytest.approx(after[1 + next(k for k, gain in enumerate(gains) if gain < asked)], rel=1e-4)

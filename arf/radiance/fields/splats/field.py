@@ -17,7 +17,7 @@ from arf.radiance.capture.cameras import Camera, Cameras
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import NOWHERE, Shot, Surface, Trace
 from arf.radiance.fields.jit import ready
-from arf.radiance.fields.lighten import lighten
+from arf.radiance.fields.rows import lighten
 from arf.radiance.fields.splats.harmonics import seen
 from arf.radiance.fields.splats.kernels.projection import Projected, project
 from arf.radiance.fields.splats.kernels.raster import pull, rasterise

@@ -6,7 +6,7 @@ import numba as nb
 import numpy as np
 
 from arf.radiance.fields.jit import device, kernel
-from arf.radiance.fields.lighten import Rows
+from arf.radiance.fields.rows import Rows
 from arf.radiance.fields.splats.kernels.alphas import (
     LOOK,
     PIXELS,

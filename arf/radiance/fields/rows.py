@@ -1,4 +1,4 @@
-"""Rows of a sparse matrix without their lightest entries."""
+"""Rows of sparse matrices: each column once, and without the lightest entries."""
 
 from __future__ import annotations
 
@@ -9,10 +9,22 @@ from jaxtyping import Float, Int
 from arf.radiance.fields.jit import device, kernel
 
 BINS = 64  # of weights when the lightest are looked for, four to each halving
-CHUNK = 1 << 12  # rows that a thread lightens at once
+CHUNK = 1 << 12  # rows that a thread takes at once
 ANY = 2**31 - 1
 
 Rows = tuple[Int[np.ndarray, " p1"], Int[np.ndarray, " e"], Float[np.ndarray, " e"]]  # starts, columns, weights
+
+
+def merge(rows: Rows) -> Rows:
+    """Rows in which each column stands once, with the sum of its weights, where it stood first."""
+    starts, columns, weights = rows
+    counts, held = np.zeros(len(starts), np.int64), (np.empty_like(columns), np.empty_like(weights))
+    longest = int(np.diff(starts).max(initial=1))
+    _merge(starts, columns, weights, 1 << (2 * longest - 1).bit_length(), *held, counts)
+    fresh = counts.cumsum()
+    merged = np.empty(fresh[-1], columns.dtype), np.empty(fresh[-1], np.float32)
+    _close_up(starts, *held, fresh, *merged)
+    return fresh, *merged
 
 
 def lighten(rows: Rows, drop: float, most: int = ANY) -> Rows:
@@ -25,6 +37,38 @@ def lighten(rows: Rows, drop: float, most: int = ANY) -> Rows:
     lean = np.empty(fresh[-1], np.int32), np.empty(fresh[-1], np.float32)
     _keep(starts, columns, weights, stays, fresh, *lean)
     return fresh, *lean
+
+
+@kernel()
+def _merge(starts, columns, weights, slots, columns_out, weights_out, counts):
+    """Each row's columns in a hash table that says where they are; what it says of earlier rows is out of date."""
+    rows = len(starts) - 1
+    for chunk in nb.prange((rows + CHUNK - 1) // CHUNK):
+        table = np.full(slots, -1, np.int64)
+        for row in range(chunk * CHUNK, min(rows, (chunk + 1) * CHUNK)):
+            begin = np.int64(starts[row])
+            end = begin
+            for e in range(begin, np.int64(starts[row + 1])):
+                slot = (np.int64(columns[e]) * 2654435761 >> 7) & (slots - 1)
+                while table[slot] >= begin and columns_out[table[slot]] != columns[e]:
+                    slot = (slot + 1) & (slots - 1)
+                if table[slot] < begin:
+                    table[slot] = end
+                    columns_out[end], weights_out[end] = columns[e], weights[e]
+                    end += 1
+                else:
+                    weights_out[table[slot]] += weights[e]
+            counts[row + 1] = end - begin
+
+
+@kernel()
+def _close_up(starts, columns, weights, fresh, columns_out, weights_out):
+    rows = len(starts) - 1
+    for chunk in nb.prange((rows + CHUNK - 1) // CHUNK):
+        for row in range(chunk * CHUNK, min(rows, (chunk + 1) * CHUNK)):
+            for k in range(fresh[row + 1] - fresh[row]):
+                columns_out[fresh[row] + k] = columns[starts[row] + k]
+                weights_out[fresh[row] + k] = weights[starts[row] + k]
 
 
 @kernel()
