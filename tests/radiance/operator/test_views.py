@@ -85,9 +85,8 @@ def test_splats_beyond_the_budget_are_rendered_anew_and_look_the_same(tmp_path):
     assert not (tmp_path / "b").exists()
     assert some.cache.in_memory == some.nbytes <= 2.5 * first
     for i in range(4):
-        torch.testing.assert_close(
-            some[i].apply(theta, BACKGROUND), whole[i].apply(theta, BACKGROUND), rtol=0, atol=1e-5
-        )
+        shown = [operators[i].apply(theta, BACKGROUND) for operators in (some, whole)]
+        torch.testing.assert_close(*shown, rtol=0, atol=1e-5)
         torch.testing.assert_close(some[i].transpose(pictures[i]), whole[i].transpose(pictures[i]), rtol=0, atol=1e-4)
 
 
