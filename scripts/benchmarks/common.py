@@ -19,15 +19,11 @@ from arf.jobs.machine import keep_freed_memory
 from arf.jobs.presets import apply_preset
 from arf.jobs.runs import Run
 from arf.media import image
-from arf.radiance.capture.cameras import Cameras
-from arf.radiance.capture.photographs import Photograph
-from arf.radiance.capture.views import Views
-from arf.radiance.fields.field import Field
 from arf.radiance.fit.loop import fit
-from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_photoreal
-from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.painter import Painter
+from arf.radiance.paint.stylize import open_cache
+from arf.radiance.paint.subject import Subject
 from arf.radiance.settings import FitSettings, StylizeSettings
 from arf.style import encoder as encoders
 
@@ -81,27 +77,15 @@ def fitted_run(data: Path, work: Path, preset: str, backbone: str = "voxel", **c
         return fit(data, settings, work)
 
 
-class Rendered(Views):
-    """Views whose photographs are renderings of the field itself."""
-
-    def __init__(self, field: Field, cameras: Cameras) -> None:
-        super().__init__(cameras, [])
-        self.field = field
-        self.rendered: dict[int, torch.Tensor] = {}  # as bytes; rendering is slow
-
-    def photograph(self, i: int) -> Photograph:
-        if i not in self.rendered:
-            self.rendered[i] = image.to_bytes(picture(self.field, None, self.cameras[i]))
-        return Photograph(self.rendered[i].float() / 255)
-
-
-def prepared(run: Run, style: Path, work: Path, steps: int, encoder: str = "vgg19") -> Painter:
-    """A painter that is ready to step, on the CPU."""
-    field, capture = open_photoreal(run, CPU)
-    settings = StylizeSettings(steps=steps)
-    painter = Painter(field, capture.train, [image.read_style(style)], encoders.load(encoder), settings)
-    painter.cache = ViewCache(8 << 30, work / "cache", CPU)
-    painter.prepare(lambda *_: None)
+def prepared(run: Run, style: Path, work: Path, steps: int, encoder: str = "vgg19", **changes) -> Painter:
+    """A painter that is ready to step."""
+    field, capture = open_photoreal(run, DEVICE)
+    settings = StylizeSettings(steps=steps, **changes)
+    subject = Subject(field, capture.train, settings)
+    painter = Painter(subject, [image.read_style(style)], encoders.load(encoder).to(DEVICE), settings)
+    subject.open(open_cache(settings, work, DEVICE))
+    subject.refit()
+    painter.begin()
     return painter
 
 

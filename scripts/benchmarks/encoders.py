@@ -55,7 +55,7 @@ def paint(run: Run, style: Path, work: Path, encoder: str) -> tuple[Look, Look, 
         painter.advance()
     elapsed = time.perf_counter() - start
     after = painter.finish()
-    painter.cache.close()
+    painter.subject.cache.close()
     return before, after, elapsed
 
 

@@ -19,7 +19,7 @@ from arf.jobs.runs import Run
 from arf.media import image
 from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.paint.painter import Painter
-from arf.radiance.paint.stylize import stylize
+from arf.radiance.paint.stylize import sheet_path, stylize, stylize_each
 from arf.radiance.settings import StylizeSettings
 from arf.style.color import Moments, luma
 from arf.style.encoder import Encoder
@@ -125,7 +125,7 @@ def test_without_content_nothing_of_the_views_is_encoded(fitted, paintings, tmp_
 def test_a_job_that_is_killed_resumes_to_the_same_bytes(stylized, fitted, paintings, tmp_path, killed):
     killed(f"""
 from tiny import STYLIZE
-from arf.radiance.paint.stylize import stylize
+from arf.radiance.paint.stylize import sheet_path, stylize, stylize_each
 from arf.jobs.runs import Run
 def kill(phase, step, *_):
     if phase == "paint" and step == 30:
@@ -300,3 +300,58 @@ def test_bad_style_pictures_are_refused_before_anything_is_written(fitted, tmp_p
         with pytest.raises(UserError, match=message):
             stylize(fitted, styles, STYLIZE, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_several_paintings_in_one_call_are_those_of_single_calls(fitted, paintings, tmp_path):
+    """What they share is made once, and a sheet shows them beside each other."""
+    phases = Counter()
+    runs = stylize_each(
+        fitted, [[p] for p in paintings[:2]], STYLIZE, tmp_path / "each", lambda phase, *_: phases.update([phase])
+    )
+    assert [run.info["finished"] for run in runs] == [True, True]
+    assert phases["photographs"] == 18
+    for run, style in zip(runs, paintings[:2], strict=True):
+        single = stylize(fitted, [style], STYLIZE, tmp_path / style.stem)
+        assert (run.path / "model.safetensors").read_bytes() == (single.path / "model.safetensors").read_bytes()
+        assert run.info["styles"] == [str(style)]
+    sheet = image.read(sheet_path(runs[0]))
+    assert sheet.shape[0] == 3 * 28 + 4 * 8  # the photographs, and two paintings
+    assert not {"cache", "resume.safetensors"} & {file.name for run in runs for file in run.path.iterdir()}
+
+
+def test_a_preview_is_there_before_the_re_fit_and_changes_while_it_is_painted(fitted, paintings, tmp_path):
+    seen = {}
+
+    def watch(phase, step, *_):
+        found = list(tmp_path.glob("*/*/*/preview.png"))
+        seen.setdefault((phase, step), found[0].read_bytes() if found else None)
+
+    stylize(fitted, paintings[:1], replace(STYLIZE, steps=60), tmp_path, watch)
+    assert seen["photographs", 18] is None
+    first, later = seen["re-fit", 1], seen["paint", 60]
+    assert first is not None
+    assert later is not None
+    assert first != later
+
+
+def test_a_painting_that_goes_on_is_not_fitted_anew(fitted, paintings, tmp_path):
+    phases = Counter()
+
+    def stop(phase, step, *_):
+        phases.update([phase])
+        if (phase, step) == ("paint", 10):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stylize(fitted, paintings[:1], STYLIZE, tmp_path, stop)
+    assert phases["re-fit"] > 0
+    phases.clear()
+    unfinished = Run.open(tmp_path, "stylize", finished=False)
+    stylize(fitted, paintings[:1], STYLIZE, tmp_path, lambda phase, *_: phases.update([phase]), unfinished)
+    assert phases["re-fit"] == 0 < phases["paint"]
+
+
+def test_views_are_painted_at_the_size_that_is_asked_for(fitted, paintings, tmp_path):
+    run = stylize(fitted, paintings[:1], replace(STYLIZE, size=20, steps=2), tmp_path)
+    assert run.info["metrics"]["size"] == 20
+    assert image.read(run.path / "preview.png").shape[0] == 4 * 20 + 5 * 8
