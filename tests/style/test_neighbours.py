@@ -36,7 +36,7 @@ def listed(monkeypatch):
 @pytest.mark.parametrize("k", [1, 4])
 def test_lists_find_what_exact_search_finds_or_something_hardly_farther(listed, k, half):
     style, queries = gathered(1500, 0), gathered(700, 1).t()
-    exact = FeatureBank(style, exact=True)
+    exact = FeatureBank(style, half, exact=True)
     lists = FeatureBank(style, half)
     assert exact._lists is None
     assert lists._lists is not None
@@ -45,7 +45,7 @@ def test_lists_find_what_exact_search_finds_or_something_hardly_farther(listed, 
     assert all(len(set(row)) == k for row in found.tolist())
     unit = neighbours.unit(queries)
     cosines = [(unit[:, None] * exact.vectors[rows]).sum(2) for rows in (found, wanted)]
-    if not half:  # which rounds these features, very much alike, to the same ones
+    if not half:  # in which features as much alike as these are one
         assert (cosines[0].diff(dim=1) <= 1e-6).all()  # nearest first
         assert (found == wanted).float().mean() > 0.9
     loss = [1 - float(c.mean()) for c in cosines]
