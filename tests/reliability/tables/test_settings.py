@@ -35,7 +35,8 @@ WRONG = {
     "--background nan,nan,nan | --background 1,1 | --background 9,9,9 | --learning-rate nan | --learning-rate 0 |"
     "--stages 2 3 | --step 0 | --samples 0 | --seed -1 | --seed 99999999999999999999 | --save-every 0 |"
     "--prune-below nan | --scene forward | --format llff | --device x | --distortion nan | --smoothness -1",
-    "stylize": "--size 1 | --size 0 | --size 10000000 | --each --style-weights 1 | --style-scale 0 | --style-weights 1 2 3 | --style-weights nan | --style-weight nan |"
+    "stylize": "--size 1 | --size 0 | --size 10000000 | --each --style-weights 1 | --style-scale 0 |"
+    "--style-weights 1 2 3 | --style-weights nan | --style-weight nan |"
     "--layers x | --layers | --neighbours 0 | --drop-weight 0.9 | --color-resolution 64 | --epochs 0 |"
     "--cache-memory -1 | --cache-memory nan | --seed -1 | --save-every 0 | --learning-rate inf | --device x",
     "render": "--frames 0 | --frames -1 | --frames 1000000000 | --fps 0 | --fps nan | --fps 1e9 | --fps 1e-300 |"
