@@ -31,7 +31,7 @@ HANDLERS = dict(COMMANDS.values())
 LESS = {  # what takes less memory
     "cameras": "fewer --threads take less",
     "fit": "a larger --downscale takes less, and fewer --rays",
-    "stylize": "a smaller --long-side takes less, --cache-memory 1, and --no-cache; for splats a smaller --view-size",
+    "stylize": "a smaller --size takes less, --cache-memory 0.5, and --no-cache; for splats a smaller --view-size",
     "render": "a smaller --width takes less",
     "export": "fewer --points take less, and a smaller --count",
     "demo": "--quick takes less",

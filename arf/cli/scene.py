@@ -256,12 +256,13 @@ def _stylize(command: Stylize) -> dict[str, Any]:
         mixtures = [[style] for style in styles] if command.each else [styles]
         common = command.common.output, bars, unfinished, command.allow_outside
         runs = stylize_each(fitted, mixtures, settings, *common)
-    if len(runs) == 1:
+    if not command.each:
         (run,) = runs
         said = f"{run.path}\nlook at {run.path / 'preview.png'}\nnext: arf render {run.path} --compare"
         return {"run": run.path, **run.info["metrics"], "say": said}
-    names, sheet = [str(run.path) for run in runs], sheet_path(runs[0])
-    said = "\n".join([*names, f"look at {sheet}", f"next: arf export {' '.join(names)} --format html"])
+    names, sheet = [str(run.path) for run in runs], sheet_path(runs[0]) if len(runs) > 1 else None
+    look = sheet or runs[0].path / "preview.png"
+    said = "\n".join([*names, f"look at {look}", f"next: arf export {' '.join(names)} --format html"])
     return {"runs": names, "sheet": sheet, "say": said}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from fractions import Fraction
 from math import isfinite
 from pathlib import Path
@@ -99,7 +99,8 @@ class Writer:
                 self._behind.__exit__(kind, error, trace)
             finally:
                 if self._encoder is not None:
-                    self._encoder.close()
+                    with suppress(ValueError):  # stopped a second time, while a frame is on its way
+                        self._encoder.close()
             if kind is None:
                 self._verify()
         except BaseException as failure:

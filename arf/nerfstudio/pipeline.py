@@ -28,7 +28,7 @@ from nerfstudio.viewer.viewer import Viewer
 from torch import Tensor, nn
 
 from arf.errors import UserError
-from arf.jobs.files import cannot_read
+from arf.jobs.files import below, cannot_read
 from arf.jobs.runs import Run
 from arf.media import image
 from arf.nerfstudio.models.stylized import StylizedModelConfig
@@ -153,8 +153,9 @@ class ArfPipeline(VanillaPipeline):
         """Trace, re-fit, and give the model its colours."""
         from arf.radiance.looks.look import Look
         from arf.radiance.looks.painted import Painted
+        from arf.radiance.operator.cache import ViewCache
         from arf.radiance.paint.painter import Painter
-        from arf.radiance.paint.stylize import open_cache
+        from arf.radiance.paint.stylize import budget
         from arf.radiance.paint.subject import Subject
         from arf.style import encoder as encoders
 
@@ -162,7 +163,7 @@ class ArfPipeline(VanillaPipeline):
         self.fitted, self.capture = run, capture
         self.styles = [image.read_style(path) for path in self.config.style]
         encoder = encoders.load(paint.encoder, paint.encoder_weights, paint.pooling).to(device)
-        cache = open_cache(paint, self.config.output, device)
+        cache = ViewCache(budget(paint, field), below(self.config.output, "cache"), device)
         weakref.finalize(self, cache.close)  # also when training is interrupted
         with CONSOLE.status("arf: opening the run") as status:
 

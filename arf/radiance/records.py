@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from arf.errors import UserError
 from arf.jobs.door import admit, settings_of_run
@@ -62,12 +64,14 @@ class PaintRecord:
 
     Attributes:
         model: of the field under it.
+        memory: bytes that matrices and features may take; older runs do not say it.
     """
 
     styles: tuple[Path, ...]
     settings: StylizeSettings
     fit: Origin
     model: dict[str, Any]
+    memory: Annotated[int, msgspec.Meta(ge=0, le=2**50)] | None = None
 
 
 def fit_record(run: Run) -> FitRecord:

@@ -365,7 +365,7 @@ class DemoSettings:
         """For each picture."""
         steps = 80 if self.quick else 300
         shared = {"encoder": self.encoder, "seed": self.seed, "device": self.device}
-        return StylizeSettings(steps=steps, style_scale=0.75, **shared)
+        return StylizeSettings(steps=steps, style_scale=0.75, size=512, **shared)
 
     def render(self) -> RenderSettings:
         """A turn around the table."""

@@ -65,6 +65,8 @@ class FeatureBank:
             loss is larger by 0.1 to 0.3 %). The same bits in every run.
         block_bytes: similarities are computed in blocks of at most this size.
 
+    Buffers are reused, so that one thread at a time may search.
+
     Raises:
         ValueError: not the features of one picture, or none at all.
     """
@@ -93,6 +95,8 @@ class FeatureBank:
         """
         if not 1 <= k <= len(self):
             raise ValueError(f"k is between 1 and the {len(self)} style features, not {k}")
+        if not len(vectors):
+            return torch.zeros(0, k, dtype=torch.long, device=vectors.device)
         vectors = unit(vectors)  # for raw features overflow half precision
         if self._lists is not None and k <= self._lists.probes:
             return self._lists.nearest(vectors, k)
@@ -109,7 +113,7 @@ class _Lists:
     largest ones are then searched in full.
     """
 
-    block = 1 << 14  # queries at once
+    block = 1 << 13  # queries at once
     rows = 1 << 11  # of them that are compared with a cell at once
     grain = 256, 32  # queries and features are compared in multiples of so many: oneDNN keeps a program for each shape
 
@@ -194,6 +198,10 @@ def _cells(vectors: Vectors, count: int) -> tuple[Float[Tensor, "k c"], Int[Tens
     some = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:count]
     centres = vectors[some]
     for _ in range(ROUNDS):
-        cell = (vectors @ centres.t()).argmax(1)
-        centres = unit(torch.zeros_like(centres).index_add_(0, cell, vectors))
-    return centres, (vectors @ centres.t()).argmax(1)
+        centres = unit(torch.zeros_like(centres).index_add_(0, _nearest(vectors, centres), vectors))
+    return centres, _nearest(vectors, centres)
+
+
+def _nearest(vectors: Vectors, centres: Float[Tensor, "k c"]) -> Int[Tensor, " n"]:
+    rows = max(1, BLOCK_BYTES // (4 * len(centres)))
+    return torch.cat([(block @ centres.t()).argmax(1) for block in vectors.split(rows)])

@@ -21,8 +21,9 @@ from arf.jobs.runs import Run
 from arf.media import image
 from arf.radiance.fit.loop import fit
 from arf.radiance.opening import open_photoreal
+from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.painter import Painter
-from arf.radiance.paint.stylize import open_cache
+from arf.radiance.paint.stylize import budget
 from arf.radiance.paint.subject import Subject
 from arf.radiance.settings import FitSettings, StylizeSettings
 from arf.style import encoder as encoders
@@ -83,7 +84,7 @@ def prepared(run: Run, style: Path, work: Path, steps: int, encoder: str = "vgg1
     settings = StylizeSettings(steps=steps, **changes)
     subject = Subject(field, capture.train, settings)
     painter = Painter(subject, [image.read_style(style)], encoders.load(encoder).to(DEVICE), settings)
-    subject.open(open_cache(settings, work, DEVICE))
+    subject.open(ViewCache(budget(settings, field), work / "cache", DEVICE))
     subject.refit()
     painter.begin()
     return painter

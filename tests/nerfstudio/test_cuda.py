@@ -51,12 +51,12 @@ def test_a_trace_is_the_cpus(name):
 def test_deferred_back_propagation_is_the_operators(name, tmp_path):
     model = MODELS[name]().to(GPU)
     model.band = 100
-    operators = OperatorSet(model, VIEWS, ViewCache(1 << 30, tmp_path, GPU), 0.002)
+    operators = OperatorSet(model, VIEWS, ViewCache(1 << 30, tmp_path, GPU))
     theta = torch.rand(model.count, 3, device=GPU, requires_grad=True)
     background = torch.tensor([0.3, 0.1, 0.7], device=GPU)
     wanted = operators[1].apply(theta, background)
     numbers = model.numbers.clone()
-    deferred = OperatorSet(model, VIEWS, None, 0.002)
+    deferred = OperatorSet(model, VIEWS, None)
     order = torch.empty_like(theta).index_copy(0, model.numbers.long(), theta[numbers.long()])
     found = deferred[1].apply(order, background)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)

@@ -112,8 +112,8 @@ def test_what_a_cache_gives_back_is_what_it_took(tmp_path, place):
 def test_deferred_back_propagation_is_the_operators(name, tmp_path):
     model = MODELS[name]().to(GPU)
     model.band = 100
-    operators = OperatorSet(model, VIEWS, ViewCache(1 << 30, tmp_path, GPU), 0.002)
-    deferred = OperatorSet(model, VIEWS, None, 0.002)
+    operators = OperatorSet(model, VIEWS, ViewCache(1 << 30, tmp_path, GPU))
+    deferred = OperatorSet(model, VIEWS, None)
     assert deferred.count == operators.count
     theta, background = random(deferred.count, 3).to(GPU).requires_grad_(), BACKGROUND.to(GPU)
     pictures = [views[1].apply(theta, background) for views in (deferred, operators)]
@@ -130,7 +130,7 @@ def painter_of(fitted, paintings, folder: Path, place: str, **options) -> Painte
     subject.open(ViewCache(PLACES[place][0], folder / "cache", GPU, PLACES[place][1]))
     painter.begin()
     for i in range(len(subject)):
-        painter.content(i)  # as in a first epoch
+        painter.content(i), painter.render(i)  # as in a first epoch
     return painter
 
 

@@ -10,5 +10,11 @@ FIT = FitSettings(
     distortion=0.001, smoothness=0.1, color_smoothness=0.01,
 )  # fmt: skip
 STYLIZE = StylizeSettings(
-    steps=30, save_every=10, device="cpu", drop_weight=0.002, layers=("relu2_1", "relu3_1"), content_weight=0.01
+    steps=30,
+    save_every=10,
+    device="cpu",
+    drop_weight=0.002,
+    layers=("relu2_1", "relu3_1"),
+    content_weight=0.01,
+    size=64,
 )

@@ -111,3 +111,10 @@ def test_the_loss_of_a_recoloured_photograph_is_within_three_in_a_thousand(name,
         exact, lists = (float(nnfm_loss(ours, FeatureBank(theirs, exact=e))) for e in (True, False))
     assert FeatureBank(theirs)._lists is not None
     assert exact <= lists <= 1.003 * exact
+
+
+def test_no_queries_have_no_neighbours_and_no_loss(listed):
+    bank = FeatureBank(gathered(900, 2))
+    assert bank.nearest(torch.zeros(0, 24), 2).shape == (0, 2)
+    features = gathered(50, 3).requires_grad_()
+    assert nnfm_loss(features, bank, torch.zeros(50)).item() == 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.photographs import Photograph
@@ -25,10 +26,12 @@ class Renderings(Views):
     Attributes:
         cut_out: whether there is nothing but the background around what they show.
         field: what renders them; None until it is opened.
+        rays: per pixel, along each side; a pixel is their mean.
     """
 
     cut_out: bool = False
     field: Field | None = None
+    rays: int = 1
 
     @classmethod
     def of(cls, cameras: Cameras, cut_out: bool) -> Renderings:
@@ -41,13 +44,15 @@ class Renderings(Views):
     @torch.no_grad()
     def photograph(self, i: int) -> Photograph:
         """The rendering of view i; transparent where it shows the background."""
-        camera, colors, opacities = self.cameras[i], [], []
+        camera, colors, opacities = self.cameras[i].finer(self.rays), [], []
         for band in camera.bands(self.field.band):
             shot = self.field.shoot(band)
             colors.append(shot.color.clamp(0, 1).cpu())
             opacities.append(shot.opacity.cpu())
-        opacity = torch.cat(opacities).view(camera.size).clamp(0, 1)
-        image: Float[Tensor, "h w 3"] = torch.cat(colors).view(*camera.size, 3)
+        seen = torch.cat([torch.cat(colors), torch.cat(opacities)[:, None].clamp(0, 1)], 1).view(*camera.size, 4)
+        seen = avg_pool2d(seen.permute(2, 0, 1)[None], self.rays)[0].permute(1, 2, 0)
+        image: Float[Tensor, "h w 3"] = seen[..., :3].contiguous()
+        opacity = seen[..., 3]
         return Photograph(image, alpha=None if (opacity >= OPAQUE).all() else opacity)
 
     def select(self, indices: Sequence[int]) -> Renderings:

@@ -18,7 +18,6 @@ from torch.nn.functional import avg_pool2d
 
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.fields.field import Direct, Field
-from arf.radiance.operator.footprint import finer
 from arf.radiance.operator.matrix import RenderOperator
 
 
@@ -34,7 +33,7 @@ class DeferredView:
 
     def __init__(self, field: Field, camera: Camera, count: int, drop: float = 0.0, rays: int = 1) -> None:
         self.field, self.camera, self.count, self.drop, self.rays = field, camera, count, drop, rays
-        self._fine = finer(camera, rays)
+        self._fine = camera.finer(rays)
 
     def apply(self, theta: Float[Tensor, "V 3"], background: Float[Tensor, " 3"]) -> Float[Tensor, "h w 3"]:
         """Render colours of the columns. Differentiable in `theta`."""

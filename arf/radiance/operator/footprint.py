@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from arf.radiance.capture.cameras import Camera
-from arf.radiance.fields.field import Field, Trace
+from arf.radiance.fields.field import Direct, Field, Trace
 from arf.radiance.operator.matrix import ROWS, RenderOperator, build, stack
 
 
@@ -21,16 +21,13 @@ def traced(field: Field, camera: Camera, drop: float = 0.0, rays: int = 1) -> Re
             was fitted to shows all of it: paint on what falls between the rays would not be seen, and a sharper film
             would show it.
     """
+    if drop and not (rays == 1 and isinstance(field, Direct)):
+        drop /= 2  # the matrix is made leaner once more when its entries have met
     return stack([build(trace, *band.size, field.count, drop) for band, trace in _bands(field, camera, drop, rays)])
 
 
-def finer(camera: Camera, rays: int) -> Camera:
-    """The camera of the same view with so many pixels along each side for one."""
-    return camera if rays == 1 else camera.resized(rays * camera.width, rays * camera.height)
-
-
 def _bands(field: Field, camera: Camera, drop: float, rays: int) -> Iterator[tuple[Camera, Trace]]:
-    whole, first = finer(camera, rays), 0
+    whole, first = camera.finer(rays), 0
     most = field.band if field.device.type == "cpu" else max(ROWS, field.band)  # a trace is many times its matrix
     for band in camera.bands(max(1, most // rays**2)):
         trace = field.trace(whole.band(first * rays, band.height * rays), drop)

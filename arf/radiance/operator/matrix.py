@@ -17,7 +17,7 @@ from torch import Tensor
 from arf.radiance.fields.field import Trace
 
 ROWS = 1 << 15  # pixels whose entries are merged at once on a GPU: some hundreds of megabytes
-MOST = 64  # entries of a pixel in the lean matrix of a grid
+MOST = 64  # entries of a pixel in a lean matrix of a grid, or of several rays to a pixel
 ENTRIES = 1 << 24  # of a matrix that are spread at once on a GPU: 0.4 GB
 
 Rows = tuple[Int[Tensor, " p1"], Int[Tensor, " e"], Float[Tensor, " e"]]  # starts, columns and values of a matrix
@@ -114,10 +114,11 @@ def spread(operator: RenderOperator, pixels: Float[Tensor, "p c"]) -> Float[Tens
 def build(trace: Trace, height: int, width: int, count: int, drop: float = 0.0) -> RenderOperator:
     """The operator of a traced view over `count` columns.
 
-    Entries of one pixel that meet in a column are summed, where the trace is; `MOST` of them stay.
+    Entries of one pixel that meet in a column are summed, where the trace is.
 
     Args:
-        drop: share of each pixel's weight that may be left out; where it is 0, nothing is. Of a lean operator a CPU
+        drop: share of each pixel's weight that may be left out; where it is 0, nothing is. Else, where something was
+            summed, `MOST` entries of a pixel stay, on a GPU without a look at their share. Of a lean operator a CPU
             keeps weights as whole numbers of 1/65535.
     """
     index = torch.int32 if max(count, len(trace.weights)) < 2**31 else torch.int64

@@ -1,4 +1,4 @@
-"""Products of an operator on all cores of a CPU. The same bits with any number of threads."""
+"""Products of an operator on the cores of a CPU, the transposed one on four at most. The same bits with any number."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class OperatorSet:
         with field.survey(views, resolution) as columns_are_met:
             for i in range(len(views) if columns_are_met else 0):
                 if cache is None:
-                    for band in views.cameras[i].bands(field.band):
+                    for band in views.cameras[i].finer(rays).bands(field.band):
                         field.trace(band, drop)
                 else:
                     self._keep(i, self._traced(i))

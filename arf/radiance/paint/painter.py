@@ -20,7 +20,7 @@ from arf.jobs.tensors import check_tensors, tensors_like
 from arf.media import image
 from arf.radiance.capture.views import view_of_step
 from arf.radiance.looks.look import Look
-from arf.radiance.paint.subject import Progress, Subject
+from arf.radiance.paint.subject import PREVIEWED, Progress, Subject
 from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
 from arf.style.color import Affine, Moments, keep_color, matching, recolor
@@ -28,7 +28,7 @@ from arf.style.losses import content_loss, shrink_weight, total_variation
 from arf.style.objective import StyleObjective
 
 REMEDY = "stylize again"
-PREVIEW, ROWS = 50, 4  # steps between previews, and views in them
+PREVIEW = 50  # steps between previews
 FINAL_RATE = 0.1  # of the learning rate at the last step; ARF keeps it constant; here the last steps settle
 
 
@@ -49,9 +49,9 @@ class Painter:
     ) -> None:
         self.subject, self.field, self.settings = subject, subject.field, settings
         self.device = subject.device
+        self.styles = [image.fit_long_side(style, min(512, max(style.shape))) for style in styles]  # to be shown
         if settings.preserve_color:
             styles = [recolor(style, like=subject.palette) for style in styles]
-        self.styles = styles
         sizes = [subject.views.size(i) for i in range(len(subject))]
         self.long_side = max(max(size) for size in sizes)
         shrunk = [image.fit_style(s, max(32, self.long_side * settings.style_scale)).to(self.device) for s in styles]
@@ -63,7 +63,7 @@ class Painter:
         if min(height, width) < needed:
             layers = ", ".join(settings.layers)
             said = f"a view is looked at in {width}×{height} pixels, and {layers} need {needed} a side"
-            raise UserError(f"{said}; take larger or less narrow views, or --layers of finer strokes such as relu2_1")
+            raise UserError(f"{said}; give a larger --size, --layers of finer strokes such as relu2_1, or wider views")
         if settings.preserve_color:
             self.recolor = Affine.identity()
         else:
@@ -124,7 +124,7 @@ class Painter:
     def advance(self) -> dict[str, Tensor]:
         """One step: render a view, take the losses, pull the gradient back through the operator, update.
 
-        On a GPU the host only hands out work and waits for nothing."""
+        On a GPU the host only hands out work and waits for nothing, once every view has been seen."""
         rate = self.settings.learning_rate * FINAL_RATE ** (self.step / self.steps)
         self.optimizer.param_groups[0]["lr"] = rate
         i = self.view_of(self.step)
@@ -171,8 +171,8 @@ class Painter:
     @torch.no_grad()
     def preview(self, theta: Float[Tensor, "V 3"], background: Float[Tensor, " 3"]) -> Float[Tensor, "h w 3"]:
         """photograph | style | painting, for some of the views."""
-        styles = [self.styles[k % len(self.styles)].cpu() for k in range(ROWS)]
-        shown = self.subject.some(ROWS), styles, self.subject.some(ROWS, theta, background)
+        styles = [self.styles[k % len(self.styles)].cpu() for k in range(PREVIEWED)]
+        shown = self.subject.some(PREVIEWED), styles, self.subject.some(PREVIEWED, theta, background)
         return image.contact_sheet(list(zip(*shown, strict=False)))
 
     def rows(self) -> list[list[float]]:

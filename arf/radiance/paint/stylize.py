@@ -8,12 +8,12 @@ here one re-fit serves every style).
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from arf.errors import UserError
 from arf.jobs.device import free_memory, pick_device
@@ -24,6 +24,7 @@ from arf.jobs.runs import Curves, Run
 from arf.media import image
 from arf.radiance.capture.views import Capture
 from arf.radiance.extras import nerfstudio
+from arf.radiance.fields.field import Direct, Field
 from arf.radiance.fields.rays.field import RayField
 from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import Painted
@@ -32,10 +33,11 @@ from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.leaving import description, finish_painting
 from arf.radiance.paint.painter import Painter
 from arf.radiance.paint.subject import Progress, Subject
+from arf.radiance.records import paint_record
 from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
 
-MOST_ON_CPU = 3 << 29  # bytes of matrices and features: beyond it splats are rasterised anew, hardly more slowly
+MOST_OF_SPLATS = 3 << 29  # bytes of matrices and features: beyond it views are rasterised anew, hardly more slowly
 SHOWN = 3  # views in a row of a contact sheet
 
 
@@ -85,32 +87,69 @@ def stylize_each(
     if not all(mixtures) or not mixtures:
         raise UserError("no style picture; name at least one with --style")
     device = pick_device(settings.device)
+    settings = replace(settings, size=settings.side(device.type == "cuda"))
     torch.manual_seed(settings.seed)
-    pictures = [[image.read_style(path) for path in styles] for styles in mixtures]
+    for styles in mixtures[1:]:
+        for path in styles:
+            image.read_style(path)  # refused before anything is written
+    pictures = [image.read_style(path) for path in mixtures[0]]
     field, capture = open_photoreal(fitted, device, allow_outside)
     encoder = encoders.load(settings.encoder, settings.encoder_weights, settings.pooling).to(device)
     subject = Subject(field, capture.train, settings, progress)
-    painters = [Painter(subject, shown, encoder, settings) for shown in pictures]  # all are checked before one writes
+    painter = Painter(subject, pictures, encoder, settings)  # checks layers, weights before it writes
+    memory = paint_record(resume).memory if resume else None
+    memory = budget(settings, field) if memory is None else memory
     runs: list[Run] = []
-    rows: list[list[Tensor]] = []  # of the contact sheet
+    rows = [subject.some(SHOWN)]  # of the contact sheet
     with ExitStack() as stack:
-        for painter, styles in zip(painters, mixtures, strict=True):
-            run = resume or Run.create(output, capture.name, "arf", **description(fitted, styles, settings, field))
-            with run.at_work():
+        for k, styles in enumerate(mixtures):
+            if k:
+                painter = Painter(subject, [image.read_style(path) for path in styles], encoder, settings)
+            about = description(fitted, styles, settings, field)
+            run = resume or Run.create(output, capture.name, "arf", memory=memory, **about)
+            told = progress if len(mixtures) == 1 else _of(styles[0].stem, progress)
+            with _saying(runs, mixtures[k + 1 :]), run.at_work():
                 if not runs:
-                    cache = stack.enter_context(closing(open_cache(settings, run.path, device)))
-                    subject.open(cache, progress)
-                    if not run.has("resume"):
-                        painter.begin()
-                        painter.show(run)  # soon: what comes now takes longer
-                        subject.refit(progress)
-                look = _paint(painter, run, capture, resume is not None, progress)
+                    cache = ViewCache(memory, below(run.path, "cache"), device)
+                    stack.enter_context(closing(cache))
+                    _open(subject, cache, painter, run, progress)
+                look = _paint(painter, run, capture, resume is not None, told)
             runs.append(run)
-            rows.append([pictures[len(rows)][0], *subject.some(SHOWN, look.theta, look.background)])
+            rows.append([*subject.some(SHOWN, look.theta, look.background), painter.styles[0].cpu()])
+            del painter  # with what Adam remembers
         if len(runs) > 1:
-            table = [[torch.ones_like(rows[0][0]), *subject.some(SHOWN)], *rows]
-            image.write(sheet_path(runs[0]), image.contact_sheet(table, subject.views.size(0)[0]))
+            with _saying(runs, []):
+                image.write(sheet_path(runs[0]), image.contact_sheet(rows, subject.views.size(0)[0]))
     return runs
+
+
+def _open(subject: Subject, cache: ViewCache, painter: Painter, run: Run, progress: Progress) -> None:
+    """What all paintings share. A run that goes on has colours already."""
+    subject.open(cache, progress)
+    if run.has("resume"):
+        subject.trace(progress)
+        return
+    painter.begin()
+    painter.show(run)  # soon: what comes now takes longer
+    subject.refit(progress)
+
+
+def _of(style: str, progress: Progress) -> Progress:
+    """Progress that says which painting it is of."""
+    return lambda what, *rest: progress(f"{style[:20]}: {what}", *rest)
+
+
+@contextmanager
+def _saying(done: list[Run], left: Sequence[list[Path]]) -> Iterator[None]:
+    """What stops one of several paintings also says what has become of the others."""
+    try:
+        yield
+    except (UserError, KeyboardInterrupt) as stop:
+        if isinstance(stop, AtOnce) or not (done or left):
+            raise
+        finished = f"; finished: {', '.join(str(run.path) for run in done)}" if done else ""
+        waiting = f"; not begun: {', '.join(style.name for styles in left for style in styles)}" if left else ""
+        raise type(stop)(f"{stop}{finished}{waiting}") from stop
 
 
 def sheet_path(run: Run) -> Path:
@@ -120,10 +159,10 @@ def sheet_path(run: Run) -> Path:
 
 def _paint(painter: Painter, run: Run, capture: Capture, resumed: bool, progress: Progress) -> Look:
     """One painting, from the first stroke to the last file."""
-    start = time.perf_counter()
     painter.begin()
     if resumed:
         painter.load(run)
+    start = time.perf_counter()
     try:
         with held_interrupts() as stopped, Curves(run.path, painter.curves) as curves:
             painter.paint(run, curves, stopped, progress)
@@ -132,6 +171,7 @@ def _paint(painter: Painter, run: Run, capture: Capture, resumed: bool, progress
     except KeyboardInterrupt:
         painter.save(run)
         raise
+    seconds = {**painter.subject.seconds, "steps": time.perf_counter() - start}
     painter.save(run)  # before anything that may fail, such as the disk
     look = painter.finish()
     preview = painter.preview(look.theta, look.background)
@@ -140,13 +180,13 @@ def _paint(painter: Painter, run: Run, capture: Capture, resumed: bool, progress
     painted = Painted(painter.field, look, painter.settings.dropped(painter.field.drop))
     if isinstance(painted.field, RayField) and (room := nerfstudio("runs.writing")):
         room.write_painting(run, capture, painted)
-    seconds = {**painter.subject.seconds, "steps": time.perf_counter() - start}
     finish_painting(run, painted, preview, painter.step, {"seconds": seconds, **painter.figures()})
     return look
 
 
-def open_cache(settings: StylizeSettings, folder: Path, device: torch.device) -> ViewCache:
-    """The cache that the settings allow, its files below `folder`."""
-    free = free_memory(device) // 2
-    budget = int(settings.cache_memory * 2**30) or (min(free, MOST_ON_CPU) if device.type == "cpu" else free)
-    return ViewCache(budget, below(folder, "cache"), device)
+def budget(settings: StylizeSettings, field: Field) -> int:
+    """Bytes that matrices and features may take where `field` is: what the settings allow, or half of what is free."""
+    free = free_memory(field.device) // 2
+    if field.device.type == "cpu" and isinstance(field, Direct):
+        free = min(free, MOST_OF_SPLATS)
+    return int(settings.cache_memory * 2**30) or free

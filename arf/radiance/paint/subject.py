@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from arf.jobs.machine import give_back_memory
+from arf.radiance.brought.views import Renderings
 from arf.radiance.capture.views import Views
 from arf.radiance.fields.field import Field
 from arf.radiance.operator.cache import ViewCache
@@ -20,6 +22,7 @@ from arf.style.color import Moments
 
 Progress = Callable[[str, int, int, dict[str, float]], None]  # what, step, steps, figures
 RAYS = 2  # to a pixel along each side, at most
+PREVIEWED = 4  # views in a preview
 GAIN = 0.03  # share of the squared error that a pass of the re-fit has to bring
 
 
@@ -54,6 +57,8 @@ class Subject:
         self.views = views.within(settings.side(self.device.type == "cuda"))
         shrunk = max(max(views.size(i)) / max(self.views.size(i)) for i in range(len(views)))
         self.rays = 1 if field.antialiased else min(RAYS, round(shrunk))
+        if isinstance(self.views, Renderings):
+            self.views = replace(self.views, rays=self.rays)
         self.photoreal = field.colors
         self._images: list[Tensor] = []  # uint8 [h, w, 3]
         self._masks: dict[int, Tensor] = {}  # bool [h, w] of the views that have one
@@ -83,7 +88,7 @@ class Subject:
         return None if weight is None else weight.to(self.device).float() / 255
 
     def open(self, cache: ViewCache, progress: Progress = lambda *_: None) -> None:
-        """Make the operators; `photoreal` is the field's own colours."""
+        """Make the operators, some of them at once; `photoreal` is the field's own colours."""
         s, start = self.settings, time.perf_counter()
         self.cache = cache
         self.operators = OperatorSet(
@@ -91,7 +96,15 @@ class Subject:
             self.rays, lambda i, n: progress("trace", i, n, {}),
         )  # fmt: skip
         self.photoreal = self.field.colors  # as many as the operators have columns
+        for i in apart(len(self), PREVIEWED):
+            self.operators[i]
         self.seconds["trace"] = time.perf_counter() - start
+
+    def trace(self, progress: Progress = lambda *_: None) -> None:
+        """Ask for all operators, as the re-fit does."""
+        for i in range(len(self)):
+            self.operators[i]
+            progress("trace", i + 1, len(self), {})
 
     def refit(self, progress: Progress = lambda *_: None) -> None:
         """Find the `photoreal` colours that render nearest to the photographs. A fit of ours is hardly bettered by it;

@@ -115,7 +115,11 @@ def test_a_scene_is_repainted_the_same_without_operators(fitted, paintings, tmp_
     """But for what makes lean matrices lean. The two ways differ by rounding, and a match or a maximum that flips would
     make more of it."""
     monkeypatch.setattr("arf.style.encoder.load", lambda *_, **__: tiny_encoder("average"))
-    monkeypatch.setattr("arf.radiance.operator.footprint.build", lambda *parts: build(*parts[:4]))
+
+    def whole(field, camera, drop, rays):
+        return build(field.trace(camera, drop), *camera.size, field.count)
+
+    monkeypatch.setattr("arf.radiance.operator.views.traced", whole)
     monkeypatch.setattr("arf.style.objective.computes_bfloat16", lambda device: False)  # it makes more of rounding
     smooth = replace(STYLIZE, loss="gram")
     cached = stylize(fitted, paintings[:1], smooth, tmp_path / "cached")

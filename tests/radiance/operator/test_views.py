@@ -39,7 +39,7 @@ def test_every_view_renders_as_its_own_operator(model, tmp_path):
     operators = operators_of(model, tmp_path)
     assert operators.count == model.count
     assert operators.entries == 0  # none is traced before it is asked for
-    whole = [build(model.trace(camera, 0.002), *camera.size, model.count, 0.002) for camera in VIEWS.cameras]
+    whole = [build(model.trace(camera, 0.001), *camera.size, model.count, 0.001) for camera in VIEWS.cameras]
     theta = random(model.count, 3)
     for i, single in enumerate(whole):
         assert single.values.dtype == torch.uint16

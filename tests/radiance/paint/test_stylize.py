@@ -125,7 +125,7 @@ def test_without_content_nothing_of_the_views_is_encoded(fitted, paintings, tmp_
 def test_a_job_that_is_killed_resumes_to_the_same_bytes(stylized, fitted, paintings, tmp_path, killed):
     killed(f"""
 from tiny import STYLIZE
-from arf.radiance.paint.stylize import sheet_path, stylize, stylize_each
+from arf.radiance.paint.stylize import stylize
 from arf.jobs.runs import Run
 def kill(phase, step, *_):
     if phase == "paint" and step == 30:
@@ -355,3 +355,26 @@ def test_views_are_painted_at_the_size_that_is_asked_for(fitted, paintings, tmp_
     run = stylize(fitted, paintings[:1], replace(STYLIZE, size=20, steps=2), tmp_path)
     assert run.info["metrics"]["size"] == 20
     assert image.read(run.path / "preview.png").shape[0] == 4 * 20 + 5 * 8
+
+
+def test_what_stops_one_of_several_paintings_says_what_became_of_the_others(fitted, paintings, tmp_path):
+    def stop(phase, step, *_):
+        if (phase, step) == (f"{paintings[1].stem}: paint", 10):
+            raise KeyboardInterrupt
+
+    mixtures = [[paintings[0]], [paintings[1]], [paintings[0]]]
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        stylize_each(fitted, mixtures, STYLIZE, tmp_path, stop)
+    first, second = Run.below(tmp_path)
+    assert (first.info["finished"], second.info["finished"]) == (True, False)
+    said = str(stopped.value)
+    assert f"go on with --resume {second.path}" in said
+    assert said.endswith(f"; finished: {first.path}; not begun: {paintings[0].name}")
+
+
+def test_a_picture_that_cannot_be_read_is_found_before_the_first_painting(fitted, paintings, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"bad\.png"):
+        stylize_each(fitted, [[paintings[0]], [bad]], STYLIZE, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

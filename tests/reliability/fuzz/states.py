@@ -24,8 +24,8 @@ from arf.radiance.fields.place import Place
 from arf.radiance.fit.splats.state import SplatState
 from arf.radiance.fit.state import FitState
 from arf.radiance.opening import open_photoreal, open_run
+from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.painter import Painter
-from arf.radiance.paint.stylize import open_cache
 from arf.radiance.paint.subject import Subject
 from arf.radiance.settings import FitSettings, SplatSettings
 from arf.style import encoder as encoders
@@ -91,7 +91,7 @@ def _painting(fitted: Run, good: Good, at: Path) -> State:
     encoder = encoders.load("compact")
     subject = Subject(field, capture.train, STYLIZE)
     painter = Painter(subject, [image.read_style(good.style)], encoder, STYLIZE)
-    subject.open(open_cache(STYLIZE, at, CPU))
+    subject.open(ViewCache(1 << 30, at / "cache", CPU))
     painter.begin()
     for _ in range(2):
         painter.advance()
