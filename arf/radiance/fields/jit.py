@@ -7,6 +7,7 @@ folder. Sums are taken in a fixed order whatever the number of threads.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -20,8 +21,33 @@ numba.config.THREADING_LAYER = "workqueue"  # numba's own: OpenMP's would change
 log = logging.getLogger(__name__)
 FAST = {"contract", "arcp", "nsz", "afn"}  # of LLVM's liberties: neither reassociation nor the absence of NaN
 COMPILING = "compiling kernels for this machine, once: it takes a quarter of a minute"
-LOCK = RLock()  # one parallel kernel at a time: that pool cannot be shared
 
+
+class Alone:
+    """A lock for one parallel kernel at a time: that pool cannot be shared.
+
+    nerfstudio's viewer interrupts a picture by a trace function that raises, likely enough on the line that ends a
+    block: behind it, and before the lock is let go. So nothing is traced in between.
+    """
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._traces: list[Any] = []  # of the thread that has the lock
+
+    def __enter__(self) -> None:
+        trace = sys.gettrace()
+        sys.settrace(None)
+        self._lock.acquire()
+        self._traces.append(trace)
+        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+
+    def __exit__(self, *_: object) -> None:
+        trace = self._traces.pop()
+        self._lock.release()
+        sys.settrace(trace)
+
+
+LOCK = Alone()
 _said: list[bool] = []
 
 
@@ -52,9 +78,8 @@ def device(function: Callable) -> Callable:
     return numba.njit(function, fastmath=FAST, nogil=True, error_model="numpy", cache=False)
 
 
-def ready() -> RLock:
+def ready() -> Alone:
     """The lock to hold while kernels run, their threads as many as torch has."""
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
     return LOCK
 
 
