@@ -17,7 +17,8 @@ SAID = """
 import cv2, numba, torch
 from arf.jobs.machine import allowed_threads
 from arf.radiance.fields.jit import ready
-ready()
+with ready():
+    pass
 print(torch.get_num_threads(), numba.get_num_threads(), cv2.getNumThreads(), allowed_threads())
 """
 LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")

@@ -91,8 +91,8 @@ def test_one_picture_that_another_paints_does_not_keep_the_others_from_it(good, 
 
 BEGUN = {  # where a job of each kind can be stopped
     CALLS["fit"]: "arf.radiance.fit.loop.evaluate",
-    CALLS["stylize"]: "arf.radiance.paint.stylize.Painter.prepare",
-    OF_SPLATS["stylize"]: "arf.radiance.paint.stylize.Painter.prepare",
+    CALLS["stylize"]: "arf.radiance.paint.stylize.Subject.open",
+    OF_SPLATS["stylize"]: "arf.radiance.paint.stylize.Subject.open",
     CALLS["train"]: "arf.training.train.Loop",
 }
 

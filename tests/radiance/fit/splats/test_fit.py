@@ -29,7 +29,7 @@ SPLATS = FitSettings(backbone="splat", steps=160, splats=1500, resolutions=(20,)
 @pytest.fixture(autouse=True, scope="module")
 def quick_start():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(start, "STEPS", 80)
+        patch.setattr(start, "STEPS", 120)  # with 80 it depends on the processor whether the start is any good
         patch.setitem(start.COARSE, "samples", 20_000)
         yield
 
@@ -59,9 +59,9 @@ def test_the_run_says_what_it_is_and_opens(splatted, told):
     assert field.antialiased
     assert 300 < field.count <= 1500
     assert len(capture.train) == 18
-    phases = ["start"] * 8 + ["fit"] * 19 + ["evaluate"] * 3  # every tenth step, and before a checkpoint; every view
+    phases = ["start"] * 12 + ["fit"] * 19 + ["evaluate"] * 3  # every tenth step, and before a checkpoint; every view
     assert [what for what, *_ in told] == phases
-    assert told[26][3]["splats"] == field.count
+    assert told[30][3]["splats"] == field.count
     assert (splatted.path / "losses.csv").read_text().startswith("step,rgb,splats,psnr\n")
 
 
@@ -70,7 +70,7 @@ def test_held_out_views_are_far_better_than_any_constant(splatted, room):
     mean = torch.stack([capture.train.image(i) for i in range(len(capture.train))]).mean((0, 1, 2))
     views = [capture.held_out.image(i) for i in range(len(capture.held_out))]
     constant = sum(psnr(mean.expand_as(view), view) for view in views) / len(views)
-    assert splatted.info["metrics"]["psnr"] > constant + 3  # 14.8 and 18.8 dB
+    assert splatted.info["metrics"]["psnr"] > constant + 3  # 14.8 and 19.4 dB
 
 
 def test_little_is_left_to_the_background(splatted):
