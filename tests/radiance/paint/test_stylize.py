@@ -105,6 +105,7 @@ def test_the_encoder_runs_once_for_each_style_each_view_and_each_step(fitted, pa
     assert calls == {"content": 2 + 18, "step": 40}
     assert phases.keys() == {"photographs", "re-fit", "paint"}
     assert (phases["photographs"], phases["paint"]) == (18, 4)
+    assert phases["re-fit"] in range(2 * 18, 9 * 18 + 1, 18)  # whole passes, a pass and eight iterations at most
 
 
 def test_without_content_nothing_of_the_views_is_encoded(fitted, paintings, tmp_path, monkeypatch):

@@ -107,6 +107,18 @@ def straight(kind, box, extent, shape, o, d, entry):
 
 
 @device
+def place(kind, box, extent, shape, o, d, entry, arc, line, depth):
+    """Where a ray is in cells at an arc, and how deep: on a straight `line` that is not looked up, and stays `depth`."""
+    if kind == 1:
+        depth = depth_at(kind, box, extent, o, d, entry, arc)
+        x, y, z = scaled_at(kind, box, shape, o, d, depth)
+        return x, y, z, depth
+    x0, y0, z0, dx, dy, dz, start = line
+    at = max(arc, start)
+    return x0 + at * dx, y0 + at * dy, z0 + at * dz, depth
+
+
+@device
 def rows_at(corners, cell):
     """Rows of a cell's vertices, of two neighbours along z the first: the other's is the next. Unsigned, as no index
     need be looked at for its sign."""
@@ -155,32 +167,22 @@ def follow(
     through, total, inverse, heavy = _ONE, _ZERO, _ZERO, _ZERO
     weight, distance, cell = _ZERO, _ONE, np.int64(-1)  # of the last sample so far
     rows, share = (nb.uintp(0), nb.uintp(0), nb.uintp(0), nb.uintp(0)), shares(_ZERO, _ZERO, _ZERO)
-    x0, y0, z0, dx, dy, dz, start = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
+    line = (_ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO)
     if kind != 1:
-        x0, y0, z0, dx, dy, dz, start = straight(kind, box, extent, shape, o, d, entry)
+        line = straight(kind, box, extent, shape, o, d, entry)
     stretch, depth = np.float32(count) * length, _ZERO
     shown[:] = _ZERO
     for k in range(segments):
         if depth >= _FAR or through < _OPAQUE:
             break
         arc = (np.float32(k) + _HALF) * stretch
-        if kind == 1:
-            depth = depth_at(kind, box, extent, o, d, entry, arc)
-            x, y, z = scaled_at(kind, box, shape, o, d, depth)
-        else:
-            at = max(arc, start)
-            x, y, z = x0 + at * dx, y0 + at * dy, z0 + at * dz
+        x, y, z, depth = place(kind, box, extent, shape, o, d, entry, arc, line, depth)
         brick = brick_at(x / _BRICK, y / _BRICK, z / _BRICK, bricks)
         if brick < 0 or not near[brick]:
             continue
         for step in range(k * count, (k + 1) * count):
             arc = (np.float32(step) + _HALF) * length
-            if kind == 1:
-                depth = depth_at(kind, box, extent, o, d, entry, arc)
-                x, y, z = scaled_at(kind, box, shape, o, d, depth)
-            else:
-                at = max(arc, start)
-                x, y, z = x0 + at * dx, y0 + at * dy, z0 + at * dz
+            x, y, z, depth = place(kind, box, extent, shape, o, d, entry, arc, line, depth)
             here = cell_at(x, y, z, shape, bricks, numbers, slots)
             if here < 0:
                 continue
