@@ -108,7 +108,7 @@ def straight(kind, box, extent, shape, o, d, entry):
 
 @device
 def place(kind, box, extent, shape, o, d, entry, arc, line, depth):
-    """Where a ray is in cells at an arc, and how deep: on a straight `line` that is not looked up, and stays `depth`."""
+    """Where a ray is in cells at an arc, and how deep; on a straight `line` that is left as it was."""
     if kind == 1:
         depth = depth_at(kind, box, extent, o, d, entry, arc)
         x, y, z = scaled_at(kind, box, shape, o, d, depth)
