@@ -7,12 +7,15 @@ full).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
+
+from arf.style.crew import side_by_side
 
 BLOCK_BYTES = 16 * 2**20  # of similarities at once: they stay in cache
 TINY = 1e-6  # norm below which a feature vector has no direction
@@ -65,8 +68,6 @@ class FeatureBank:
             loss is larger by 0.1 to 0.3 %). The same bits in every run.
         block_bytes: similarities are computed in blocks of at most this size.
 
-    Buffers are reused, so that one thread at a time may search.
-
     Raises:
         ValueError: not the features of one picture, or none at all.
     """
@@ -113,7 +114,7 @@ class _Lists:
     largest ones are then searched in full.
     """
 
-    block = 1 << 13  # queries at once
+    block = 1 << 13  # queries at once, at most
     rows = 1 << 11  # of them that are compared with a cell at once
     grain = 256, 32  # queries and features are compared in multiples of so many: oneDNN keeps a program for each shape
 
@@ -127,30 +128,28 @@ class _Lists:
         self.axes, self.centres = axes.to(vectors), centres[full].to(vectors)  # [C, S], [K, C]
         self.order = order.to(vectors.device)
         self.sizes = sizes[full].tolist()
-        self.bounds = [0, *sizes[full].cumsum(0).tolist()]
+        self.bounds = (sizes[full].cumsum(0) - sizes[full]).to(vectors.device)
         self.probes = min(PROBES, len(full))
         ordered = vectors[self.order]
+        self.crew = side_by_side(1 if vectors.is_cuda else torch.get_num_threads())
         self.sketches = _Cells(ordered @ self.axes, self.sizes, kind, self.rows, self.grain)
         self.cells = _Cells(ordered, self.sizes, kind, self.rows, self.grain)
 
     def nearest(self, vectors: Vectors, k: int) -> Int[Tensor, "n k"]:
-        return torch.cat([self._of_block(block, k) for block in vectors.split(self.block)])
+        blocks = vectors.chunk(self.crew.size * -(-len(vectors) // (self.crew.size * self.block)))
+        return torch.cat(self.crew.map(partial(self._of_block, k=k), blocks))
 
+    @torch.no_grad()
     def _of_block(self, vectors: Vectors, k: int) -> Int[Tensor, "n k"]:
         count = len(vectors)
         probed = (vectors @ self.centres.t()).topk(self.probes, sorted=False).indices  # [n, p]
-        largest = vectors.new_empty(count * self.probes)
-        for _, pairs, cosines in self.sketches.compared(vectors @ self.axes, probed):
-            largest[pairs] = cosines.amax(1).to(largest)
+        (largest,) = self.sketches.compared(vectors @ self.axes, probed, lambda cosines: (cosines.amax(1),))
         searched = min(k + SPARE, self.probes)
-        best = probed.gather(1, largest.view(count, -1).topk(searched).indices)  # [n, s] cells
-        cosine = vectors.new_full((count * searched, k), -torch.inf)
-        place = torch.zeros(count * searched, k, dtype=torch.long, device=vectors.device)
-        for cell, pairs, cosines in self.cells.compared(vectors, best):
-            found, at = _largest(cosines, min(k, cosines.shape[1]))
-            cosine[pairs, : found.shape[1]], place[pairs, : found.shape[1]] = found.to(cosine), at + self.bounds[cell]
-        chosen = _largest(cosine.view(count, -1), k)[1]
-        return self.order[place.view(count, -1).gather(1, chosen)]
+        cells = probed.gather(1, largest.view(count, -1).topk(searched).indices)  # [n, s]
+        cosines, places = self.cells.compared(vectors, cells, partial(_largest, k=k))  # [n s, k]
+        places += self.bounds[cells.view(-1, 1)]
+        best = _largest(cosines.view(count, -1), k)[1]
+        return self.order[places.view(count, -1).gather(1, best)]
 
 
 class _Cells:
@@ -164,24 +163,28 @@ class _Cells:
     def __init__(self, vectors: Vectors, sizes: list[int], kind: torch.dtype, rows: int, grain: tuple[int, int]):
         self.sizes, self.rows, self.grain = sizes, rows, grain[0]
         self.vectors = [_padded(cell, grain[1]) for cell in vectors.to(kind).split(sizes)]
-        self._asked = torch.zeros(rows, vectors.shape[1], dtype=kind, device=vectors.device)
-        self._cosines = self._asked.new_zeros(rows * max(map(len, self.vectors)))
 
-    def compared(self, queries: Vectors, cells: Int[Tensor, "n w"]) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Each query with the vectors of its cells, cell by cell: the cell's number, pairs [m] of a query and a cell by
-        their place in `cells`, and inner products [m, size of the cell], to be used before the next ones are asked
-        for."""
-        queries, flat = queries.to(self._asked.dtype), cells.flatten()
+    def compared(
+        self, queries: Vectors, cells: Int[Tensor, "n w"], take: Callable[[Tensor], tuple[Tensor, ...]]
+    ) -> list[Float[Tensor, "nw ..."]]:
+        """Each query with the vectors of its cells: what `take` makes, row by row, of the inner products [m, size of
+        the cell] of some queries with one cell, for every one of `cells`."""
+        queries, flat = queries.to(self.vectors[0].dtype), cells.flatten()
         pairs = (flat.short() if len(self.sizes) < 2**15 else flat).argsort(stable=True)
         many = torch.bincount(flat, minlength=len(self.sizes)).tolist()
-        for cell, mine in enumerate(pairs.split(many)):
-            vectors = self.vectors[cell]
+        asked = queries.new_zeros(self.rows, queries.shape[1])
+        products = queries.new_empty(self.rows * max(map(len, self.vectors)))
+        taken = []
+        for cell, mine in enumerate((pairs // cells.shape[1]).split(many)):
+            vectors, size = self.vectors[cell], self.sizes[cell]
             for some in mine.split(self.rows) if len(mine) else ():
-                torch.index_select(queries, 0, some // cells.shape[1], out=self._asked[: len(some)])
+                torch.index_select(queries, 0, some, out=asked[: len(some)])
                 rows = -(-len(some) // self.grain) * self.grain
-                products = self._cosines[: rows * len(vectors)].view(rows, -1)
-                torch.mm(self._asked[:rows], vectors.t(), out=products)
-                yield cell, some, products[: len(some), : self.sizes[cell]]
+                out = products[: rows * len(vectors)].view(rows, -1)
+                taken.append(take(torch.mm(asked[:rows], vectors.t(), out=out)[: len(some), :size]))
+        return [
+            torch.empty_like(made := torch.cat(parts)).index_copy_(0, pairs, made) for parts in zip(*taken, strict=True)
+        ]
 
 
 def _padded(vectors: Vectors, grain: int) -> Vectors:
@@ -190,7 +193,12 @@ def _padded(vectors: Vectors, grain: int) -> Vectors:
 
 
 def _largest(scores: Float[Tensor, "n m"], k: int) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
-    return scores.max(1, keepdim=True) if k == 1 else scores.topk(k)
+    """The k largest of each row, and where they are; where there are fewer, -inf follows."""
+    if k == 1:
+        return scores.max(1, keepdim=True)
+    return (
+        scores if k <= scores.shape[1] else functional.pad(scores, (0, k - scores.shape[1]), value=-torch.inf)
+    ).topk(k)
 
 
 def _cells(vectors: Vectors, count: int) -> tuple[Float[Tensor, "k c"], Int[Tensor, " n"]]:

@@ -10,6 +10,7 @@ from arf.media import image
 from arf.style import encoder as encoders
 from arf.style import neighbours
 from arf.style.color import Moments, recolor
+from arf.style.crew import Crew
 from arf.style.losses import nnfm_loss
 from arf.style.neighbours import FeatureBank
 
@@ -89,7 +90,9 @@ def test_blocks_of_queries_do_not_change_what_is_found(listed, monkeypatch):
     bank = FeatureBank(style)
     wanted = bank.nearest(queries, 2)
     monkeypatch.setattr(neighbours._Lists, "block", 77)
-    assert torch.equal(bank.nearest(queries, 2), wanted)
+    for size in (1, 2, 3):  # threads
+        bank._lists.crew = Crew(size)
+        assert torch.equal(bank.nearest(queries, 2), wanted)
 
 
 def test_small_banks_are_searched_exactly():
