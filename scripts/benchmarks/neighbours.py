@@ -2,7 +2,7 @@
 
     python scripts/benchmarks/neighbours.py [--seconds 3] [--only style splats]
 
-A style step is the gradient of the style loss of a picture of 128x128, in torch; a splat step is one of a fit's, of
+A style step is the gradient of the style loss of a picture of 384x384, in torch; a splat step is one of a fit's, of
 20,000 splats at 252x189, in numba. Each job is a process of its own. Threads wait for each other as torch lets them
 where nobody says anything, or as arf does, or there is one (`--threads 1`). Two minutes in all, on an idle machine.
 """
@@ -39,8 +39,8 @@ BUSY = "while True: pass"
 
 def style_step() -> Callable[[], object]:
     generator = torch.Generator().manual_seed(0)
-    style, picture = (torch.rand(128, 128, 3, generator=generator) for _ in range(2))
-    objective = StyleObjective(encoders.load("compact"), StylizeSettings().layers, [image.resize(style, 128, 128)])
+    style, picture = (torch.rand(384, 384, 3, generator=generator) for _ in range(2))
+    objective = StyleObjective(encoders.load("compact"), StylizeSettings().layers, [image.resize(style, 384, 384)])
     theta = picture.requires_grad_()
 
     def step() -> None:
