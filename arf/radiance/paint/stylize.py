@@ -17,8 +17,8 @@ import torch
 
 from arf.errors import UserError
 from arf.jobs.device import free_memory, pick_device
-from arf.jobs.files import below
 from arf.jobs.interrupts import AtOnce, held_interrupts
+from arf.jobs.leftovers import temporary
 from arf.jobs.machine import give_back_memory
 from arf.jobs.runs import Curves, Run
 from arf.media import image
@@ -110,7 +110,7 @@ def stylize_each(
             told = progress if len(mixtures) == 1 else _of(styles[0].stem, progress)
             with _saying(runs, mixtures[k + 1 :]), run.at_work():
                 if not runs:
-                    cache = ViewCache(memory, below(run.path, "cache"), device)
+                    cache = ViewCache(memory, temporary(run.path / "cache"), device)
                     stack.enter_context(closing(cache))
                     _open(subject, cache, painter, run, progress)
                 look = _paint(painter, run, capture, resume is not None, told)

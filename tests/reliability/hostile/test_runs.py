@@ -126,11 +126,11 @@ def test_clouds_stay_in_their_run(name, opened, good, at, secret):
     opened("export {bad} --points 100", run, may="write")
 
 
-@pytest.mark.parametrize("name", ["cache", "preview.png", "losses.csv", "losses.png", "config.yml"])
+@pytest.mark.parametrize("name", ["preview.png", "losses.csv", "losses.png", "config.yml"])
 def test_paintings_stay_in_their_run(name, opened, good, at, secret):
     """An unfinished painting that somebody prepared, gone on with."""
     run = spoil.run(spoil.folder(at / "run"), good.painted, lambda held: held.update(finished=False))
-    (run / name).symlink_to(secret if name == "cache" else secret / "kept.png")
+    (run / name).symlink_to(secret / "kept.png")
     opened("stylize --resume {bad} --quiet", run, may="write")
 
 
