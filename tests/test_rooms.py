@@ -22,7 +22,7 @@ arf.adam arf.bundled
 arf.jobs
 arf.media
 arf.style arf.radiance.settings
-arf.radiance.extras arf.radiance.capture arf.networks arf.transfer
+arf.metrics arf.radiance.extras arf.radiance.capture arf.networks arf.transfer
 arf.radiance.sight
 arf.training arf.radiance.asked arf.radiance.records arf.radiance.fields
 arf.radiance.evaluate arf.radiance.operator arf.radiance.looks arf.radiance.paths

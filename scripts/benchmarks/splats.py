@@ -24,10 +24,10 @@ import torch
 from common import CPU, ROOT, print_table, reference_seconds, seconds
 
 from arf import bundled
+from arf.metrics import psnr
 from arf.radiance.brought.frames import in_scene, placement_of, upright
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.capture.views import Capture
-from arf.radiance.evaluate.metrics import psnr
 from arf.radiance.fields.field import Trace
 from arf.radiance.fields.splats.field import SplatField
 from arf.radiance.fields.splats.files.ply import write_ply

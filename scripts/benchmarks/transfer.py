@@ -26,7 +26,7 @@ from arf import bundled
 from arf.errors import UserError
 from arf.jobs.device import free_memory
 from arf.media import image
-from arf.radiance.evaluate.metrics import psnr
+from arf.metrics import psnr
 from arf.style import encoder as encoders
 from arf.style.encoder import Encoder
 from arf.transfer.engine.lbfgs import LBFGS

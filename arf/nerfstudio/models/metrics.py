@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from arf.radiance.evaluate.metrics import psnr, ssim
+from arf.metrics import psnr, ssim
 
 
 def composited(picture: Float[Tensor, "*n c"], background: Float[Tensor, " 3"]) -> Float[Tensor, "*n 3"]:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 
 from arf.errors import UserError
+from arf.metrics import psnr, ssim
 from arf.radiance.capture.views import Views
-from arf.radiance.evaluate.metrics import psnr, ssim
 from arf.radiance.fields.field import Field
 
 

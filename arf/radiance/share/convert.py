@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from arf.metrics import psnr
 from arf.radiance.brought.views import Renderings
 from arf.radiance.capture.cameras import Cameras
 from arf.radiance.capture.views import Capture
-from arf.radiance.evaluate.metrics import psnr
 from arf.radiance.fields.field import Field
 from arf.radiance.fields.splats.descent.by_numba import Numba
 from arf.radiance.fields.splats.descent.likeness import squared

@@ -12,7 +12,7 @@ from brought_things import downwards, thing
 from arf import cli
 from arf.jobs.runs import Run
 from arf.media import image
-from arf.radiance.evaluate.metrics import psnr
+from arf.metrics import psnr
 from arf.radiance.fields.splats.files.reading import read_splats
 from arf.radiance.opening import open_painted, open_run
 from arf.radiance.viewer.opened import OpenedScene

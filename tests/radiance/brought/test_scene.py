@@ -12,9 +12,9 @@ import torch
 from brought_things import SIDE, cameras, downwards, photograph, thing
 
 from arf.errors import UserError
+from arf.metrics import psnr
 from arf.radiance.brought.frames import in_file, placement_of
 from arf.radiance.brought.scene import bring
-from arf.radiance.evaluate.metrics import psnr
 from arf.radiance.fields.splats.files.ply import write_ply
 from arf.radiance.opening import open_photoreal, open_run
 from arf.radiance.records import fit_record

@@ -15,10 +15,10 @@ from tiny import FIT
 from arf.errors import UserError
 from arf.jobs.door import settings_from
 from arf.jobs.runs import Run
+from arf.metrics import psnr
 from arf.radiance.asked import parse_color
 from arf.radiance.capture.capture import CaptureConfig, load_capture
 from arf.radiance.evaluate.fidelity import evaluate
-from arf.radiance.evaluate.metrics import psnr
 from arf.radiance.fields import kinds
 from arf.radiance.fields.place import Place
 from arf.radiance.fields.voxel.field import VoxelField

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from arf import cli
-from arf.radiance.evaluate.metrics import psnr
+from arf.metrics import psnr
 from arf.radiance.fields.splats.field import SplatField
 from arf.radiance.fields.splats.files.reading import read_splats
 from arf.radiance.fields.splats.placing import on_surfaces

@@ -12,8 +12,8 @@ import torch
 from arf import cli
 from arf.errors import UserError
 from arf.jobs.runs import Run
+from arf.metrics import psnr
 from arf.radiance.capture.capture import CaptureConfig, load_capture
-from arf.radiance.evaluate.metrics import psnr
 from arf.radiance.fields.splats.field import SplatField
 from arf.radiance.fields.splats.files.reading import read_splats
 from arf.radiance.fields.splats.placing import on_surfaces

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from arf.radiance.evaluate.metrics import psnr, ssim
+from arf.metrics import psnr, ssim
 
 
 def test_psnr_of_a_constant_error():

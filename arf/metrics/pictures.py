@@ -1,4 +1,4 @@
-"""How near a rendering is to a photograph. LPIPS is left out: its weights would be downloaded."""
+"""How near a picture is to another, pixel by pixel and window by window."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def psnr(picture: Float[Tensor, "*n"], truth: Float[Tensor, "*n"], mask: Mask | 
     error = (picture - truth).square()
     error = error if mask is None else error[mask]
     return float(-10 * torch.log10(error.mean().clamp_min(1e-12)))
+
+
+def rmse(picture: Float[Tensor, "h w c"], truth: Float[Tensor, "h w c"], mask: Mask | None = None) -> float:
+    """Root of the mean squared difference over the channels and the pixels of the mask; NaN where that has none."""
+    error = (picture - truth).square()
+    return float((error if mask is None else error[mask]).mean().sqrt())
 
 
 def ssim(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"], mask: Mask | None = None) -> float:
