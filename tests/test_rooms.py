@@ -25,10 +25,10 @@ arf.style arf.radiance.settings
 arf.metrics arf.radiance.extras arf.radiance.capture arf.networks arf.transfer
 arf.radiance.sight
 arf.training arf.radiance.asked arf.radiance.records arf.radiance.fields
-arf.radiance.evaluate arf.radiance.operator arf.radiance.looks arf.radiance.paths
+arf.radiance.evaluate.fidelity arf.radiance.operator arf.radiance.looks arf.radiance.paths
 arf.radiance.fit arf.radiance.brought
 arf.radiance.opening
-arf.radiance.paint arf.radiance.film arf.radiance.share
+arf.radiance.paint arf.radiance.film arf.radiance.share arf.radiance.evaluate
 arf.radiance.viewer arf.radiance.demo
 arf.nerfstudio
 arf.cli

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import arf
-from arf.cli import film, networks, pictures, scene, training
+from arf.cli import film, measure, networks, pictures, scene, training
 from arf.cli.common import report
 from arf.cli.lines import OneLine, one_line
 from arf.cli.parsing import parse
@@ -24,7 +24,9 @@ from arf.jobs.interrupts import ended_as_by_ctrl_c, exit_code
 from arf.jobs.machine import OutOfMemory, check_room_to_begin, keep_freed_memory, starved, yield_cores
 
 COMMANDS = {
-    name: command for group in (scene, pictures, networks, film, training) for name, command in group.COMMANDS.items()
+    name: command
+    for group in (scene, measure, pictures, networks, film, training)
+    for name, command in group.COMMANDS.items()
 }
 KINDS = {name: kind for name, (kind, _) in COMMANDS.items()}
 HANDLERS = dict(COMMANDS.values())
@@ -34,6 +36,7 @@ LESS = {  # what takes less memory
     "stylize": "a smaller --size takes less, --cache-memory 0.5, and --no-cache; for splats a smaller --view-size",
     "render": "a smaller --width takes less",
     "export": "fewer --points take less, and a smaller --count",
+    "evaluate": "a smaller --size takes less",
     "demo": "--quick takes less",
     "texture": "a smaller --tile takes less, and a smaller --size or --width and --height",
     **dict.fromkeys(("gatys", "invert", "dream"), "a smaller --tile takes less, and a smaller --size"),

@@ -144,3 +144,19 @@ def _said(figures: dict[str, float]) -> str:
 def report(result: dict[str, Any], as_json: bool) -> None:
     said = result.pop("say")
     print(json.dumps({k: str(v) if isinstance(v, Path) else v for k, v in result.items()}) if as_json else lines(said))
+
+
+def place(run: Any, *names: str) -> Path:
+    """Where what is made of a run goes."""
+    from arf.jobs.files import below
+
+    return below(run.folder, *names)
+
+
+def of_run(command: Any, section: str, run: Any, paint: tuple[str, ...]) -> Any:
+    """A command's settings, less what only its preset says of the paint of a run that has none."""
+    from arf.jobs.presets import unless_preset
+
+    if run.kind == "stylize":
+        return command.settings
+    return unless_preset(command.settings, command.config, section, paint)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import Replacing, Talk, Work, progress
+from arf.cli.common import Replacing, Talk, Work, of_run, place, progress
 from arf.cli.lines import one_line
 from arf.errors import UserError
 from arf.jobs.checks import check_unused
@@ -127,17 +127,6 @@ class Demo:
     settings: OmitArgPrefixes[DemoSettings] = field(default_factory=DemoSettings)
     output: Path = Path("outputs/demo")
     """Report, film and runs are written into this folder; what it already holds is used again."""
-    common: OmitArgPrefixes[Talk] = field(default_factory=Talk)
-
-
-@dataclass
-class Evaluate:
-    """Measure a fitted scene against its held-out photographs."""
-
-    run: Positional[Path]
-    """A run of `arf fit`, or a folder that holds some (the newest is taken)."""
-    allow_outside: bool = False
-    """Let the capture's files name photographs outside of the capture's folder."""
     common: OmitArgPrefixes[Talk] = field(default_factory=Talk)
 
 
@@ -271,11 +260,11 @@ def _render(command: Render) -> dict[str, Any]:
     from arf.radiance.opening import files_behind, open_run
 
     run = open_run(command.run, splats=command.splats, allow_outside=command.settings.allow_outside)
-    settings = _of_run(command, "render", run, ("compare", "strength", "preserve_color"))
+    settings = of_run(command, "render", run, ("compare", "strength", "preserve_color"))
     name = f"{Path(settings.path).stem}{'-compare' * settings.compare}{_of_look(settings)}"
     if command.output is None:
-        _place(run, "renders", name)  # where the frames go
-    output = command.output or _place(run, "renders", f"{name}.mp4")
+        place(run, "renders", name)  # where the frames go
+    output = command.output or place(run, "renders", f"{name}.mp4")
     if output.suffix.lower() != ".mp4":
         raise UserError(f"cannot write {output}: the name of a video must end in .mp4")
     frames = stale(output.with_suffix(""), FRAMES) if settings.png else []
@@ -298,9 +287,9 @@ def _export(command: Export) -> dict[str, Any]:
     settings = command.settings
     runs = [open_run(path, splats=command.splats, allow_outside=settings.allow_outside) for path in command.runs]
     if runs and not any(run.kind == "stylize" for run in runs):
-        settings = _of_run(command, "export", runs[0], ("strength", "preserve_color"))
+        settings = of_run(command, "export", runs[0], ("strength", "preserve_color"))
     kind = format_of(runs, settings, command.output)
-    output = command.output or _place(runs[0], f"{NAMES[kind]}{_of_look(settings)}{SUFFIXES[kind]}")
+    output = command.output or place(runs[0], f"{NAMES[kind]}{_of_look(settings)}{SUFFIXES[kind]}")
     read = [file for run in runs for file in files_behind(run)]
     check_outputs([output], [*inputs_of(command), *read], command.common.overwrite)
     with sole_writer(output, command.common.overwrite), progress(command.common) as bars:
@@ -311,26 +300,6 @@ def _export(command: Export) -> dict[str, Any]:
     )
     size = f", {made['bytes'] / 1e6:.1f} MB: open it in a browser" if kind == "html" else ""
     return {"file": output, **made, "say": f"{output} ({held}{size}{like})"}
-
-
-def _place(run: Any, *names: str) -> Path:
-    """Where what is made of a run goes."""
-    from arf.jobs.files import below
-
-    return below(run.folder, *names)
-
-
-def _evaluate(command: Evaluate) -> dict[str, Any]:
-    from arf.jobs.device import pick_device
-    from arf.radiance.evaluate.fidelity import evaluate
-    from arf.radiance.opening import open_photoreal, open_run
-
-    run = open_run(command.run, "fit")
-    field, capture = open_photoreal(run, pick_device("auto"), command.allow_outside)
-    with progress(command.common) as bars:
-        m = evaluate(field, capture.held_out, lambda *told: bars("evaluate", *told))
-    said = f"PSNR {m['psnr']:.2f} dB, SSIM {m['ssim']:.3f}, {m['samples_per_ray']:.1f} samples per ray"
-    return {"run": run.path, **m, "say": f"{run.path}: {len(capture.held_out)} held-out views: {said}"}
 
 
 def _view(command: View) -> None:
@@ -354,15 +323,6 @@ def _of_look(settings: RenderSettings | ExportSettings) -> str:
     return f"{strength}{'-own-colors' * settings.preserve_color}"
 
 
-def _of_run(command: Any, section: str, run: Any, paint: tuple[str, ...]) -> Any:
-    """A command's settings, less what only its preset says of the paint of a run that has none."""
-    from arf.jobs.presets import unless_preset
-
-    if run.kind == "stylize":
-        return command.settings
-    return unless_preset(command.settings, command.config, section, paint)
-
-
 def _refuse_finished(run) -> None:
     if run.info["finished"]:
         raise UserError(f"{run.path} has finished; there is nothing to resume")
@@ -375,6 +335,5 @@ COMMANDS = {
     "stylize": (Stylize, _stylize),
     "render": (Render, _render),
     "export": (Export, _export),
-    "evaluate": (Evaluate, _evaluate),
     "view": (View, _view),
 }

@@ -108,10 +108,10 @@ class Color(Mean):
 
     def __init__(self, style: Picture) -> None:
         super().__init__()
-        self.style = style
+        self.shares = likeness.color_shares(style)
 
     def measure(self, picture: Picture) -> float:
-        return likeness.color_distance(picture, self.style)
+        return likeness.shares_distance(likeness.color_shares(picture), self.shares)
 
 
 class Structure(Mean):

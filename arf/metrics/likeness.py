@@ -18,7 +18,8 @@ NNFM_LAYERS = ("relu3_1", "relu3_2", "relu3_3")  # those of ARF
 GRAM_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 STRUCTURE_LAYER = "relu4_1"
 DIRECTIONS = 64  # in which colours are looked at
-QUANTILES = 1024  # of the colours along one
+BINS = 2048  # of the colours along one, from where to where
+REACH = 3**0.5
 POSITIONS = 1024  # of a picture's features, at most, that are compared with each other
 
 
@@ -77,23 +78,30 @@ def gram_distance(
     return sum(float((g - w).square().sum() / w.square().sum()) for g, w in pairs) / len(wanted)
 
 
+def color_shares(picture: Float[Tensor, "*n 3"]) -> Float[Tensor, "d b"]:
+    """For `color_distance`: along each direction, the share of a picture's colours up to each of `BINS` bounds."""
+    k = torch.arange(DIRECTIONS, dtype=torch.float64) + 0.5  # a spiral over the sphere: evenly spread
+    height, turn = 1 - 2 * k / DIRECTIONS, torch.pi * (1 + 5**0.5) * k
+    radius = (1 - height.square()).sqrt()
+    directions = torch.stack([radius * turn.cos(), radius * turn.sin(), height], 0).float()  # [3, d]
+    along = picture.reshape(-1, 3).float().cpu() @ directions  # [n, d]
+    bins = ((along / REACH + 1) / 2 * BINS).long().clamp(0, BINS - 1) + BINS * torch.arange(DIRECTIONS)
+    counts = torch.bincount(bins.flatten(), minlength=BINS * DIRECTIONS).view(DIRECTIONS, BINS)
+    return counts.cumsum(1).double() / len(along)
+
+
 def color_distance(picture: Float[Tensor, "*n 3"], other: Float[Tensor, "*m 3"]) -> float:
     """How far the colours of one picture have to be moved to be those of the other, RGB in [0, 1]: the sliced
     Wasserstein distance of order 1 (Rabin et al., 2011), over fixed directions.
 
     A shift of all colours by d counts as about |d| / 2: a direction sees a part of it.
     """
-    k = torch.arange(DIRECTIONS, dtype=torch.float64) + 0.5  # a spiral over the sphere: evenly spread
-    height, turn = 1 - 2 * k / DIRECTIONS, torch.pi * (1 + 5**0.5) * k
-    radius = (1 - height.square()).sqrt()
-    directions = torch.stack([radius * turn.cos(), radius * turn.sin(), height], 0).float()  # [3, d]
-    ranks = (torch.arange(QUANTILES) + 0.5) / QUANTILES
+    return shares_distance(color_shares(picture), color_shares(other))
 
-    def along(colors: Tensor) -> Float[Tensor, "q d"]:
-        ordered = (colors.reshape(-1, 3).float().cpu() @ directions).sort(0).values  # [n, d]
-        return ordered[(ranks * len(ordered)).long()]
 
-    return float((along(picture) - along(other)).abs().mean())
+def shares_distance(shares: Float[Tensor, "d b"], others: Float[Tensor, "d b"]) -> float:
+    """`color_distance` of two pictures' `color_shares`."""
+    return float((shares - others).abs().mean()) * 2 * REACH
 
 
 def structure_distance(picture: Picture, photograph: Picture, encoder: Encoder, layer: str = STRUCTURE_LAYER) -> float:

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+ROUNDED = 1e-3  # pixels by which a place may be off
 TINY = 1e-7  # of a pixel's weights: below it nothing has come there
 
 
@@ -21,8 +22,9 @@ def look_up(
     height, width = values.shape[:2]
     size = places.new_tensor([width, height])
     grid = (2 * places / size - 1)[None]  # where a picture goes from -1 to 1
-    found = grid_sample(values.permute(2, 0, 1)[None], grid, align_corners=False)[0].permute(1, 2, 0)
-    inside = ((places >= 0.5) & (places <= size - 0.5)).all(-1)
+    planes = values.permute(2, 0, 1)[None]
+    found = grid_sample(planes, grid, padding_mode="border", align_corners=False)[0].permute(1, 2, 0)
+    inside = ((places >= 0.5 - ROUNDED) & (places <= size - 0.5 + ROUNDED)).all(-1)
     return found, inside
 
 

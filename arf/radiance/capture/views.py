@@ -107,3 +107,8 @@ def view_of_step(step: int, count: int, seed: int) -> int:
     """Which of so many views a step is on: every epoch passes over all of them in its own seeded order."""
     epoch, place = divmod(step, count)
     return int(np.random.default_rng((seed, epoch)).permutation(count)[place])
+
+
+def apart(count: int, most: int) -> list[int]:
+    """Some of so many views: the middles of equal parts, since a way around something ends where it began."""
+    return sorted({int((part + 0.5) / most * count) for part in range(most)})

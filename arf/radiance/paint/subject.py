@@ -12,7 +12,7 @@ from torch import Tensor
 
 from arf.jobs.machine import give_back_memory
 from arf.radiance.brought.views import Renderings
-from arf.radiance.capture.views import Views
+from arf.radiance.capture.views import Views, apart
 from arf.radiance.fields.field import Field
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.operator.refit import Target, refit
@@ -130,8 +130,3 @@ class Subject:
     def _target(self, i: int) -> Target:
         """A transparent pixel should show the background, a masked one anything."""
         return self.image(i), self._masks.get(i)
-
-
-def apart(count: int, most: int) -> list[int]:
-    """Some of so many views: the middles of equal parts, since a way around something ends where it began."""
-    return sorted({int((part + 0.5) / most * count) for part in range(most)})

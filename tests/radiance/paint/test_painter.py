@@ -13,9 +13,9 @@ from arf.errors import UserError
 from arf.jobs.runs import Curves, Run
 from arf.jobs.tensors import load_tensors, save_tensors
 from arf.radiance.brought.around import directions
+from arf.radiance.capture.views import apart
 from arf.radiance.paint.painter import Painter
 from arf.radiance.paint.stylize import stylize
-from arf.radiance.paint.subject import apart
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,122 @@
+"""How well the pictures of a film agree about the place that they show: the depth protocol.
+
+A frame and one that comes after it; the later one is looked up where the unstylised field says that the pixels of the
+earlier one are in it. What is hidden in one of the two, or lies outside, does not count: no hole is taken for an error
+of zero. RMSE is the root of the mean square over the pixels that count and the channels, LPIPS of the masked pictures;
+both of each pair, and the mean is over pairs.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from arf.metrics import LPIPS, RMSE, look_up
+from arf.radiance.evaluate.reprojection import Seen, found_in
+
+GAPS = {"short": 1, "long": 7}  # frames apart
+WORST = 2  # pairs that are kept to be shown
+Picture = Float[Tensor, "h w 3"]
+
+
+@dataclass(order=True)
+class Pair:
+    """A frame and its neighbour, brought to the place of the frame."""
+
+    rmse: float
+    first: int
+    second: int
+    frame: Picture = field(compare=False)
+    warped: Picture = field(compare=False)
+    visible: Bool[Tensor, "h w"] = field(compare=False)
+
+
+@dataclass
+class Agreement:
+    """What pairs of one gap say of a film.
+
+    Attributes:
+        visible: share of the pixels that count.
+        lpips: None where it was not measured.
+        worst: pairs, the worst one first.
+    """
+
+    pairs: int
+    rmse: float
+    lpips: float | None
+    visible: float
+    worst: list[Pair]
+
+
+class _Tally:
+    def __init__(self, perceptual: bool) -> None:
+        self.rmse, self.lpips, self.visible = RMSE(), LPIPS() if perceptual else None, []
+        self.worst: list[Pair] = []
+
+    def add(self, first: int, second: int, frame: Picture, warped: Picture, visible: Tensor) -> None:
+        self.visible.append(float(visible.float().mean()))
+        if not visible.any():
+            return
+        pair = Pair(self.rmse(frame, warped, visible), first, second, frame, warped, visible)
+        (heapq.heappushpop if len(self.worst) == WORST else heapq.heappush)(self.worst, pair)
+        if self.lpips:
+            self.lpips.update(frame, warped, visible)
+
+    def agreement(self) -> Agreement:
+        lpips = self.lpips.compute() if self.lpips else None
+        share = sum(self.visible) / max(1, len(self.visible))
+        return Agreement(self.rmse.count, self.rmse.compute(), lpips, share, sorted(self.worst, reverse=True))
+
+
+def beginnings(frames: int, pairs: int) -> list[int]:
+    """The frames with which pairs begin, spread over a path that has one so many frames later for each gap."""
+    last = frames - max(GAPS.values())
+    if last <= pairs:
+        return list(range(max(0, last)))
+    return [k * last // pairs for k in range(pairs)]
+
+
+def agreements(
+    firsts: Sequence[int],
+    pictures: Callable[[int], Mapping[str, Picture]],
+    surfaces: Callable[[int], Seen],
+    perceptual: bool = False,
+    also: Callable[[int, Mapping[str, Picture]], None] = lambda *_: None,
+    told: Callable[[int, int], None] = lambda *_: None,
+) -> dict[str, dict[str, Agreement]]:
+    """Of every film, by its name, and of every gap.
+
+    Args:
+        firsts: frames with which pairs begin, ascending.
+        pictures: every film's picture of a frame.
+        surfaces: what the unstylised field shows there.
+        perceptual: whether LPIPS is measured, whose network must be there.
+        also: called with each of `firsts` and its pictures.
+        told: after each of `firsts`, how many are done, of how many.
+    """
+    tallies: dict[str, dict[str, _Tally]] = {}
+    known: dict[int, tuple[Mapping[str, Picture], Seen]] = {}
+
+    def frame(k: int) -> tuple[Mapping[str, Picture], Seen]:
+        if k not in known:
+            known[k] = pictures(k), surfaces(k)
+        return known[k]
+
+    for done, first in enumerate(firsts, start=1):
+        for old in [k for k in known if k < first]:
+            del known[old]
+        shown, here = frame(first)
+        also(first, shown)
+        for gap, apart in GAPS.items():
+            others, there = frame(first + apart)
+            places, visible = found_in(here, there)
+            for name, picture in shown.items():
+                warped, _ = look_up(others[name], places)
+                tally = tallies.setdefault(name, {}).setdefault(gap, _Tally(perceptual))
+                tally.add(first, first + apart, picture, warped, visible)
+        told(done, len(firsts))
+    return {name: {gap: tally.agreement() for gap, tally in gaps.items()} for name, gaps in tallies.items()}

@@ -1,0 +1,111 @@
+"""Figures of films side by side: as rows, as text, and as a page that shows the pairs that agree least."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from arf.media.report import Gallery, Picture, Section, Table, write_report
+from arf.radiance.evaluate.consistency import GAPS, Agreement, Pair
+from arf.radiance.evaluate.films import UNSTYLISED
+from arf.radiance.evaluate.painted import Evaluation, Measured
+
+HIDDEN = 0.5  # grey, where a neighbour has nothing to say
+AMPLIFIED = 4  # times, differences in pictures
+HEADER = {
+    "film": "film",
+    "short_rmse": "short RMSE", "long_rmse": "long RMSE", "short_lpips": "short LPIPS", "long_lpips": "long LPIPS",
+    "short_visible": "short seen", "long_visible": "long seen",
+    "nnfm": "NNFM", "gram": "Gram", "color": "colour", "structure": "structure", "content": "photographs",
+}  # fmt: skip
+EXPLAINED = (
+    "Smaller is better, of every figure. short and long RMSE: a frame against the next one and the seventh after it, "
+    "brought to its place by the depth of the scene without paint; what is hidden in one of the two is left out, and "
+    "seen is the share that is left. The row without paint says what the scene itself and the looking up bring about. "
+    "Flat colours agree perfectly and show no style: look at the two together.\n\n"
+    "NNFM, Gram, colour: distances to the style, by nearest neighbours of features, by their Gram matrices, by the "
+    "colours alone. structure: how much the frames' layout differs from that of the frames without paint; photographs: "
+    "the same of the training views from their photographs."
+)
+
+
+def rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """A row of figures for each film; None where something was not measured. Films without paint that have the same
+    figures, as of paintings of one fit, are one row."""
+    found: list[dict[str, Any]] = []
+    for evaluation in evaluations:
+        for film in evaluation.films:
+            row = _row(film)
+            if not (film.name == UNSTYLISED and row in found):
+                found.append(row)
+    return found
+
+
+def text(table: Sequence[dict[str, Any]]) -> str:
+    """The rows as lines of aligned columns, without those that nobody has."""
+    lines = [[HEADER[name] for name in _columns(table)]]
+    lines += [[_said(name, row[name]) for name in _columns(table)] for row in table]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = ([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines)
+    return "\n".join("  ".join(line) for line in aligned)
+
+
+def write_page(path: Path, evaluations: Sequence[Evaluation]) -> None:
+    """Write the page.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    table, first = rows(evaluations), evaluations[0]
+    figures = [[_said(name, row[name]) for name in _columns(table)] for row in table]
+    sections = [Section(parts=[Table(figures, [HEADER[name] for name in _columns(table)])]), Section(text=EXPLAINED)]
+    films = {film.name: film for evaluation in evaluations for film in evaluation.films if film.name != UNSTYLISED}
+    plain = {UNSTYLISED: first.films[0]}
+    for name, film in {**films, **plain}.items():
+        for gap, agreement in film.consistency.items():
+            if agreement.worst:
+                sections.append(_worst(name, gap, agreement))
+    height, width = first.size
+    lacks = f" {first.lacks}." if first.lacks else ""
+    lead = f"{first.frames} frames of {width}×{height} pixels along one path.{lacks}"
+    write_report(path, f"{first.scene}, measured", lead, sections)
+
+
+def _row(film: Measured) -> dict[str, Any]:
+    agreed = {
+        f"{gap}_{name}": getattr(agreement, name)
+        for gap, agreement in film.consistency.items()
+        for name in ("rmse", "lpips", "visible")
+    }
+    strength = {name: film.strength.get(name) for name in ("nnfm", "gram", "color")}
+    found = {"film": film.name, **agreed, **strength, "structure": film.structure, "content": film.content}
+    return {name: None if found[name] != found[name] else found[name] for name in HEADER}  # JSON has no NaN
+
+
+def _columns(table: Sequence[dict[str, Any]]) -> list[str]:
+    return [name for name in HEADER if any(row[name] is not None for row in table)]
+
+
+def _said(name: str, value: str | float | None) -> str:
+    if value is None or name == "film":
+        return value or ""
+    return f"{100 * value:.0f} %" if name.endswith("visible") else f"{value:.4f}" if "_" in name else f"{value:.3f}"
+
+
+def _worst(name: str, gap: str, agreement: Agreement) -> Section:
+    title = f"{name}: {GAPS[gap]} apart, the pairs that agree least"
+    return Section(title, parts=[_shown(pair) for pair in agreement.worst])
+
+
+def _shown(pair: Pair) -> Gallery:
+    visible = pair.visible[..., None]
+    warped = torch.where(visible, pair.warped, HIDDEN)
+    difference = torch.where(visible, AMPLIFIED * (pair.frame - pair.warped).abs(), HIDDEN).clamp(0, 1)
+    return Gallery([
+        Picture(pair.frame, f"frame {pair.first}"),
+        Picture(warped, f"frame {pair.second}, brought to its place"),
+        Picture(difference, f"{AMPLIFIED} times the difference; RMSE {pair.rmse:.4f}"),
+    ])  # fmt: skip
