@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -20,12 +21,20 @@ WEIGHTS = {"alex": "AlexNet_Weights", "vgg": "VGG16_Weights"}  # torchvision's
 Picture = Float[Tensor, "h w 3"]
 
 
-def weights_file(net: Net) -> Path:
-    """Where torchvision keeps a network's weights once it has downloaded them."""
+def torchvision_file(weights: str) -> Path:
+    """Where torchvision keeps weights once it has downloaded them.
+
+    Args:
+        weights: their enumeration in `torchvision.models`, of which the default is meant.
+    """
     from torchvision import models
 
-    url = getattr(models, WEIGHTS[net]).IMAGENET1K_V1.url
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(attrgetter(weights)(models).DEFAULT.url).name
+
+
+def weights_file(net: Net) -> Path:
+    """The weights of LPIPS' network."""
+    return torchvision_file(WEIGHTS[net])
 
 
 def missing(net: Net = "alex") -> str | None:

@@ -1,9 +1,9 @@
-"""How well the pictures of a film agree about the place that they show: the depth protocol.
+"""How well the pictures of a film agree about the place that they show.
 
-A frame and one that comes after it; the later one is looked up where the unstylised field says that the pixels of the
-earlier one are in it. What is hidden in one of the two, or lies outside, does not count: no hole is taken for an error
-of zero. RMSE is the root of the mean square over the pixels that count and the channels, LPIPS of the masked pictures;
-both of each pair, and the mean is over pairs.
+The depth protocol: a frame and one that comes after it; the later one is looked up where the unstylised field says that
+the pixels of the earlier one are in it. What is hidden in one of the two, or lies outside, does not count: no hole is
+taken for an error of zero. RMSE is the root of the mean square over the pixels that count and the channels, LPIPS of
+the masked pictures; both of each pair, and the mean is over pairs.
 """
 
 from __future__ import annotations
@@ -11,16 +11,20 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from arf.metrics import LPIPS, RMSE, look_up
+from arf.metrics import RMSE, look_up
+from arf.metrics.classes import Mean
 from arf.radiance.evaluate.reprojection import Seen, found_in
 
 GAPS = {"short": 1, "long": 7}  # frames apart
 WORST = 2  # pairs that are kept to be shown
 Picture = Float[Tensor, "h w 3"]
+Laid = tuple[Picture, Picture, Bool[Tensor, "h w"]]  # a frame, its neighbour brought to its place, and what counts
+Lay = Callable[[int, int], Callable[[Picture, Picture], Laid]]
 
 
 @dataclass(order=True)
@@ -53,8 +57,8 @@ class Agreement:
 
 
 class _Tally:
-    def __init__(self, perceptual: bool) -> None:
-        self.rmse, self.lpips, self.visible = RMSE(), LPIPS() if perceptual else None, []
+    def __init__(self, perceptual: Mean | None) -> None:
+        self.rmse, self.lpips, self.visible = RMSE(), perceptual, []
         self.worst: list[Pair] = []
 
     def add(self, first: int, second: int, frame: Picture, warped: Picture, visible: Tensor) -> None:
@@ -72,6 +76,21 @@ class _Tally:
         return Agreement(self.rmse.count, self.rmse.compute(), lpips, share, sorted(self.worst, reverse=True))
 
 
+def by_depth(surfaces: Callable[[int], Seen]) -> Lay:
+    """The depth protocol.
+
+    Args:
+        surfaces: what the unstylised field shows in a frame.
+    """
+    known = lru_cache(2 * len(GAPS) + max(GAPS.values()))(surfaces)
+
+    def lay(first: int, second: int) -> Callable[[Picture, Picture], Laid]:
+        places, visible = found_in(known(first), known(second))
+        return lambda frame, later: (frame, look_up(later, places)[0], visible)
+
+    return lay
+
+
 def beginnings(frames: int, pairs: int) -> list[int]:
     """The frames with which pairs begin, spread over a path that has one so many frames later for each gap."""
     last = frames - max(GAPS.values())
@@ -83,8 +102,8 @@ def beginnings(frames: int, pairs: int) -> list[int]:
 def agreements(
     firsts: Sequence[int],
     pictures: Callable[[int], Mapping[str, Picture]],
-    surfaces: Callable[[int], Seen],
-    perceptual: bool = False,
+    lay: Lay,
+    perceptual: Callable[[], Mean] | None = None,
     also: Callable[[int, Mapping[str, Picture]], None] = lambda *_: None,
     told: Callable[[int, int], None] = lambda *_: None,
 ) -> dict[str, dict[str, Agreement]]:
@@ -93,30 +112,30 @@ def agreements(
     Args:
         firsts: frames with which pairs begin, ascending.
         pictures: every film's picture of a frame.
-        surfaces: what the unstylised field shows there.
-        perceptual: whether LPIPS is measured, whose network must be there.
+        lay: of two frames, what lays a film's pictures of them over each other.
+        perceptual: makes what measures LPIPS.
         also: called with each of `firsts` and its pictures.
         told: after each of `firsts`, how many are done, of how many.
     """
     tallies: dict[str, dict[str, _Tally]] = {}
-    known: dict[int, tuple[Mapping[str, Picture], Seen]] = {}
+    known: dict[int, Mapping[str, Picture]] = {}
 
-    def frame(k: int) -> tuple[Mapping[str, Picture], Seen]:
+    def frame(k: int) -> Mapping[str, Picture]:
         if k not in known:
-            known[k] = pictures(k), surfaces(k)
+            known[k] = pictures(k)
         return known[k]
 
     for done, first in enumerate(firsts, start=1):
         for old in [k for k in known if k < first]:
             del known[old]
-        shown, here = frame(first)
+        shown = frame(first)
         also(first, shown)
         for gap, apart in GAPS.items():
-            others, there = frame(first + apart)
-            places, visible = found_in(here, there)
+            others, together = frame(first + apart), lay(first, first + apart)
             for name, picture in shown.items():
-                warped, _ = look_up(others[name], places)
-                tally = tallies.setdefault(name, {}).setdefault(gap, _Tally(perceptual))
-                tally.add(first, first + apart, picture, warped, visible)
+                gaps = tallies.setdefault(name, {})
+                if gap not in gaps:
+                    gaps[gap] = _Tally(perceptual() if perceptual else None)
+                gaps[gap].add(first, first + apart, *together(picture, others[name]))
         told(done, len(firsts))
     return {name: {gap: tally.agreement() for gap, tally in gaps.items()} for name, gaps in tallies.items()}

@@ -21,14 +21,20 @@ HEADER = {
     "short_visible": "short seen", "long_visible": "long seen",
     "nnfm": "NNFM", "gram": "Gram", "color": "colour", "structure": "structure", "content": "photographs",
 }  # fmt: skip
+PROTOCOLS = {
+    "depth": "a frame against the next one and the seventh after it, brought to its place by the depth of the scene "
+    "without paint; what is hidden in one of the two is left out, and seen is the share that is left. The row without "
+    "paint says what the scene itself and the looking up bring about.",
+    "stylos": "a frame, moved by the optical flow of the film itself onto the next one and the seventh after it, as "
+    "Stylos and AnyStyle publish it: holes and what is hidden count, and LPIPS is fed 0 to 255. For figures beside "
+    "theirs, not for a judgement.",
+}
 EXPLAINED = (
-    "Smaller is better, of every figure. short and long RMSE: a frame against the next one and the seventh after it, "
-    "brought to its place by the depth of the scene without paint; what is hidden in one of the two is left out, and "
-    "seen is the share that is left. The row without paint says what the scene itself and the looking up bring about. "
-    "Flat colours agree perfectly and show no style: look at the two together.\n\n"
-    "NNFM, Gram, colour: distances to the style, by nearest neighbours of features, by their Gram matrices, by the "
-    "colours alone. structure: how much the frames' layout differs from that of the frames without paint; photographs: "
-    "the same of the training views from their photographs."
+    "Smaller is better, of every figure. Short and long: {}\n\n"
+    "Flat colours agree perfectly and show no style: look at both. NNFM, Gram, colour: distances to the style, by "
+    "nearest neighbours of features, by their Gram matrices, by the colours alone. Structure: how much the frames' "
+    "layout differs from that of the frames without paint; photographs: the same of the training views from their "
+    "photographs."
 )
 
 
@@ -61,7 +67,10 @@ def write_page(path: Path, evaluations: Sequence[Evaluation]) -> None:
     """
     table, first = rows(evaluations), evaluations[0]
     figures = [[_said(name, row[name]) for name in _columns(table)] for row in table]
-    sections = [Section(parts=[Table(figures, [HEADER[name] for name in _columns(table)])]), Section(text=EXPLAINED)]
+    sections = [
+        Section(parts=[Table(figures, [HEADER[name] for name in _columns(table)])]),
+        Section(text=EXPLAINED.format(PROTOCOLS[first.protocol])),
+    ]
     films = {film.name: film for evaluation in evaluations for film in evaluation.films if film.name != UNSTYLISED}
     plain = {UNSTYLISED: first.films[0]}
     for name, film in {**films, **plain}.items():

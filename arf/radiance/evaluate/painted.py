@@ -12,10 +12,11 @@ from torch import Tensor
 from arf.jobs.device import pick_device
 from arf.jobs.runs import Run
 from arf.media import image
-from arf.metrics import Structure
+from arf.metrics import LPIPS, Structure
 from arf.metrics.perceptual import missing
 from arf.radiance.capture.views import apart
-from arf.radiance.evaluate.consistency import Agreement, agreements, beginnings
+from arf.radiance.evaluate import stylos
+from arf.radiance.evaluate.consistency import Agreement, agreements, beginnings, by_depth
 from arf.radiance.evaluate.films import UNSTYLISED, Scene, open_scene
 from arf.radiance.evaluate.settings import EvaluateSettings
 from arf.radiance.evaluate.strength import Strength
@@ -60,6 +61,7 @@ class Evaluation:
     scene: str
     size: tuple[int, int]
     frames: int
+    protocol: str
     lacks: str | None
 
 
@@ -82,9 +84,16 @@ def measure(
     """
     settings.check()
     device = pick_device(settings.device)
+    if settings.protocol == "stylos":
+        stylos.raft(device)  # refused before anything is opened
     encoder = encoders.load(settings.encoder, settings.encoder_weights).to(device)
     scene = open_scene(run, settings, device, frames, allow_outside)
-    firsts, lacks = beginnings(len(scene.path), settings.pairs), missing("alex")
+    if settings.protocol == "stylos":
+        lay, perceptual, lacks = stylos.by_flow(stylos.raft(device)), stylos.Lpips255, None
+    else:
+        lacks = missing("alex")
+        lay, perceptual = by_depth(scene.surfaces), None if lacks else LPIPS
+    firsts = beginnings(len(scene.path), settings.pairs)
     looked = {firsts[i] for i in apart(len(firsts), LOOKED)}
     likenesses: dict[str, _Likeness] = {}
 
@@ -94,13 +103,13 @@ def measure(
                 likenesses[name] = _Likeness(encoder, _strength(scene, styles, encoder))
             likenesses[name].update(frame, shown[UNSTYLISED])
 
-    agreed = agreements(firsts, scene.pictures, scene.surfaces, not lacks, look, lambda i, n: told("compare", i, n, {}))
+    agreed = agreements(firsts, scene.pictures, lay, perceptual, look, lambda i, n: told("compare", i, n, {}))
     content = _content(scene, encoder, settings, lambda i, n: told("photographs", i, n, {}))
     films = [
         Measured(name, agreement, likenesses[name].strength(), likenesses[name].structure(), content.get(name))
         for name, agreement in agreed.items()
     ]
-    return Evaluation(films, scene.capture.name, scene.path.cameras.size(0), len(scene.path), lacks)
+    return Evaluation(films, scene.capture.name, scene.path.cameras.size(0), len(scene.path), settings.protocol, lacks)
 
 
 class _Likeness:

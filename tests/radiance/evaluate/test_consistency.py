@@ -10,7 +10,8 @@ from torch import Tensor
 from walls import camera, wall
 
 from arf.metrics import rmse
-from arf.radiance.evaluate.consistency import Agreement, agreements, beginnings
+from arf.radiance.evaluate.consistency import Agreement, agreements, beginnings, by_depth
+from arf.radiance.evaluate.reprojection import Seen
 
 STEP = 0.25  # pixels from frame to frame
 
@@ -19,7 +20,7 @@ def measured(paint, near: bool = False, step: float = STEP, frames: int = 14) ->
     """Of one film, made by `paint` of a frame's number and the true picture."""
     eyes = [wall(camera(step * k), near) for k in range(frames)]
     firsts = beginnings(frames, 4)
-    found = agreements(firsts, lambda k: {"film": paint(k, eyes[k][1])}, lambda k: eyes[k][0])
+    found = agreements(firsts, lambda k: {"film": paint(k, eyes[k][1])}, by_depth(lambda k: eyes[k][0]))
     return found["film"]
 
 
@@ -84,11 +85,16 @@ def test_pairs_begin_all_along_the_path(frames, pairs, wanted):
 
 def test_frames_are_asked_for_once_and_let_go():
     asked: list[int] = []
+    looked: list[int] = []
     eyes = [wall(camera(STEP * k)) for k in range(20)]
 
     def pictures(k: int) -> dict[str, Tensor]:
         asked.append(k)
         return {"film": eyes[k][1]}
 
-    agreements([0, 1, 2, 7], pictures, lambda k: eyes[k][0])
-    assert sorted(asked) == [0, 1, 2, 3, 7, 8, 9, 14]
+    def surfaces(k: int) -> Seen:
+        looked.append(k)
+        return eyes[k][0]
+
+    agreements([0, 1, 2, 7], pictures, by_depth(surfaces))
+    assert sorted(asked) == sorted(looked) == [0, 1, 2, 3, 7, 8, 9, 14]

@@ -1,0 +1,182 @@
+"""A painting of the tiny room measured, beside frames of other programs; the page and the command."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from arf.cli import main
+from arf.errors import UserError
+from arf.media import image
+from arf.networks.paint import AdainPainter
+from arf.networks.settings import AdainSettings
+from arf.radiance.evaluate.films import UNSTYLISED, open_scene
+from arf.radiance.evaluate.page import HEADER, rows, text
+from arf.radiance.evaluate.painted import Evaluation, measure
+from arf.radiance.evaluate.settings import EvaluateSettings
+from arf.style import encoder
+
+LOAD = encoder.load  # as it is, and not as most tests have it
+CPU = torch.device("cpu")
+QUICK = EvaluateSettings(length=96, pairs=4, photographs=3, device="cpu")
+FLAGS = ["--length", "96", "--pairs", "4", "--photographs", "3", "--device", "cpu", "--quiet"]
+
+
+@pytest.fixture(autouse=True)
+def compact(monkeypatch) -> None:
+    """The encoder that figures are measured with."""
+    monkeypatch.setattr(encoder, "load", LOAD)
+
+
+@pytest.fixture(scope="module")
+def evaluation(stylized) -> Evaluation:
+    return measure(stylized, QUICK)
+
+
+@pytest.fixture(scope="module")
+def plain_frames(fitted, tmp_path_factory) -> Path:
+    """What another program might have rendered along the path: the fit, without paint."""
+    folder = tmp_path_factory.mktemp("peer") / "plain"
+    scene = open_scene(fitted, QUICK, CPU)
+    for k in range(len(scene.path)):
+        image.write(folder / f"frame_{k}.png", scene.pictures(k)[UNSTYLISED])  # names that sort as numbers
+    return folder
+
+
+def test_a_painting_stands_beside_the_field_without_paint(evaluation, stylized, paintings):
+    plain, painted = evaluation.films
+    assert plain.name == UNSTYLISED
+    assert painted.name == f"{paintings[0].stem} ({stylized.name})"
+    assert plain.structure == 0 < painted.structure
+    assert 0 < plain.content < painted.content
+    assert all(painted.strength[name] < plain.strength[name] for name in ("nnfm", "gram", "color"))
+    for film in evaluation.films:
+        assert film.consistency["short"].pairs == film.consistency["long"].pairs == 4
+        assert film.consistency["long"].visible < film.consistency["short"].visible < 1
+        assert 0 < film.consistency["short"].rmse < 0.1
+
+
+def test_other_styles_can_be_asked_for(evaluation, stylized, paintings):
+    painted = measure(stylized, QUICK, styles=paintings[1:]).films[1]
+    assert painted.strength["color"] > 2 * evaluation.films[1].strength["color"]
+    assert painted.consistency["long"].rmse == evaluation.films[1].consistency["long"].rmse
+
+
+def test_frames_of_another_program_are_measured_as_our_own_are(fitted, plain_frames, paintings):
+    plain, theirs = measure(fitted, QUICK, plain_frames, paintings).films
+    for gap in ("short", "long"):
+        assert theirs.consistency[gap].rmse == pytest.approx(plain.consistency[gap].rmse, rel=0.02)  # of eight bits
+        assert theirs.consistency[gap].visible == plain.consistency[gap].visible
+    assert theirs.strength["color"] == pytest.approx(plain.strength["color"], abs=0.002)
+    assert theirs.structure < 0.02
+    assert theirs.content is None
+
+
+def test_frames_painted_one_by_one_agree_far_less(fitted, plain_frames, paintings, evaluation, tmp_path):
+    painter = AdainPainter.open([image.read_style(paintings[0])], (), AdainSettings(device="cpu"))
+    for file in plain_frames.iterdir():
+        frame = image.resize(image.read(file), 112, 112)
+        image.write(tmp_path / "one_by_one" / file.name, image.resize(painter(frame), 28, 28))
+    theirs = measure(fitted, QUICK, tmp_path / "one_by_one", paintings[:1]).films[1]
+    for gap in ("short", "long"):
+        assert theirs.consistency[gap].rmse > 1.5 * evaluation.films[1].consistency[gap].rmse
+
+
+def test_without_a_style_there_is_no_strength(fitted, plain_frames):
+    assert all(film.strength == {} for film in measure(fitted, QUICK, plain_frames).films)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "frame_3.png").unlink(), "holds 95 pictures, and the path has 96 frames"),
+        (lambda folder: image.write(folder / "frame_0.png", torch.zeros(28, 40, 3)), "40×28 pixels, and the path's"),
+        (lambda folder: (folder / "frame_0.png").write_bytes(b"no picture"), "frame_0.png"),
+    ],
+)
+def test_frames_that_are_none_of_the_path(spoil, said, fitted, plain_frames, tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for file in plain_frames.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    spoil(folder)
+    with pytest.raises(UserError, match=said):
+        measure(fitted, QUICK, folder)
+
+
+def test_a_path_that_is_too_short(stylized, room, tmp_path, capsys):
+    assert main(["render", str(stylized.path), "--frames", "3", "--save-path", str(tmp_path / "path.json"),
+                 "--output", str(tmp_path / "film.mp4"), "--quiet"]) == 0  # fmt: skip
+    with pytest.raises(UserError, match="3 frames, and pairs are up to 7"):
+        measure(stylized, replace(QUICK, path=str(tmp_path / "path.json")))
+
+
+def test_rows_are_of_every_film_once(evaluation):
+    table = rows([evaluation, evaluation])
+    assert [row["film"] for row in table] == [evaluation.films[k].name for k in (0, 1, 1)]
+    assert all(set(row) == set(HEADER) for row in table)
+    assert table[0]["short_lpips"] is None or evaluation.lacks is None
+    lines = text(table).splitlines()
+    assert len(lines) == 4
+    assert len(set(map(len, lines))) == 1
+    assert "RMSE" in lines[0]
+
+
+def test_what_was_not_seen_is_none_in_a_row(evaluation):
+    film = evaluation.films[1]
+    blind = replace(film.consistency["long"], rmse=math.nan, pairs=0, worst=[])
+    table = rows([replace(evaluation, films=[replace(film, consistency={**film.consistency, "long": blind})])])
+    assert table[0]["long_rmse"] is None
+    assert table[0]["short_rmse"] > 0
+
+
+def test_the_command_writes_a_page_and_figures(stylized, tmp_path, capsys):
+    page = tmp_path / "room.html"
+    call = ["evaluate", str(stylized.path), "--against", str(stylized.path), "--output", str(page), *FLAGS]
+    assert main(call) == 0
+    said = capsys.readouterr().out
+    written = json.loads((tmp_path / "room.json").read_text())
+    assert [row["film"] for row in written["films"]] == [UNSTYLISED, *2 * [f"waves ({stylized.name})"]]
+    assert written["settings"]["length"] == 96
+    assert written["runs"] == [str(stylized.path)] * 2
+    assert UNSTYLISED in said
+    html = page.read_text()
+    assert "the pairs that agree least" in html
+    assert html.count("data:image/png") >= 12
+    assert main(call) == 2  # it is there already
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*call, "--overwrite"]) == 0
+
+
+def test_the_command_measures_fits_as_before(fitted, capsys):
+    assert main(["evaluate", str(fitted.path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["psnr"] == pytest.approx(fitted.info["metrics"]["psnr"], abs=1e-3)
+    assert not (fitted.path / "evaluation.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--style", "a.png"], "--style has no use for a fit without --frames"),
+        (["--pairs", "3"], "--pairs has no use for a fit without --frames"),
+        (["--output", "a.html"], "--output has no use for a fit without --frames"),
+        (["--frames", "nowhere"], "no folder nowhere"),
+        (["--frames", ".", "--output", "a.png"], "must end in .html"),
+    ],
+)
+def test_flags_that_make_no_sense_of_a_fit(flags, said, fitted, capsys):
+    assert main(["evaluate", str(fitted.path), *flags, "--quiet"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_against_is_a_painting(stylized, fitted, capsys, tmp_path):
+    call = ["evaluate", str(stylized.path), "--against", str(fitted.path), "--output", str(tmp_path / "a.html")]
+    assert main(call) == 2
+    assert "a stylize run is needed" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
