@@ -48,8 +48,8 @@ def test_a_refusal_escapes_names(capsys, tmp_path):
 
 
 def test_a_result_escapes_names(capsys, tmp_path, monkeypatch):
-    from arf.cli import HANDLERS, scene
+    from arf.cli import HANDLERS, measure
 
-    monkeypatch.setitem(HANDLERS, scene.Evaluate, lambda command: {"say": "line\nof \x1b[31m"})
+    monkeypatch.setitem(HANDLERS, measure.Evaluate, lambda command: {"say": "line\nof \x1b[31m"})
     code, out, _ = run(capsys, "evaluate", tmp_path)
     assert (code, out) == (0, "line\nof \\x1b[31m\n")

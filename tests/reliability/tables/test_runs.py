@@ -218,7 +218,8 @@ def test_files_that_are_none(name, what, judge, good, at):
 
 NO_RUNS = {
     "missing": RENDER, "a capture": RENDER.replace("{bad}", "{capture}"), "a file": RENDER.replace("{bad}", "{photo}"),
-    "evaluate a painting": "evaluate {painted}",
+    "evaluate a painting against a fit": "evaluate {painted} --against {fit} --output {out}/o.html",
+    "evaluate a fit against a painting": "evaluate {fit} --against {painted} --frames {bad} --output {out}/o.html",
     "stylize a painting": "stylize {painted} --style {style} --output {out}/o",
     "stylize without a style": "stylize {fit} --output {out}/o",
     "stylize nothing": "stylize --style {style} --output {out}/o",

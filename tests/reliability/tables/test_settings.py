@@ -51,7 +51,9 @@ WRONG = {
     "view": "--port 0 | --port -1 | --port 99999 | --host nowhere.invalid | --host= | --device x",
     "demo": "--seed -1 | --device x",
     "onnx": "--model x",
-    "evaluate": "--device cpu",  # no flag of it
+    "evaluate": "--device x | --pairs 3 | --length 9 | --style {style} | --path orbit | --encoder vgg19 |"
+    "--output o.html | --protocol stylos | --frames {capture} | --frames {photo} | --frames {bad} |"
+    "--against {photo} | --against {fit}",
 }
 FLAGS = [f"{command}: {flag.strip()}" for command, flags in WRONG.items() for flag in flags.split("|")]
 MAY = {"gatys: --tile 1"}
@@ -65,6 +67,21 @@ def test_every_command_is_here():
 def test_settings(what, judge):
     command, flag = what.split(": ")
     judge(f"{CALLS[command]} {flag}", may=what in MAY)
+
+
+OF_PAINTINGS = (
+    "--device x | --pairs 0 | --pairs -1 | --pairs nan | --length 7 | --length 1e9 | --size 63 | --size 1e3 |"
+    "--photographs 0 | --path nowhere | --path nowhere.json | --path {photo} | --protocol soup | --protocol stylos |"
+    "--encoder soup | --encoder-weights {photo} | --style {bad} | --style {capture} | --frames {folder} |"
+    "--frames {photo} | --frames {bad} | --frames= | --against {bad} | --against {fit} | --against {photo} |"
+    "--output {style} | --output {folder} | --output {out}/o.png | --output /proc/o.html | --output {photo}/o.html"
+)
+
+
+@pytest.mark.parametrize("flag", [flag.strip() for flag in OF_PAINTINGS.split("|")])
+def test_flags_of_a_measured_painting(flag, judge, monkeypatch, at):
+    monkeypatch.setenv("TORCH_HOME", str(at))  # which has no weights
+    judge(f"evaluate {{painted}} --output {{out}}/o.html {flag}")
 
 
 FOR_SPLATS = (
