@@ -83,14 +83,11 @@ def _measure(command: Evaluate, run: Any) -> dict[str, Any]:
     figures, read = page.with_suffix(".json"), [file for each in runs for file in files_behind(each)]
     check_outputs([page, figures], [*inputs_of(command), *read], command.common.overwrite)
     with sole_writer(page, command.common.overwrite), progress(command.common) as bars:
-        found = [
-            measure(each, command.settings, None if k else command.frames, command.style, bars, command.allow_outside)
-            for k, each in enumerate(runs)
-        ]
+        found = measure(runs, command.settings, command.frames, command.style, bars, command.allow_outside)
         table = rows(found)
-        write_json(figures, plain({"settings": command.settings, "runs": [r.path for r in runs], "films": table}))
         write_page(page, found)
-    lacks = f"\n{found[0].lacks}" if found[0].lacks else ""
+        write_json(figures, plain({"settings": command.settings, "runs": [r.path for r in runs], "films": table}))
+    lacks = f"\n{found.lacks}" if found.lacks else ""
     return {
         "page": page, "figures": figures, "films": table,
         "say": f"{text(table)}{lacks}\n{page}  the pairs that agree least: open it in a browser",

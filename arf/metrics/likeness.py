@@ -20,6 +20,7 @@ STRUCTURE_LAYER = "relu4_1"
 DIRECTIONS = 64  # in which colours are looked at
 BINS = 2048  # of the colours along one, from where to where
 REACH = 3**0.5
+PIXELS = 1 << 15  # whose colours are counted at once
 POSITIONS = 1024  # of a picture's features, at most, that are compared with each other
 
 
@@ -84,10 +85,12 @@ def color_shares(picture: Float[Tensor, "*n 3"]) -> Float[Tensor, "d b"]:
     height, turn = 1 - 2 * k / DIRECTIONS, torch.pi * (1 + 5**0.5) * k
     radius = (1 - height.square()).sqrt()
     directions = torch.stack([radius * turn.cos(), radius * turn.sin(), height], 0).float()  # [3, d]
-    along = picture.reshape(-1, 3).float().cpu() @ directions  # [n, d]
-    bins = ((along / REACH + 1) / 2 * BINS).long().clamp(0, BINS - 1) + BINS * torch.arange(DIRECTIONS)
-    counts = torch.bincount(bins.flatten(), minlength=BINS * DIRECTIONS).view(DIRECTIONS, BINS)
-    return counts.cumsum(1).double() / len(along)
+    colors, counts = picture.reshape(-1, 3), torch.zeros(DIRECTIONS * BINS, dtype=torch.long)
+    for some in colors.split(PIXELS):
+        along = some.float().cpu() @ directions  # [n, d]
+        bins = ((along / REACH + 1) / 2 * BINS).long().clamp(0, BINS - 1) + BINS * torch.arange(DIRECTIONS)
+        counts += torch.bincount(bins.flatten(), minlength=len(counts))
+    return counts.view(DIRECTIONS, BINS).cumsum(1).double() / len(colors)
 
 
 def color_distance(picture: Float[Tensor, "*n 3"], other: Float[Tensor, "*m 3"]) -> float:

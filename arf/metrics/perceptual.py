@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable
 from functools import cache
 from operator import attrgetter
@@ -18,6 +19,7 @@ from arf.style import pretrained
 
 Net = Literal["alex", "vgg"]
 WEIGHTS = {"alex": "AlexNet_Weights", "vgg": "VGG16_Weights"}  # torchvision's
+SMALLEST = 32  # pixels of a side that the networks need
 Picture = Float[Tensor, "h w 3"]
 
 
@@ -75,12 +77,17 @@ def lpips(picture: Picture, truth: Picture, mask: Bool[Tensor, "h w"] | None = N
     """The perceptual distance of two pictures in [0, 1], which the network sees in [-1, 1] as it was made to.
 
     Args:
-        mask: what counts; everything else is grey in both.
+        mask: what counts; everything else is grey in both. NaN where nothing does.
 
     Raises:
         UserError: something is missing (see `missing`).
+        ValueError: a side is shorter than `SMALLEST` pixels.
     """
-    pair = [2 * p.float().clamp(0, 1) - 1 for p in (picture, truth)]
+    if min(picture.shape[:2]) < SMALLEST:
+        raise ValueError(f"LPIPS needs {SMALLEST} pixels a side, not {list(picture.shape)}")
+    pair = [2 * p.float().cpu().clamp(0, 1) - 1 for p in (picture, truth)]
     if mask is not None:
-        pair = [p * mask[..., None] for p in pair]
+        if not mask.any():
+            return math.nan
+        pair = [p * mask.cpu()[..., None] for p in pair]
     return float(network(net)(*(p.permute(2, 0, 1)[None] for p in pair)))

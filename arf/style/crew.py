@@ -35,6 +35,7 @@ class Crew:
         told, all_there = torch.get_num_threads(), Barrier(size)
 
         def alone(_: int) -> None:
+            torch.get_num_threads()  # a thread takes the process' number when it first asks, and would take it later
             torch.set_num_threads(1)  # for this thread, and for those that begin later: that is taken back below
             all_there.wait()
 

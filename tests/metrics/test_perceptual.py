@@ -63,6 +63,15 @@ def test_a_distance(alexnet):
     assert metric.count == 2
 
 
+def test_what_says_nothing_has_no_figure(alexnet):
+    first, second = pictures(2)
+    metric = LPIPS()
+    metric.update(first, second, torch.zeros(72, 64, dtype=torch.bool))
+    assert metric.count == 0
+    with pytest.raises(ValueError, match="needs 32 pixels"):
+        lpips(first[:31], second[:31])
+
+
 def test_the_network_sees_values_around_zero_and_grey_where_nothing_counts(alexnet, monkeypatch):
     seen = []
     monkeypatch.setattr(perceptual, "network", lambda net: lambda a, b: seen.append((a, b)) or torch.zeros(()))

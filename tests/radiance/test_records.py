@@ -191,7 +191,7 @@ def test_links_are_not_followed_out_of_a_run(fitted, tmp_path, capsys, link, com
     path, elsewhere = copied(fitted, tmp_path / "run", dict), tmp_path / "elsewhere"
     elsewhere.mkdir()
     (path / link).parent.mkdir(exist_ok=True)
-    (path / "nerfstudio_models").symlink_to(elsewhere, target_is_directory=True)
+    (path / link).symlink_to(elsewhere, target_is_directory=True)
     assert main([command[0], str(path), *command[1:]]) == 2
     said = capsys.readouterr().err
     assert "leads out of" in said

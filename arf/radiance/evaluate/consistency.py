@@ -24,7 +24,7 @@ GAPS = {"short": 1, "long": 7}  # frames apart
 WORST = 2  # pairs that are kept to be shown
 Picture = Float[Tensor, "h w 3"]
 Laid = tuple[Picture, Picture, Bool[Tensor, "h w"]]  # a frame, its neighbour brought to its place, and what counts
-Lay = Callable[[int, int], Callable[[Picture, Picture], Laid]]
+Lay = Callable[[int, int], tuple[tuple[int, int], Callable[[Picture, Picture], Laid]]]
 
 
 @dataclass(order=True)
@@ -84,9 +84,9 @@ def by_depth(surfaces: Callable[[int], Seen]) -> Lay:
     """
     known = lru_cache(2 * len(GAPS) + max(GAPS.values()))(surfaces)
 
-    def lay(first: int, second: int) -> Callable[[Picture, Picture], Laid]:
+    def lay(first: int, second: int) -> tuple[tuple[int, int], Callable[[Picture, Picture], Laid]]:
         places, visible = found_in(known(first), known(second))
-        return lambda frame, later: (frame, look_up(later, places)[0], visible)
+        return (first, second), lambda frame, later: (frame, look_up(later, places)[0], visible)
 
     return lay
 
@@ -112,7 +112,8 @@ def agreements(
     Args:
         firsts: frames with which pairs begin, ascending.
         pictures: every film's picture of a frame.
-        lay: of two frames, what lays a film's pictures of them over each other.
+        lay: of two frames, which of them is the place and which is brought there, and what lays a film's pictures of
+            the first and the second over each other.
         perceptual: makes what measures LPIPS.
         also: called with each of `firsts` and its pictures.
         told: after each of `firsts`, how many are done, of how many.
@@ -131,11 +132,11 @@ def agreements(
         shown = frame(first)
         also(first, shown)
         for gap, apart in GAPS.items():
-            others, together = frame(first + apart), lay(first, first + apart)
+            others, (numbers, together) = frame(first + apart), lay(first, first + apart)
             for name, picture in shown.items():
                 gaps = tallies.setdefault(name, {})
                 if gap not in gaps:
                     gaps[gap] = _Tally(perceptual() if perceptual else None)
-                gaps[gap].add(first, first + apart, *together(picture, others[name]))
+                gaps[gap].add(*numbers, *together(picture, others[name]))
         told(done, len(firsts))
     return {name: {gap: tally.agreement() for gap, tally in gaps.items()} for name, gaps in tallies.items()}

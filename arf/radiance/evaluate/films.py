@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,8 +14,10 @@ from torch import Tensor
 from arf.errors import UserError
 from arf.jobs.runs import Run
 from arf.media import image
+from arf.media.decode import PICTURE_SUFFIXES
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.capture.views import Capture
+from arf.radiance.evaluate.consistency import GAPS
 from arf.radiance.evaluate.reprojection import Seen, seen
 from arf.radiance.evaluate.settings import EvaluateSettings
 from arf.radiance.fields.field import Field
@@ -26,8 +29,8 @@ from arf.radiance.paths.shapes import CameraPath
 from arf.radiance.records import paint_record
 
 UNSTYLISED = "unstylised"
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 Picture = Float[Tensor, "h w 3"]
+LONGEST = max(GAPS.values())
 
 
 @dataclass
@@ -73,38 +76,62 @@ class Scene:
 
 
 def open_scene(
-    run: Run, settings: EvaluateSettings, device: torch.device, frames: Path | None = None, allow_outside: bool = False
+    run: Run,
+    settings: EvaluateSettings,
+    device: torch.device,
+    frames: Path | None = None,
+    allow_outside: bool = False,
+    like: Scene | None = None,
 ) -> Scene:
     """A run along the path that is asked for.
 
     Args:
         frames: a folder of another program's pictures, in the order of their names.
+        like: another run, whose path this one is to take.
 
     Raises:
-        UserError: as `open_model` and `camera_path`; the path is shorter than the pairs that are compared; or the
-            folder has another number of pictures than the path has frames.
+        UserError: as `open_model` and `camera_path`; the path is shorter than the pairs that are compared; the folder
+            has another number of pictures than the path has frames; or `like` lies in another frame.
     """
     field, painted, capture = open_model(run, device, allow_outside)
-    height, width = capture.train.size(0)
-    scale = min(1.0, settings.size / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    path = camera_path(capture, settings.path, settings.length, 30.0, *size)
-    if len(path) < 8:
-        raise UserError(f"the path has {len(path)} frames, and pairs are up to 7 frames apart: it needs 8")
+    if like is None:
+        path = _within(camera_path(capture, settings.path, settings.length, 30.0), settings.size)
+    elif _same_place(capture, like.capture):
+        path = like.path
+    else:
+        said = f"{run.path} and {like.run.path} are of other captures, or read them otherwise"
+        raise UserError(f"{said}: no path is the same in both; evaluate each alone")
+    if len(path) <= LONGEST:
+        raise UserError(f"the path has {len(path)} frames, and pairs are up to {LONGEST} apart: it needs one more")
     files = _files(frames, len(path)) if frames else []
     return Scene(run, field, painted.look if painted else None, capture, path, files)
+
+
+def _within(path: CameraPath, side: int) -> CameraPath:
+    """The same path in pictures whose longer sides have at most `side` pixels."""
+    size = torch.tensor(path.cameras.size(0)).flip(0)  # width, height
+    smaller = (size * min(1.0, side / int(size.max()))).round().long().clamp_min(1)
+    return replace(path, cameras=path.cameras.resized(smaller.expand(len(path), 2)))
+
+
+def _same_place(one: Capture, other: Capture) -> bool:
+    """Whether two captures are one, in one frame."""
+    alike = torch.allclose(one.transform, other.transform) and math.isclose(one.scale, other.scale)
+    return alike and one.fingerprint == other.fingerprint
 
 
 def _files(folder: Path, count: int) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; name the one that holds the frames")
-    files = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith(".")]
+    files = [
+        path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+    ]
     if len(files) != count:
         raise UserError(
             f"{folder} holds {len(files)} pictures, and the path has {count} frames; render the path that "
             "arf render --save-path writes, and name it by --path"
         )
-    return sorted(files, key=lambda path: [int(n) if n.isdigit() else n for n in re.split(r"(\d+)", path.name)])
+    return sorted(files, key=lambda path: [int(n) if n.isdecimal() else n for n in re.split(r"(\d+)", path.name)])
 
 
 def _fitted(file: Path, size: tuple[int, int]) -> Picture:

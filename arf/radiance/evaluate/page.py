@@ -10,7 +10,6 @@ import torch
 
 from arf.media.report import Gallery, Picture, Section, Table, write_report
 from arf.radiance.evaluate.consistency import GAPS, Agreement, Pair
-from arf.radiance.evaluate.films import UNSTYLISED
 from arf.radiance.evaluate.painted import Evaluation, Measured
 
 HIDDEN = 0.5  # grey, where a neighbour has nothing to say
@@ -30,7 +29,8 @@ PROTOCOLS = {
     "theirs, not for a judgement.",
 }
 EXPLAINED = (
-    "Smaller is better, of every figure. Short and long: {}\n\n"
+    "Smaller is better of every figure, but for what is seen; photographs begin at the row without paint. Short and "
+    "long: {}\n\n"
     "Flat colours agree perfectly and show no style: look at both. NNFM, Gram, colour: distances to the style, by "
     "nearest neighbours of features, by their Gram matrices, by the colours alone. Structure: how much the frames' "
     "layout differs from that of the frames without paint; photographs: the same of the training views from their "
@@ -38,16 +38,9 @@ EXPLAINED = (
 )
 
 
-def rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
-    """A row of figures for each film; None where something was not measured. Films without paint that have the same
-    figures, as of paintings of one fit, are one row."""
-    found: list[dict[str, Any]] = []
-    for evaluation in evaluations:
-        for film in evaluation.films:
-            row = _row(film)
-            if not (film.name == UNSTYLISED and row in found):
-                found.append(row)
-    return found
+def rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """A row of figures for each film; None where something was not measured."""
+    return [_row(film) for film in evaluation.films]
 
 
 def text(table: Sequence[dict[str, Any]]) -> str:
@@ -59,28 +52,23 @@ def text(table: Sequence[dict[str, Any]]) -> str:
     return "\n".join("  ".join(line) for line in aligned)
 
 
-def write_page(path: Path, evaluations: Sequence[Evaluation]) -> None:
+def write_page(path: Path, evaluation: Evaluation) -> None:
     """Write the page.
 
     Raises:
         UserError: it cannot be written.
     """
-    table, first = rows(evaluations), evaluations[0]
+    table = rows(evaluation)
     figures = [[_said(name, row[name]) for name in _columns(table)] for row in table]
-    sections = [
-        Section(parts=[Table(figures, [HEADER[name] for name in _columns(table)])]),
-        Section(text=EXPLAINED.format(PROTOCOLS[first.protocol])),
-    ]
-    films = {film.name: film for evaluation in evaluations for film in evaluation.films if film.name != UNSTYLISED}
-    plain = {UNSTYLISED: first.films[0]}
-    for name, film in {**films, **plain}.items():
-        for gap, agreement in film.consistency.items():
-            if agreement.worst:
-                sections.append(_worst(name, gap, agreement))
-    height, width = first.size
-    lacks = f" {first.lacks}." if first.lacks else ""
-    lead = f"{first.frames} frames of {width}×{height} pixels along one path.{lacks}"
-    write_report(path, f"{first.scene}, measured", lead, sections)
+    explained = EXPLAINED.format(PROTOCOLS[evaluation.protocol])
+    sections = [Section(parts=[Table(figures, [HEADER[name] for name in _columns(table)])]), Section(text=explained)]
+    plain, *films = evaluation.films
+    for film in (*films, plain):
+        sections += [_worst(film.name, gap, found) for gap, found in film.consistency.items() if found.worst]
+    height, width = evaluation.size
+    lacks = f" {evaluation.lacks}." if evaluation.lacks else ""
+    lead = f"{evaluation.frames} frames of {width}×{height} pixels along one path.{lacks}"
+    write_report(path, f"{evaluation.scene}, measured", lead, sections)
 
 
 def _row(film: Measured) -> dict[str, Any]:

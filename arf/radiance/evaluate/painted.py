@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
 
+from arf.errors import UserError
 from arf.jobs.device import pick_device
 from arf.jobs.runs import Run
 from arf.media import image
 from arf.metrics import LPIPS, Structure
-from arf.metrics.perceptual import missing
+from arf.metrics.likeness import STRUCTURE_LAYER
+from arf.metrics.perceptual import SMALLEST, missing
 from arf.radiance.capture.views import apart
 from arf.radiance.evaluate import stylos
 from arf.radiance.evaluate.consistency import Agreement, agreements, beginnings, by_depth
@@ -25,6 +27,7 @@ from arf.style import encoder as encoders
 from arf.style.encoder import Encoder
 
 Picture = Float[Tensor, "h w 3"]
+HIDDEN = 0.5  # grey, in both, where a photograph does not count
 LOOKED = 8  # frames whose style and structure are measured: those change little along a path
 Told = Callable[[str, int, int, dict[str, float]], None]
 
@@ -66,33 +69,60 @@ class Evaluation:
 
 
 def measure(
-    run: Run,
+    runs: Sequence[Run],
     settings: EvaluateSettings,
     frames: Path | None = None,
     styles: Sequence[Path] = (),
     told: Told = lambda *_: None,
     allow_outside: bool = False,
 ) -> Evaluation:
-    """Measure a painting, or a fit beside another program's frames.
+    """Measure paintings of one place, or a fit, and another program's frames.
 
     Args:
-        frames: a folder of that program's pictures along the path.
+        runs: the first one's path is that of all.
+        frames: a folder of that program's pictures along the path, measured with the first one's depth.
         styles: pictures that strength is measured against; a painting's own when left out.
 
     Raises:
-        UserError: as `open_scene`; a style or the encoder cannot be read.
+        UserError: as `open_scene`; a style or the encoder cannot be read; or the frames are too small for it.
     """
     settings.check()
     device = pick_device(settings.device)
     if settings.protocol == "stylos":
         stylos.raft(device)  # refused before anything is opened
     encoder = encoders.load(settings.encoder, settings.encoder_weights).to(device)
-    scene = open_scene(run, settings, device, frames, allow_outside)
+    first = open_scene(runs[0], settings, device, frames, allow_outside)
+    others = [open_scene(run, settings, device, None, allow_outside, first) for run in runs[1:]]
+    height, width = size = first.path.cameras.size(0)
+    if min(size) < (needed := encoder.smallest([STRUCTURE_LAYER])):
+        raise UserError(f"frames of {width}×{height} pixels are too small: the figures need {needed} a side")
+    films: list[Measured] = []
+    for scene in (first, *others):
+        plain, *painted = _films(scene, settings, encoder, styles, told)
+        if not films:
+            films.append(plain)
+        elif plain != films[0]:  # of another fit
+            films.append(replace(plain, name=f"{UNSTYLISED}: {scene.painting}"))
+        films += painted
+    lacks = None if settings.protocol == "stylos" else _lacking(first)
+    return Evaluation(films, first.capture.name, size, len(first.path), settings.protocol, lacks)
+
+
+def _lacking(scene: Scene) -> str | None:
+    """What LPIPS lacks here."""
+    if min(scene.path.cameras.size(0)) < SMALLEST:
+        return f"LPIPS needs frames of {SMALLEST} pixels a side"
+    return missing("alex")
+
+
+def _films(
+    scene: Scene, settings: EvaluateSettings, encoder: Encoder, styles: Sequence[Path], told: Told
+) -> list[Measured]:
+    """Figures of a scene's films."""
     if settings.protocol == "stylos":
-        lay, perceptual, lacks = stylos.by_flow(stylos.raft(device)), stylos.Lpips255, None
+        lay, perceptual = stylos.by_flow(stylos.raft(scene.field.device)), stylos.Lpips255
     else:
-        lacks = missing("alex")
-        lay, perceptual = by_depth(scene.surfaces), None if lacks else LPIPS
+        lay, perceptual = by_depth(scene.surfaces), None if _lacking(scene) else LPIPS
     firsts = beginnings(len(scene.path), settings.pairs)
     looked = {firsts[i] for i in apart(len(firsts), LOOKED)}
     likenesses: dict[str, _Likeness] = {}
@@ -105,11 +135,10 @@ def measure(
 
     agreed = agreements(firsts, scene.pictures, lay, perceptual, look, lambda i, n: told("compare", i, n, {}))
     content = _content(scene, encoder, settings, lambda i, n: told("photographs", i, n, {}))
-    films = [
+    return [
         Measured(name, agreement, likenesses[name].strength(), likenesses[name].structure(), content.get(name))
         for name, agreement in agreed.items()
     ]
-    return Evaluation(films, scene.capture.name, scene.path.cameras.size(0), len(scene.path), settings.protocol, lacks)
 
 
 class _Likeness:
@@ -149,7 +178,12 @@ def _content(
     chosen = apart(len(views), settings.photographs)
     found: dict[str, Structure] = {}
     for done, i in enumerate(chosen, start=1):
+        photograph = views.photograph(i)
         for name, rendering in scene.seen_from(views.cameras[i]).items():
-            found.setdefault(name, Structure(encoder)).update(rendering, views.image(i))
+            pair = (
+                p if photograph.mask is None else p.where(photograph.mask[..., None], HIDDEN)
+                for p in (rendering, photograph.image)
+            )
+            found.setdefault(name, Structure(encoder)).update(*pair)
         told(done, len(chosen))
     return {name: metric.compute() for name, metric in found.items()}

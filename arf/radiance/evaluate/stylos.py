@@ -79,7 +79,7 @@ def by_flow(flow: Callable[[Picture, Picture], Flow]) -> Lay:
         fits = (frame - look_up(later, torch.stack([columns, rows], -1) + moved)[0]).abs().mean(-1)
         return later, splat(frame, moved, -SHARPNESS * fits), torch.ones(frame.shape[:2], dtype=torch.bool)
 
-    return lambda first, second: together
+    return lambda first, second: ((second, first), together)
 
 
 class Lpips255(Mean):

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
 import torch
+from tiny import FIT, STYLIZE
 
 from arf.cli import main
 from arf.errors import UserError
 from arf.media import image
 from arf.networks.paint import AdainPainter
 from arf.networks.settings import AdainSettings
+from arf.radiance.capture.photographs import Photograph
+from arf.radiance.capture.views import Views
 from arf.radiance.evaluate.films import UNSTYLISED, open_scene
 from arf.radiance.evaluate.page import HEADER, rows, text
 from arf.radiance.evaluate.painted import Evaluation, measure
 from arf.radiance.evaluate.settings import EvaluateSettings
+from arf.radiance.fit.loop import fit
+from arf.radiance.paint.stylize import stylize
 from arf.style import encoder
 
 LOAD = encoder.load  # as it is, and not as most tests have it
@@ -35,7 +42,7 @@ def compact(monkeypatch) -> None:
 
 @pytest.fixture(scope="module")
 def evaluation(stylized) -> Evaluation:
-    return measure(stylized, QUICK)
+    return measure([stylized], QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +69,13 @@ def test_a_painting_stands_beside_the_field_without_paint(evaluation, stylized, 
 
 
 def test_other_styles_can_be_asked_for(evaluation, stylized, paintings):
-    painted = measure(stylized, QUICK, styles=paintings[1:]).films[1]
+    painted = measure([stylized], QUICK, styles=paintings[1:]).films[1]
     assert painted.strength["color"] > 2 * evaluation.films[1].strength["color"]
     assert painted.consistency["long"].rmse == evaluation.films[1].consistency["long"].rmse
 
 
 def test_frames_of_another_program_are_measured_as_our_own_are(fitted, plain_frames, paintings):
-    plain, theirs = measure(fitted, QUICK, plain_frames, paintings).films
+    plain, theirs = measure([fitted], QUICK, plain_frames, paintings).films
     for gap in ("short", "long"):
         assert theirs.consistency[gap].rmse == pytest.approx(plain.consistency[gap].rmse, rel=0.02)  # of eight bits
         assert theirs.consistency[gap].visible == plain.consistency[gap].visible
@@ -82,13 +89,13 @@ def test_frames_painted_one_by_one_agree_far_less(fitted, plain_frames, painting
     for file in plain_frames.iterdir():
         frame = image.resize(image.read(file), 112, 112)
         image.write(tmp_path / "one_by_one" / file.name, image.resize(painter(frame), 28, 28))
-    theirs = measure(fitted, QUICK, tmp_path / "one_by_one", paintings[:1]).films[1]
+    theirs = measure([fitted], QUICK, tmp_path / "one_by_one", paintings[:1]).films[1]
     for gap in ("short", "long"):
         assert theirs.consistency[gap].rmse > 1.5 * evaluation.films[1].consistency[gap].rmse
 
 
 def test_without_a_style_there_is_no_strength(fitted, plain_frames):
-    assert all(film.strength == {} for film in measure(fitted, QUICK, plain_frames).films)
+    assert all(film.strength == {} for film in measure([fitted], QUICK, plain_frames).films)
 
 
 @pytest.mark.parametrize(
@@ -106,31 +113,85 @@ def test_frames_that_are_none_of_the_path(spoil, said, fitted, plain_frames, tmp
         (folder / file.name).write_bytes(file.read_bytes())
     spoil(folder)
     with pytest.raises(UserError, match=said):
-        measure(fitted, QUICK, folder)
+        measure([fitted], QUICK, folder)
 
 
 def test_a_path_that_is_too_short(stylized, room, tmp_path, capsys):
     assert main(["render", str(stylized.path), "--frames", "3", "--save-path", str(tmp_path / "path.json"),
                  "--output", str(tmp_path / "film.mp4"), "--quiet"]) == 0  # fmt: skip
     with pytest.raises(UserError, match="3 frames, and pairs are up to 7"):
-        measure(stylized, replace(QUICK, path=str(tmp_path / "path.json")))
+        measure([stylized], replace(QUICK, path=str(tmp_path / "path.json")))
 
 
-def test_rows_are_of_every_film_once(evaluation):
-    table = rows([evaluation, evaluation])
-    assert [row["film"] for row in table] == [evaluation.films[k].name for k in (0, 1, 1)]
+def test_paintings_of_one_fit_share_the_row_without_paint(stylized, evaluation):
+    films = measure([stylized, stylized], QUICK).films
+    assert films == [evaluation.films[k] for k in (0, 1, 1)]
+
+
+def test_paintings_of_another_fit_have_a_row_of_their_own(stylized, room, paintings, tmp_path):
+    other = fit(room, replace(FIT, steps=20), tmp_path)
+    painting = stylize(other, paintings[:1], replace(STYLIZE, steps=2), tmp_path)
+    films = measure([stylized, painting], QUICK).films
+    name = f"waves ({painting.name})"
+    assert [film.name for film in films] == [UNSTYLISED, f"waves ({stylized.name})", f"{UNSTYLISED}: {name}", name]
+
+
+def test_paintings_of_another_place_are_not_compared(stylized, room, paintings, tmp_path):
+    shutil.copytree(room, tmp_path / "other")
+    listed = tmp_path / "other" / "transforms.json"
+    meta = json.loads(listed.read_text())
+    meta["frames"] = meta["frames"][1:]
+    listed.write_text(json.dumps(meta))
+    other = fit(tmp_path / "other", replace(FIT, steps=2), tmp_path)
+    painting = stylize(other, paintings[:1], replace(STYLIZE, steps=2), tmp_path)
+    with pytest.raises(UserError, match="other captures"):
+        measure([stylized, painting], QUICK)
+
+
+def test_a_path_keeps_its_own_shape(fitted, tmp_path):
+    file = tmp_path / "path.json"
+    call = ["render", str(fitted.path), "--width", "100", "--height", "40", "--frames", "60", "--save-path", str(file)]
+    assert main([*call, "--output", str(tmp_path / "film.mp4"), "--quiet"]) == 0
+    found = measure([fitted], replace(QUICK, path=str(file), size=64), tmp_path / "film")
+    assert found.size == (26, 64)
+    plain, theirs = found.films
+    assert theirs.consistency["short"].rmse == pytest.approx(plain.consistency["short"].rmse, rel=0.3)
+
+
+def test_rows_and_their_text(evaluation):
+    table = rows(evaluation)
+    assert [row["film"] for row in table] == [film.name for film in evaluation.films]
     assert all(set(row) == set(HEADER) for row in table)
-    assert table[0]["short_lpips"] is None or evaluation.lacks is None
     lines = text(table).splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 3
     assert len(set(map(len, lines))) == 1
     assert "RMSE" in lines[0]
+    assert "LPIPS" not in lines[0]  # frames of 28 pixels
+    assert "32 pixels" in evaluation.lacks
+
+
+def test_what_a_mask_leaves_out_is_in_no_figure(stylized):
+    mask = torch.ones(28, 28, dtype=torch.bool)
+    mask[:, 14:] = False
+    plain, found = Views.photograph, []
+
+    def spoiled(self, i: int, fill: float) -> Photograph:
+        photograph = plain(self, i)
+        image = photograph.image.where(mask[..., None], torch.tensor(fill))
+        return replace(photograph, image=image, mask=mask)
+
+    for fill in (0.0, 1.0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Views, "photograph", partialmethod(spoiled, fill=fill))
+            found.append([film.content for film in measure([stylized], QUICK).films])
+    assert found[0] == found[1]
+    assert found[0] != [film.content for film in measure([stylized], QUICK).films]
 
 
 def test_what_was_not_seen_is_none_in_a_row(evaluation):
     film = evaluation.films[1]
     blind = replace(film.consistency["long"], rmse=math.nan, pairs=0, worst=[])
-    table = rows([replace(evaluation, films=[replace(film, consistency={**film.consistency, "long": blind})])])
+    table = rows(replace(evaluation, films=[replace(film, consistency={**film.consistency, "long": blind})]))
     assert table[0]["long_rmse"] is None
     assert table[0]["short_rmse"] > 0
 

@@ -34,13 +34,16 @@ def test_true_flow_leaves_the_hole_that_it_makes_and_nothing_else():
         moved[:, : 2 * apart] = 0  # a hole, which is black
         assert found[gap].rmse == pytest.approx(rmse(moved, later), rel=1e-3)
         assert found[gap].visible == 1
+        (pair,) = found[gap].worst
+        assert (pair.first, pair.second) == (apart, 0)
+        assert torch.equal(pair.frame, later)
 
 
 def test_of_two_pixels_that_fall_together_the_one_that_fits_wins():
     frame, later = torch.zeros(1, 3, 3), torch.full((1, 3, 3), 0.9)
     frame[0, 1] = 0.9
     flow = torch.tensor([[[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]]])
-    _, moved, _ = stylos.by_flow(lambda *_: flow)(0, 1)(frame, later)
+    _, moved, _ = stylos.by_flow(lambda *_: flow)(0, 1)[1](frame, later)
     assert moved[0, 1, 0].item() > 0.89
 
 
