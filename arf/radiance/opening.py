@@ -145,7 +145,7 @@ def open_photoreal(run: Run, device: torch.device, allow_outside: bool = False) 
 
 
 def open_painted(run: Run, device: torch.device, allow_outside: bool = False) -> tuple[Painted, Capture]:
-    """The repainted scene of a `stylize` run, and its capture, with its training poses as the fit refined them."""
+    """The repainted scene of a `stylize` run, and its capture."""
     record, capture = paint_record(run), capture_of(run, allow_outside)
     tensors, _ = run.load("model")
     if "colors.keys" in tensors:
@@ -155,7 +155,6 @@ def open_painted(run: Run, device: torch.device, allow_outside: bool = False) ->
     rest = {name: value for name, value in tensors.items() if not name.startswith(FIELD)}
     check_tensors(rest, {LOOK + name: tensor for name, tensor in like.items()}, run.path / MODEL, REMEDY)
     look = Look.of_tensors(_below(tensors, LOOK)).to(device)
-    capture.train.cameras = field.refined(capture.train.cameras)
     return Painted(field, look, record.settings.dropped(field.drop)), _rendered(capture, field)
 
 

@@ -32,6 +32,7 @@ def test_the_whole_chain(room, paintings, tmp_path, capsys):
     code, out, err = run(capsys, "fit", room, "--output", tmp_path, *TINY)
     assert (code, err.replace(f"{COMPILING}\n", "")) == (0, "")
     assert {"run", "psnr", "samples_per_ray", "train_seconds"} <= json.loads(out).keys()
+    fitted = json.loads(out)["run"]
     code, out, _ = run(
         capsys, "stylize", tmp_path, "--style", paintings[0], "--style", paintings[1], "--style-weights", 2, 1,
         "--steps", 3, "--layers", "relu2_1", "--output", tmp_path, "--device", "cpu", "--json",
@@ -48,7 +49,7 @@ def test_the_whole_chain(room, paintings, tmp_path, capsys):
     assert code == 0
     assert json.loads(out) == {"video": str(made.path / "renders" / "orbit.mp4"), "frames": 2}
     assert [p.name for p in (made.path / "renders").iterdir()] == ["orbit.mp4"]
-    code, out, _ = run(capsys, "evaluate", tmp_path)
+    code, out, _ = run(capsys, "evaluate", fitted)
     assert code == 0
     assert "3 held-out views" in out
 

@@ -94,6 +94,8 @@ def open_scene(
             has another number of pictures than the path has frames; or `like` lies in another frame.
     """
     field, painted, capture = open_model(run, device, allow_outside)
+    if painted:  # of a fit they are refined already
+        capture.train.cameras = field.refined(capture.train.cameras)
     if like is None:
         path = _within(camera_path(capture, settings.path, settings.length, 30.0), settings.size)
     elif _same_place(capture, like.capture):
