@@ -86,5 +86,7 @@ def team(device: str) -> Iterator[Team]:
     distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield Team(distributed.get_rank(), ranks, chosen)
+        distributed.barrier()  # waits without Python's lock, which gloo's thread needs to let go of the last tensors:
+        # one that still waits for it where Python ends would abort the process
     finally:
         distributed.destroy_process_group()
