@@ -69,14 +69,12 @@ def analytic_capture(folder: Path) -> Path:
     return capture
 
 
-def fitted_run(data: Path, work: Path, preset: str | None, backbone: str = "voxel", **changes) -> Run:
-    """The newest fit of a capture with a backbone in the work folder, or a new one by a preset, or at defaults."""
+def fitted_run(data: Path, work: Path, preset: str, backbone: str = "voxel", **changes) -> Run:
+    """The newest fit of a capture with a backbone in the work folder, or a new one."""
     try:
         return Run.open(work / data.name / f"arf-{backbone}", "fit")
     except UserError:
-        settings = FitSettings(backbone=backbone, **changes)
-        if preset:
-            settings = apply_preset(settings, ROOT / f"configs/{preset}.yaml", "fit")
+        settings = apply_preset(FitSettings(backbone=backbone, **changes), ROOT / f"configs/{preset}.yaml", "fit")
         return fit(data, settings, work)
 
 
