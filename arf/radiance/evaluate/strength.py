@@ -45,9 +45,3 @@ class Strength:
             name: sum(share * metric.compute() for share, metric in zip(self.shares, metrics, strict=True))
             for name, metrics in self._metrics.items()
         }
-
-    def reset(self) -> None:
-        """Forget all pictures."""
-        for metrics in self._metrics.values():
-            for metric in metrics:
-                metric.reset()
