@@ -4,11 +4,12 @@
 
 Each capture is fitted once, at all defaults. Every method paints that same field, at all defaults too, and
 `arf evaluate` measures it along one path. "paper" is configs/arf-paper.yaml, with VGG-19 for VGG-16, at half of the
-photographs; "one by one" is `arf adain` of the unstylised frames, which knows nothing of the place. What the work
-folder has already is not made again: a call that was stopped goes on. Minutes for each painting and method on two
-cores.
+photographs; "one by one" is `arf adain` of the unstylised frames, which knows nothing of the place. Minutes for each
+painting and method on two cores.
 
-Written are RESULTS (docs/results.md by default), and for each capture a sheet and a loop in the work folder.
+Written are RESULTS (docs/results.md by default), its figures beside it (.json), and for each capture a sheet and a
+loop in the work folder. What the figures hold is not measured again: a call that was stopped goes on, and one with
+another method adds its rows. Take a cell out, or the file away, to have it measured anew.
 """
 
 from __future__ import annotations
@@ -62,9 +63,19 @@ class Table:
         return cls(file, read_json(file) if file.exists() else {})
 
     def put(self, key: str, cell: dict[str, Any]) -> None:
-        self.cells[key] = cell
+        self.cells[key] = {**cell, "commit": commit(), "machine": machine()}
         write_json(self.file, self.cells)
         print(f"{key}: " + "  ".join(f"{n} {v:.4g}" for n, v in cell.items() if isinstance(v, float)), flush=True)
+
+
+def commit() -> str:
+    call = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(call, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+
+
+def machine() -> str:
+    place = torch.cuda.get_device_name() if DEVICE.type == "cuda" else platform.machine()
+    return f"{place}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def called(*arguments: object) -> dict[str, Any]:
@@ -131,14 +142,12 @@ def measured(table: Table, fitted: Run, capture: str, painting: Path, method: st
 
 
 def results(table: Table, captures: list[str], paintings: list[str], methods: list[str], call: str) -> str:
-    place = torch.cuda.get_device_name() if DEVICE.type == "cuda" else platform.machine()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout
+    of = {f"{cell['machine']}, commit {cell['commit']}" for cell in table.cells.values()}
     parts = [
         "# Results",
-        f"Written by `{call}`; {place}, {torch.get_num_threads()} threads, torch {torch.__version__}, commit "
-        f"{commit.strip()}. Means over {', '.join(paintings)}. What the figures are: [evaluate.md](evaluate.md); "
-        'smaller is better. "paper" is the published recipe on the same field (`configs/arf-paper.yaml`), "one by one" '
-        "`arf adain` of single frames.",
+        f"Written by `{call}`, on {'; '.join(sorted(of))}. Means over {', '.join(paintings)}. What the figures are: "
+        '[evaluate.md](evaluate.md); smaller is better. "paper" is the published recipe on the same field '
+        '(`configs/arf-paper.yaml`), "one by one" `arf adain` of single frames.',
     ]
     for capture in captures:
         parts += [f"## {capture}", _lines(_summary(table, capture, paintings, methods))]
@@ -227,7 +236,7 @@ def main() -> None:
     options = parser.parse_args()
     methods = [m for m in ALL if m in options.methods]
     options.work.mkdir(parents=True, exist_ok=True)
-    table = Table.open(options.work / "results.json")
+    table = Table.open(options.results.with_suffix(".json"))
     names = [capture.name for capture in options.captures]
     for painting in options.paintings:  # all captures in one painting first: what is there says something early
         for data in options.captures:
