@@ -80,46 +80,47 @@ class LPIPS(Mean):
 
 
 class NNFM(Mean):
-    """`nnfm_distance` of each picture to one style, whose features are computed once."""
+    """`nnfm_distance(picture, mask)` to one style, whose features are computed once."""
 
     def __init__(self, style: Picture, encoder: Encoder, layers: Sequence[str] = likeness.NNFM_LAYERS) -> None:
         super().__init__()
         self.encoder, self.layers = encoder, layers
         self.bank = likeness.nnfm_bank(style, encoder, layers)
 
-    def measure(self, picture: Picture) -> float:
-        return likeness.nnfm_distance(picture, self.bank, self.encoder, self.layers)
+    def measure(self, picture: Picture, mask: Bool[Tensor, "h w"] | None = None) -> float:
+        return likeness.nnfm_distance(picture, self.bank, self.encoder, self.layers, mask)
 
 
 class Gram(Mean):
-    """`gram_distance` of each picture to one style, whose matrices are computed once."""
+    """`gram_distance(picture, mask)` to one style, whose matrices are computed once."""
 
     def __init__(self, style: Picture, encoder: Encoder, layers: Sequence[str] = likeness.GRAM_LAYERS) -> None:
         super().__init__()
         self.encoder, self.layers = encoder, layers
         self.matrices = likeness.gram_matrices(style, encoder, layers)
 
-    def measure(self, picture: Picture) -> float:
-        return likeness.gram_distance(picture, self.matrices, self.encoder, self.layers)
+    def measure(self, picture: Picture, mask: Bool[Tensor, "h w"] | None = None) -> float:
+        return likeness.gram_distance(picture, self.matrices, self.encoder, self.layers, mask)
 
 
 class Color(Mean):
-    """`color_distance` of each picture to one style."""
+    """`color_distance` of a picture's pixels, those of a mask, to one style."""
 
     def __init__(self, style: Picture) -> None:
         super().__init__()
         self.shares = likeness.color_shares(style)
 
-    def measure(self, picture: Picture) -> float:
-        return likeness.shares_distance(likeness.color_shares(picture), self.shares)
+    def measure(self, picture: Picture, mask: Bool[Tensor, "h w"] | None = None) -> float:
+        counted = picture if mask is None else picture[mask]
+        return likeness.shares_distance(likeness.color_shares(counted), self.shares) if len(counted) else math.nan
 
 
 class Structure(Mean):
-    """`structure_distance(picture, photograph)`."""
+    """`structure_distance(picture, photograph, mask)`."""
 
     def __init__(self, encoder: Encoder, layer: str = likeness.STRUCTURE_LAYER) -> None:
         super().__init__()
         self.encoder, self.layer = encoder, layer
 
-    def measure(self, picture: Picture, photograph: Picture) -> float:
-        return likeness.structure_distance(picture, photograph, self.encoder, self.layer)
+    def measure(self, picture: Picture, photograph: Picture, mask: Bool[Tensor, "h w"] | None = None) -> float:
+        return likeness.structure_distance(picture, photograph, self.encoder, self.layer, mask)

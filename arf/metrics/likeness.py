@@ -1,19 +1,25 @@
-"""How near a picture comes to a style, and how much it keeps of a photograph."""
+"""How near a picture comes to a style, and how much it keeps of a photograph.
+
+A mask says which of a picture's pixels count. The encoder sees the others, too; a position of its features counts by
+the share of its pixels that do. Of a mask without a pixel the figure is NaN.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from arf.style.encoder import Encoder, block_of
-from arf.style.losses import gram, nnfm_loss
+from arf.style.losses import gram, nnfm_loss, shrink_weight
 from arf.style.neighbours import FeatureBank
 
 Picture = Float[Tensor, "h w 3"]
+Mask = Bool[Tensor, "h w"]
 NNFM_LAYERS = ("relu3_1", "relu3_2", "relu3_3")  # those of ARF
 GRAM_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 STRUCTURE_LAYER = "relu4_1"
@@ -21,6 +27,7 @@ DIRECTIONS = 64  # in which colours are looked at
 BINS = 2048  # of the colours along one, from where to where
 REACH = 3**0.5
 PIXELS = 1 << 15  # whose colours are counted at once
+HALF = 0.5 - 1e-6  # of a position's pixels, but for rounding
 POSITIONS = 1024  # of a picture's features, at most, that are compared with each other
 
 
@@ -39,7 +46,11 @@ def nnfm_bank(style: Picture, encoder: Encoder, layers: Sequence[str] = NNFM_LAY
 
 @torch.no_grad()
 def nnfm_distance(
-    picture: Picture, style: Picture | FeatureBank, encoder: Encoder, layers: Sequence[str] = NNFM_LAYERS
+    picture: Picture,
+    style: Picture | FeatureBank,
+    encoder: Encoder,
+    layers: Sequence[str] = NNFM_LAYERS,
+    mask: Mask | None = None,
 ) -> float:
     """Mean cosine distance from each feature of the picture to the nearest one of the style, in [0, 2] (Zhang et al.,
     ARF, ECCV 2022, eq. 3).
@@ -52,14 +63,15 @@ def nnfm_distance(
         ValueError: layers of several blocks.
     """
     bank = style if isinstance(style, FeatureBank) else nnfm_bank(style, encoder, layers)
-    return float(nnfm_loss(_together(picture, encoder, layers), bank))
+    found = _together(picture, encoder, layers)
+    return math.nan if _empty(mask) else float(nnfm_loss(found, bank, _shares(mask, found)))
 
 
 def gram_matrices(
-    picture: Picture, encoder: Encoder, layers: Sequence[str] = GRAM_LAYERS
+    picture: Picture, encoder: Encoder, layers: Sequence[str] = GRAM_LAYERS, mask: Mask | None = None
 ) -> list[Float[Tensor, "1 c c"]]:
     """The Gram matrix of each layer's features, over the number of positions (Gatys et al., 2016)."""
-    return [gram(f, "positions") for f in features(picture, encoder, layers)]
+    return [gram(f, "positions", _shares(mask, f)) for f in features(picture, encoder, layers)]
 
 
 def gram_distance(
@@ -67,6 +79,7 @@ def gram_distance(
     style: Picture | Sequence[Float[Tensor, "1 c c"]],
     encoder: Encoder,
     layers: Sequence[str] = GRAM_LAYERS,
+    mask: Mask | None = None,
 ) -> float:
     """‖G - Ĝ‖² / ‖Ĝ‖² of the Gram matrices of picture and style, the mean over the layers: 0 where they agree, about 1
     where they have nothing in common.
@@ -74,8 +87,10 @@ def gram_distance(
     Args:
         style: a picture, or `gram_matrices` of one where it serves several pictures.
     """
+    if _empty(mask):
+        return math.nan
     wanted = gram_matrices(style, encoder, layers) if isinstance(style, Tensor) else style
-    pairs = zip(gram_matrices(picture, encoder, layers), wanted, strict=True)
+    pairs = zip(gram_matrices(picture, encoder, layers, mask), wanted, strict=True)
     return sum(float((g - w).square().sum() / w.square().sum()) for g, w in pairs) / len(wanted)
 
 
@@ -107,29 +122,47 @@ def shares_distance(shares: Float[Tensor, "d b"], others: Float[Tensor, "d b"]) 
     return float((shares - others).abs().mean()) * 2 * REACH
 
 
-def structure_distance(picture: Picture, photograph: Picture, encoder: Encoder, layer: str = STRUCTURE_LAYER) -> float:
+def structure_distance(
+    picture: Picture,
+    photograph: Picture,
+    encoder: Encoder,
+    layer: str = STRUCTURE_LAYER,
+    mask: Mask | None = None,
+) -> float:
     """How differently two pictures of one size are like themselves: mean absolute difference of the matrices of cosine
     distances between all positions of a picture, each column over its sum (Kolkin et al., STROTSS, CVPR 2019), in
-    proportion to the mean distance. Colours and brushwork count for little, what lies where for much.
+    proportion to the mean distance. Colours and brushwork count for little, what lies where for much. Of a mask those
+    positions count half of whose pixels do.
 
     Raises:
         ValueError: pictures of different sizes.
     """
     if picture.shape != photograph.shape:
         raise ValueError(f"structure is compared of one size, not {list(picture.shape)} and {list(photograph.shape)}")
-    first, second = (_own_distances(p, encoder, layer) for p in (picture, photograph))
+    first, second = (_own_distances(p, encoder, layer, mask) for p in (picture, photograph))
     return float((first - second).abs().mean()) * len(first)
 
 
-def _own_distances(picture: Picture, encoder: Encoder, layer: str) -> Float[Tensor, "n n"]:
+def _own_distances(picture: Picture, encoder: Encoder, layer: str, mask: Mask | None) -> Float[Tensor, "n n"]:
     (found,) = features(picture, encoder, [layer])
     height, width = found.shape[-2:]
     shrink = (POSITIONS / (height * width)) ** 0.5
     if shrink < 1:
         found = interpolate(found, [max(1, int(side * shrink)) for side in (height, width)], mode="area")
     vectors = normalize(found.flatten(2)[0].t(), dim=1)  # [n, c]
+    if mask is not None:
+        vectors = vectors[_shares(mask, found).flatten() >= HALF]
     distances = (1 - vectors @ vectors.t()).clamp_min(0)
     return distances / distances.sum(0).clamp_min(1e-9)
+
+
+def _empty(mask: Mask | None) -> bool:
+    return mask is not None and not mask.any()
+
+
+def _shares(mask: Mask | None, features: Float[Tensor, "1 c h w"]) -> Float[Tensor, "h w"] | None:
+    """How much of each position's pixels counts."""
+    return None if mask is None else shrink_weight(mask.to(features), (features.shape[2], features.shape[3]))
 
 
 def _together(picture: Picture, encoder: Encoder, layers: Sequence[str]) -> Float[Tensor, "1 c h w"]:

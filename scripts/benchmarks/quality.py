@@ -99,24 +99,31 @@ def fit(data: Path, fits: Path) -> Run:
         return Run.open(called("fit", data, "--output", fits)["run"], "fit")
 
 
-def painted(fitted: Run, painting: Path, method: str, place: Path, vgg: Path) -> tuple[dict[str, Any], list[str]]:
-    """Paint by a method: the cost, and what `arf evaluate` is to measure."""
+def painted(fitted: Run, painting: Path, method: str, place: Path, vgg: Path) -> dict[str, Any]:
+    """Paint by a method, where that has not been done: what its command told, and the cost."""
+    note = place / "cost.json"
+    if note.exists():
+        return read_json(note)
     shutil.rmtree(place, ignore_errors=True)
+    cost = _paint(fitted, painting, method, place, vgg)
+    write_json(note, cost)
+    return cost
+
+
+def _paint(fitted: Run, painting: Path, method: str, place: Path, vgg: Path) -> dict[str, Any]:
     if method == "one by one":
         frames = place.parent.parent / "unstylised"
         if not frames.exists():
             height, width = capture_of(fitted).train.within(384).size(0)
             size = ["--width", width, "--height", height]
             called("render", fitted.path, *size, "--output", frames.with_suffix(".mp4"), "--overwrite")
-        cost = called("adain", *sorted(frames.glob("*.png")), "--style", painting, "--output", place)
-        return cost, [fitted.path, "--frames", place, "--style", painting]
+        return called("adain", *sorted(frames.glob("*.png")), "--style", painting, "--output", place / "frames")
     flags = METHODS.get(method)
     if method == "paper":
         half = max(capture_of(fitted).train.size(0)) // 2
         flags = ["--config", ROOT / "configs" / "arf-paper.yaml", "--encoder", "vgg19", "--encoder-weights", vgg]
         flags += ["--size", half]
-    cost = called("stylize", fitted.path, "--style", painting, "--output", place, *flags)
-    return cost, [cost["run"]]
+    return called("stylize", fitted.path, "--style", painting, "--output", place, *flags)
 
 
 def loop(run: str, place: Path) -> None:
@@ -129,8 +136,11 @@ def measured(table: Table, fitted: Run, capture: str, painting: Path, method: st
     if key in table.cells:
         return
     place = work / capture / painting.stem / method.replace(" ", "-")
-    cost, what = painted(fitted, painting, method, place, vgg)
-    if method != "one by one":
+    cost = painted(fitted, painting, method, place, vgg)
+    if method == "one by one":
+        what = [fitted.path, "--frames", place / "frames", "--style", painting]
+    else:
+        what = [cost["run"]]
         loop(cost["run"], place)
     plain, *_, film = called("evaluate", *what, "--output", place / "evaluation.html", "--overwrite")["films"]
     table.put(capture, {name: plain[name] for name in FIGURES if name in ("short_rmse", "long_rmse", "structure")})

@@ -10,7 +10,16 @@ from torch import Tensor
 
 from arf import bundled
 from arf.media import image
-from arf.metrics import color_distance, gram_distance, nnfm_distance, structure_distance
+from arf.metrics import (
+    NNFM,
+    Color,
+    Gram,
+    Structure,
+    color_distance,
+    gram_distance,
+    nnfm_distance,
+    structure_distance,
+)  # fmt: skip
 from arf.style import encoder as encoders
 from arf.style.color import Moments, matching
 from arf.style.losses import gram
@@ -85,3 +94,30 @@ def test_what_cannot_be_compared_is_refused(encoder):
         structure_distance(torch.zeros(64, 64, 3), torch.zeros(64, 65, 3), encoder)
     with pytest.raises(ValueError, match="of one block"):
         nnfm_distance(torch.zeros(64, 64, 3), torch.zeros(64, 64, 3), encoder, ["relu2_1", "relu3_1"])
+
+
+def test_of_a_mask_only_what_it_shows_counts(encoder, styles):
+    """Half of a picture is the style and half is empty: the mask brings the distances near to 0."""
+    style, other = styles
+    picture, mask = style.clone(), torch.ones(96, 96, dtype=torch.bool)
+    picture[:, 48:], mask[:, 48:] = 1.0, False
+    for distance, share in ((nnfm_distance, 0.2), (gram_distance, 0.5)):
+        assert distance(picture, style, encoder, mask=mask) < share * distance(picture, style, encoder)
+    inner = mask.clone()
+    inner[:, 36:] = False  # what the encoder sees of the empty half is far from here
+    inner_of = structure_distance(picture, style, encoder, mask=inner)
+    assert inner_of < 0.2 * structure_distance(picture, style, encoder)
+    everything = torch.ones(96, 96, dtype=torch.bool)
+    for distance in (nnfm_distance, gram_distance):
+        whole = distance(other, style, encoder)
+        assert distance(other, style, encoder, mask=everything) == pytest.approx(whole, rel=1e-5)
+    assert structure_distance(other, style, encoder, mask=everything) == structure_distance(other, style, encoder)
+
+
+def test_of_an_empty_mask_there_is_no_distance(encoder, styles):
+    nothing = torch.zeros(96, 96, dtype=torch.bool)
+    metrics = NNFM(styles[0], encoder), Gram(styles[0], encoder), Color(styles[0])
+    for metric in metrics:
+        assert math.isnan(metric(styles[1], nothing))
+        assert metric.count == 0
+    assert math.isnan(Structure(encoder)(*styles, nothing))

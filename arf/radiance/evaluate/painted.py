@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from arf.errors import UserError
@@ -20,6 +20,7 @@ from arf.radiance.capture.views import apart
 from arf.radiance.evaluate import stylos
 from arf.radiance.evaluate.consistency import Agreement, agreements, beginnings, by_depth
 from arf.radiance.evaluate.films import UNSTYLISED, Scene, open_scene
+from arf.radiance.evaluate.reprojection import COVERED
 from arf.radiance.evaluate.settings import EvaluateSettings
 from arf.radiance.evaluate.strength import Strength
 from arf.radiance.records import paint_record
@@ -128,10 +129,13 @@ def _films(
     likenesses: dict[str, _Likeness] = {}
 
     def look(k: int, shown: Mapping[str, Picture]) -> None:
-        for name, frame in shown.items() if k in looked else ():
+        if k not in looked:
+            return
+        covered = scene.surfaces(k).covered
+        for name, frame in shown.items():
             if name not in likenesses:
                 likenesses[name] = _Likeness(encoder, _strength(scene, styles, encoder))
-            likenesses[name].update(frame, shown[UNSTYLISED])
+            likenesses[name].update(frame, shown[UNSTYLISED], covered)
 
     agreed = agreements(firsts, scene.pictures, lay, perceptual, look, lambda i, n: told("compare", i, n, {}))
     content = _content(scene, encoder, settings, lambda i, n: told("photographs", i, n, {}))
@@ -147,10 +151,10 @@ class _Likeness:
     def __init__(self, encoder: Encoder, strength: Strength | None) -> None:
         self._strength, self._structure = strength, Structure(encoder)
 
-    def update(self, frame: Picture, plain: Picture) -> None:
+    def update(self, frame: Picture, plain: Picture, mask: Bool[Tensor, "h w"]) -> None:
         if self._strength:
-            self._strength.update(frame)
-        self._structure.update(frame, plain)
+            self._strength.update(frame, mask)
+        self._structure.update(frame, plain, mask)
 
     def strength(self) -> dict[str, float]:
         return self._strength.compute() if self._strength else {}
@@ -179,11 +183,9 @@ def _content(
     found: dict[str, Structure] = {}
     for done, i in enumerate(chosen, start=1):
         photograph = views.photograph(i)
+        mask = None if photograph.weight is None else photograph.weight >= COVERED
         for name, rendering in scene.seen_from(views.cameras[i]).items():
-            pair = (
-                p if photograph.mask is None else p.where(photograph.mask[..., None], HIDDEN)
-                for p in (rendering, photograph.image)
-            )
-            found.setdefault(name, Structure(encoder)).update(*pair)
+            pair = (p if mask is None else p.where(mask[..., None], HIDDEN) for p in (rendering, photograph.image))
+            found.setdefault(name, Structure(encoder)).update(*pair, mask)
         told(done, len(chosen))
     return {name: metric.compute() for name, metric in found.items()}

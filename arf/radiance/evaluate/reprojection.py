@@ -28,6 +28,11 @@ class Seen:
     camera: Camera
     depth: Float[Tensor, "h w"]
 
+    @property
+    def covered(self) -> Bool[Tensor, "h w"]:
+        """Where it sees something, and not the background."""
+        return self.depth < NOWHERE
+
 
 @torch.no_grad()
 def seen(field: Field, camera: Camera) -> Seen:
@@ -64,4 +69,4 @@ def found_in(here: Seen, there: Seen) -> tuple[Float[Tensor, "h w 2"], Bool[Tens
     places, distance, ahead = (part.view(*here.camera.size, *part.shape[1:]) for part in project(points, there.camera))
     depth, inside = look_up(there.depth[..., None], places)
     agree = (depth[..., 0] - distance).abs() <= AGREE * distance
-    return places, agree & inside & ahead & (here.depth < NOWHERE)
+    return places, agree & inside & ahead & here.covered

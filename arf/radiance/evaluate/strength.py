@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from arf.media import image
@@ -33,11 +33,11 @@ class Strength:
             "color": [Color(style) for style in fitted],
         }
 
-    def update(self, picture: Picture) -> None:
-        """Take a picture in."""
+    def update(self, picture: Picture, mask: Bool[Tensor, "h w"] | None = None) -> None:
+        """Take a picture in, or what the mask shows of it."""
         for metrics in self._metrics.values():
             for metric in metrics:
-                metric.update(picture)
+                metric.update(picture, mask)
 
     def compute(self) -> dict[str, float]:
         """The means over the pictures so far, by the distances' names: the nearer to 0, the more style."""

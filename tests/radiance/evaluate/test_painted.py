@@ -23,6 +23,7 @@ from arf.radiance.capture.views import Views
 from arf.radiance.evaluate.films import UNSTYLISED, open_scene
 from arf.radiance.evaluate.page import HEADER, rows, text
 from arf.radiance.evaluate.painted import Evaluation, measure
+from arf.radiance.evaluate.reprojection import Seen
 from arf.radiance.evaluate.settings import EvaluateSettings
 from arf.radiance.fit.loop import fit
 from arf.radiance.paint.stylize import stylize
@@ -82,6 +83,18 @@ def test_frames_of_another_program_are_measured_as_our_own_are(fitted, plain_fra
     assert theirs.strength["color"] == pytest.approx(plain.strength["color"], abs=0.002)
     assert theirs.structure < 0.02
     assert theirs.content is None
+
+
+def test_the_background_is_no_style(fitted, plain_frames, paintings, monkeypatch, tmp_path):
+    """The right half is said to be background, and is white in one film: no figure of colour sees it."""
+    left = torch.arange(28) < 14
+    monkeypatch.setattr(Seen, "covered", property(lambda seen: left.expand(seen.depth.shape)))
+    for file in plain_frames.iterdir():
+        frame = image.read(file)
+        image.write(tmp_path / "white" / file.name, frame.where(left[:, None], 1.0))
+    films = [measure([fitted], QUICK, folder, paintings).films[1] for folder in (plain_frames, tmp_path / "white")]
+    assert films[1].strength["color"] == films[0].strength["color"]
+    assert films[1].consistency["short"].rmse != films[0].consistency["short"].rmse  # the film is another one
 
 
 def test_frames_painted_one_by_one_agree_far_less(fitted, plain_frames, paintings, evaluation, tmp_path):
