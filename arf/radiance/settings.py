@@ -11,6 +11,7 @@ from arf.errors import UserError
 from arf.jobs.checks import check_kinds, within
 
 MOST_STEPS, MOST_SEED = 10**9, 2**63 - 1
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 250, 3, 10  # of a painting, when left out
 
 
 @dataclass
@@ -200,15 +201,15 @@ class StylizeSettings:
     """Compare each feature with all of the style's. Several times slower; the loss comes out 0.1 to 0.3 % smaller."""
     style_strength: float = 1.0
     """Weight of the style loss."""
-    content_weight: float = 0.02
+    content_weight: float = 0.005
     """Weight of the content loss; more keeps more of the photographs' detail."""
     tv_weight: float = 0.1
     """Weight of total variation; more is smoother."""
-    epochs: int = 10
-    """Passes over the training views."""
+    epochs: int | None = None
+    """Passes over the training views; when left out as many as come to 250 steps, at least 3 and at most 10."""
     steps: int | None = None
     """Exact number of steps instead of epochs."""
-    learning_rate: float = 0.02
+    learning_rate: float = 0.03
     """Adam's learning rate for the vertex colours (in units of RGB)."""
     size: int | None = None
     """Pixels of the longer side at which views are painted and looked at; larger ones are shrunk to it. When left out
@@ -257,6 +258,11 @@ class StylizeSettings:
     def side(self, on_gpu: bool) -> int:
         """`size`, or what it is when left out."""
         return self.size or (512 if on_gpu else 384)
+
+    def steps_of(self, views: int) -> int:
+        """How many steps so many views take. ARF takes ten epochs whatever they are; more of the same place add little
+        after a few hundred steps (docs/results.md)."""
+        return self.steps or views * (self.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, -(-STEPS // views))))
 
     def dropped(self, usual: float) -> float:
         """`drop_weight`, or what is usual for a kind of field (`Field.drop`)."""

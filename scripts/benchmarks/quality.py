@@ -45,6 +45,7 @@ FIGURES = {
 }  # fmt: skip
 COST = {"seconds": "seconds", "peak": "GiB"}
 FRAMES, WIDTH = 24, 320  # of a loop
+PAIRS, PHOTOGRAPHS = 12, 6  # that are measured
 
 
 @dataclass
@@ -142,7 +143,8 @@ def measured(table: Table, fitted: Run, capture: str, painting: Path, method: st
     else:
         what = [cost["run"]]
         loop(cost["run"], place)
-    plain, *_, film = called("evaluate", *what, "--output", place / "evaluation.html", "--overwrite")["films"]
+    what += ["--pairs", PAIRS, "--photographs", PHOTOGRAPHS, "--output", place / "evaluation.html", "--overwrite"]
+    plain, *_, film = called("evaluate", *what)["films"]
     table.put(capture, {name: plain[name] for name in FIGURES if name in ("short_rmse", "long_rmse", "structure")})
     figures = {name: film[name] for name in FIGURES}
     table.put(key, {**figures, **{name: float(cost[name]) for name in COST}})

@@ -70,7 +70,7 @@ class Painter:
             self.palette = _mixture(styles, np.array(self.objective.weights))
             self.recolor = matching(subject.palette, self.palette)
         self.background = self.recolor.apply(self.field.background)
-        self.steps = settings.steps or settings.epochs * len(subject)
+        self.steps = settings.steps_of(len(subject))
         self.step = 0
         self.curves: list[dict[str, float]] = []
         self.recent: list[Tensor] = []  # a row of loss terms for each step since the last row of the curves

@@ -79,6 +79,14 @@ def test_geometry_is_the_fits_own(stylized, fitted):
         assert torch.equal(painted.field.state_dict()[name], tensor), name
 
 
+@pytest.mark.parametrize(("views", "wanted"), [(1, 10), (18, 180), (25, 250), (42, 252), (83, 332), (100, 300)])
+def test_left_out_there_are_as_many_epochs_as_come_to_250_steps_but_3_at_least_and_10_at_most(views, wanted):
+    settings = StylizeSettings()
+    assert settings.steps_of(views) == wanted
+    assert replace(settings, epochs=7).steps_of(views) == 7 * views
+    assert replace(settings, epochs=7, steps=5).steps_of(views) == 5
+
+
 def test_views_are_drawn_once_an_epoch_in_a_seeded_order():
     orders = {}
     for seed in (0, 1):
