@@ -27,6 +27,7 @@ from arf.jobs.files import atomic_path, cannot_read
 from arf.media import image
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+NUMBER = re.compile(r"(-?\d+(\.\d+)?( %)?)?")  # as text; or a number that is not there
 ROW = 4  # pictures beside each other at most
 SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}  # what is embedded byte for byte
 COLORS = {"#010101": "var(--accent)", "#020202": "var(--quiet)", "#030303": "var(--rule)"}  # in a plot: in the page
@@ -62,7 +63,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one length; each row's first cell names it. Columns of numbers are set to the right."""
+    """Rows of one length; each row's first cell names it. Columns of numbers, also as text, are set to the right."""
 
     rows: Sequence[Sequence[object]]
     header: Sequence[object] = ()
@@ -223,6 +224,8 @@ def _table(table: Table) -> dict[str, Any]:
 
 
 def _is_number(value: object) -> bool:
+    if isinstance(value, str):
+        return bool(NUMBER.fullmatch(value))
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

@@ -1,6 +1,7 @@
 """Captures x paintings x methods in one harness: the tables of docs/results.md.
 
     python scripts/benchmarks/quality.py --captures DIR ... --paintings FILE ... --vgg FILE [--work DIR] [--methods ...]
+    python scripts/benchmarks/quality.py --methods ours --also "ten epochs=--epochs 10" --also "size 256=--size 256"
 
 Each capture is fitted once, at all defaults. Every method paints that same field, at all defaults too, and
 `arf evaluate` measures it along one path. "paper" is configs/arf-paper.yaml, with VGG-19 for VGG-16, at half of the
@@ -8,8 +9,9 @@ photographs; "one by one" is `arf adain` of the unstylised frames, which knows n
 painting and method on two cores.
 
 Written are RESULTS (docs/results.md by default), its figures beside it (.json), and for each capture a sheet and a
-loop in the work folder. What the figures hold is not measured again: a call that was stopped goes on, and one with
-another method adds its rows. Take a cell out, or the file away, to have it measured anew.
+loop: of our own still life in the folder pictures/ there, of others in the work folder. What the figures hold is not
+measured again: a call that was stopped goes on, and one with another method adds its rows. Take a cell out, or the file
+away, to have it measured anew.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -44,7 +47,8 @@ FIGURES = {
     "structure": "structure",
 }  # fmt: skip
 COST = {"seconds": "seconds", "peak": "GiB"}
-FRAMES, WIDTH = 24, 320  # of a loop
+FRAMES, WIDTH, SMALL = 24, 240, 160  # of a loop: how many; pixels across, and in a moving picture
+LOOPED = 3  # paintings that are shown in motion
 PAIRS, PHOTOGRAPHS = 12, 6  # that are measured
 
 
@@ -119,7 +123,7 @@ def _paint(fitted: Run, painting: Path, method: str, place: Path, vgg: Path) -> 
             size = ["--width", width, "--height", height]
             called("render", fitted.path, *size, "--output", frames.with_suffix(".mp4"), "--overwrite")
         return called("adain", *sorted(frames.glob("*.png")), "--style", painting, "--output", place / "frames")
-    flags = METHODS.get(method)
+    flags = METHODS.get(method, [])
     if method == "paper":
         half = max(capture_of(fitted).train.size(0)) // 2
         flags = ["--config", ROOT / "configs" / "arf-paper.yaml", "--encoder", "vgg19", "--encoder-weights", vgg]
@@ -163,6 +167,9 @@ def results(table: Table, captures: list[str], paintings: list[str], methods: li
     ]
     for capture in captures:
         parts += [f"## {capture}", _lines(_summary(table, capture, paintings, methods))]
+        if capture == bundled.capture().name:
+            parts += [f"![{', '.join(methods)}, in rows](pictures/results-{capture}.jpg)"]
+            parts += [f"![ours, and frames painted one by one, in motion](pictures/results-{capture}.webp)"]
     parts += ["## Where a rival is better than ours", _worse(table, captures, paintings, methods)]
     parts += ["## Every painting"]
     for capture in captures:
@@ -210,29 +217,35 @@ def _lines(rows: list[list[str]]) -> str:
     return "\n".join([head, "|" + "---|" * len(rows[0]), *rest])
 
 
-def sheet(capture: str, paintings: list[str], methods: list[str], work: Path) -> None:
-    """A frame of every painting, a row for each method; and the first method's paintings as a loop."""
-    rows = []
-    for method in methods:
-        files = [work / capture / p / method.replace(" ", "-") / "loop" / f"{FRAMES // 2:05d}.png" for p in paintings]
-        if all(file.exists() for file in files):
-            rows.append([Image.open(file) for file in files])
-    if not rows:
-        return
-    width, height = rows[0][0].size
-    whole = Image.new("RGB", (width * len(paintings), height * len(rows)))
-    for y, row in enumerate(rows):
+def frames_of(place: Path) -> list[Path]:
+    """Frames of a painting, small, for the sheet and the loop; none where it is not there."""
+    if (place / "frames").exists():
+        theirs = sorted((place / "frames").glob("*.png"))
+        return [theirs[k * len(theirs) // FRAMES] for k in range(FRAMES)]
+    return sorted((place / "loop").glob("*.png"))
+
+
+def show(capture: str, paintings: list[str], methods: list[str], work: Path, to: Path) -> None:
+    """A sheet (.jpg) with a frame of every painting, a row for each method; and a loop (.webp) of the first method's
+    and, if they are there, of single frames'."""
+    films = {m: [frames_of(work / capture / p / m.replace(" ", "-")) for p in paintings] for m in methods}
+    films = {m: row for m, row in films.items() if all(row)}
+    if films:
+        _grid([[film[FRAMES // 2] for film in row] for row in films.values()], WIDTH).save(f"{to}.jpg", quality=85)
+        moving = [row[:LOOPED] for m, row in films.items() if m in (methods[0], "one by one")]
+        first, *rest = (_grid([[film[k] for film in row] for row in moving], SMALL) for k in range(FRAMES))
+        first.save(f"{to}.webp", save_all=True, append_images=rest, duration=80, loop=0, quality=60)
+
+
+def _grid(rows: list[list[Path]], width: int) -> Image.Image:
+    """Pictures of one shape in rows, each so wide."""
+    pictures = [[Image.open(file).convert("RGB") for file in row] for row in rows]
+    height = round(width * pictures[0][0].height / pictures[0][0].width)
+    whole = Image.new("RGB", (width * len(rows[0]), height * len(rows)))
+    for y, row in enumerate(pictures):
         for x, picture in enumerate(row):
-            whole.paste(picture, (x * width, y * height))
-    whole.save(work / f"{capture}.png")
-    strips = []
-    for k in range(FRAMES):
-        strip = Image.new("RGB", (width * len(paintings), height))
-        for x, painting in enumerate(paintings):
-            folder = work / capture / painting / methods[0].replace(" ", "-") / "loop"
-            strip.paste(Image.open(folder / f"{k:05d}.png"), (x * width, 0))
-        strips.append(strip)
-    strips[0].save(work / f"{capture}.webp", save_all=True, append_images=strips[1:], duration=80, loop=0, quality=70)
+            whole.paste(picture.resize((width, height), Image.LANCZOS), (x * width, y * height))
+    return whole
 
 
 def main() -> None:
@@ -245,8 +258,11 @@ def main() -> None:
     parser.add_argument("--vgg", type=Path, help="weights of VGG-19, for paper; torchvision's when left out")
     parser.add_argument("--work", type=Path, default=ROOT / "outputs" / "quality")
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results.md")
+    parser.add_argument("--also", action="append", default=[], help="NAME=FLAGS of arf stylize: another method")
     options = parser.parse_args()
-    methods = [m for m in ALL if m in options.methods]
+    also = dict(method.split("=", 1) for method in options.also)
+    METHODS.update({name: shlex.split(flags) for name, flags in also.items()})
+    methods = [*(m for m in ALL if m in options.methods), *also]
     options.work.mkdir(parents=True, exist_ok=True)
     table = Table.open(options.results.with_suffix(".json"))
     names = [capture.name for capture in options.captures]
@@ -256,9 +272,12 @@ def main() -> None:
             for method in methods:
                 measured(table, fitted, data.name, painting, method, options.work, options.vgg)
     paintings = [painting.stem for painting in options.paintings]
-    for name in names:
-        sheet(name, paintings, methods, options.work)
-    options.results.write_text(results(table, names, paintings, methods, "python scripts/benchmarks/quality.py"))
+    pictures = options.results.parent / "pictures"
+    for name in names:  # what is shown of others' photographs stays with the work
+        ours = name == bundled.capture().name and pictures.exists()
+        show(name, paintings, methods, options.work, pictures / f"results-{name}" if ours else options.work / name)
+    call = f"python scripts/benchmarks/quality.py --captures {' '.join(names)} --paintings {' '.join(paintings)}"
+    options.results.write_text(results(table, names, paintings, methods, call))
 
 
 if __name__ == "__main__":

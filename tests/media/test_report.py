@@ -184,6 +184,13 @@ def test_columns_of_numbers_and_only_those_are_set_to_the_right(tmp_path):
     assert [e[2].strip() for e in page.classed("number")] == ["seconds", "steps", "41.23", "1200", "2", "96"]
 
 
+def test_numbers_as_text_are_numbers(tmp_path):
+    page = written(
+        tmp_path, Table([("ours", "0.237", "82 %", "2 of 6"), ("paper", "-1", "", "6")], ("", "a", "b", "c"))
+    )
+    assert [e[2].strip() for e in page.classed("number")] == ["a", "b", "0.237", "82 %", "-1", ""]
+
+
 def test_a_ragged_table_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"\[2, 3\]"):
         written(tmp_path, Table([(1, 2), (1, 2, 3)]))
