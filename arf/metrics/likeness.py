@@ -1,7 +1,7 @@
 """How near a picture comes to a style, and how much it keeps of a photograph.
 
 A mask says which of a picture's pixels count. The encoder sees the others, too; a position of its features counts by
-the share of its pixels that do. Of a mask without a pixel the figure is NaN.
+the share of its pixels that do. Where nothing counts the figure is NaN.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def structure_distance(
     """How differently two pictures of one size are like themselves: mean absolute difference of the matrices of cosine
     distances between all positions of a picture, each column over its sum (Kolkin et al., STROTSS, CVPR 2019), in
     proportion to the mean distance. Colours and brushwork count for little, what lies where for much. Of a mask those
-    positions count half of whose pixels do.
+    positions count half of whose pixels do; NaN of fewer than two.
 
     Raises:
         ValueError: pictures of different sizes.
@@ -140,7 +140,7 @@ def structure_distance(
     if picture.shape != photograph.shape:
         raise ValueError(f"structure is compared of one size, not {list(picture.shape)} and {list(photograph.shape)}")
     first, second = (_own_distances(p, encoder, layer, mask) for p in (picture, photograph))
-    return float((first - second).abs().mean()) * len(first)
+    return float((first - second).abs().mean()) * len(first) if len(first) > 1 else math.nan
 
 
 def _own_distances(picture: Picture, encoder: Encoder, layer: str, mask: Mask | None) -> Float[Tensor, "n n"]:

@@ -260,8 +260,8 @@ class StylizeSettings:
         return self.size or (512 if on_gpu else 384)
 
     def steps_of(self, views: int) -> int:
-        """How many steps so many views take. ARF takes ten epochs whatever they are; more of the same place add little
-        after a few hundred steps (docs/results.md)."""
+        """How many steps so many views take. ARF takes ten epochs however many they are; after a few hundred steps more
+        views of the same place add little."""
         return self.steps or views * (self.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, -(-STEPS // views))))
 
     def dropped(self, usual: float) -> float:

@@ -120,4 +120,7 @@ def test_of_an_empty_mask_there_is_no_distance(encoder, styles):
     for metric in metrics:
         assert math.isnan(metric(styles[1], nothing))
         assert metric.count == 0
-    assert math.isnan(Structure(encoder)(*styles, nothing))
+    single = nothing.clone()
+    single[:8, :8] = True  # one position of relu4_1, which has no structure
+    for mask in (nothing, single):
+        assert math.isnan(Structure(encoder)(*styles, mask))

@@ -289,9 +289,10 @@ def test_bad_input_is_one_line_and_exit_code_2(flags, message, fitted, paintings
 
 
 def test_steps_come_from_epochs_or_the_trainers_flag(fitted, paintings, tmp_path):
-    for steps, iterations, wanted in ((None, 0, 18 * 2), (None, 5, 5), (7, 0, 7), (7, 7, 7)):
+    ways = (None, 2, 0, 18 * 2), (None, None, 0, 18 * 10), (None, 2, 5, 5), (7, 2, 0, 7), (7, None, 7, 7)
+    for steps, epochs, iterations, wanted in ways:
         made = config(fitted, paintings[:1], tmp_path, max_num_iterations=iterations)
-        made.pipeline.paint = dataclasses.replace(made.pipeline.paint, steps=steps, epochs=2)
+        made.pipeline.paint = dataclasses.replace(made.pipeline.paint, steps=steps, epochs=epochs)
         trainer = made.setup(local_rank=0, world_size=1)
         assert isinstance(trainer, Trainer)
         assert made.max_num_iterations == made.pipeline.paint.steps == wanted

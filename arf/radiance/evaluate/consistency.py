@@ -76,16 +76,20 @@ class _Tally:
         return Agreement(self.rmse.count, self.rmse.compute(), lpips, share, sorted(self.worst, reverse=True))
 
 
+def at_hand(surfaces: Callable[[int], Seen]) -> Callable[[int], Seen]:
+    """The surfaces of frames, traced once for all the pairs that they are in."""
+    return lru_cache(2 * len(GAPS) + max(GAPS.values()))(surfaces)
+
+
 def by_depth(surfaces: Callable[[int], Seen]) -> Lay:
     """The depth protocol.
 
     Args:
-        surfaces: what the unstylised field shows in a frame.
+        surfaces: what the unstylised field shows in a frame; it is asked for the same one several times.
     """
-    known = lru_cache(2 * len(GAPS) + max(GAPS.values()))(surfaces)
 
     def lay(first: int, second: int) -> tuple[tuple[int, int], Callable[[Picture, Picture], Laid]]:
-        places, visible = found_in(known(first), known(second))
+        places, visible = found_in(surfaces(first), surfaces(second))
         return (first, second), lambda frame, later: (frame, look_up(later, places)[0], visible)
 
     return lay

@@ -34,7 +34,7 @@ EXPLAINED = (
     "Flat colours agree perfectly and show no style: look at both. NNFM, Gram, colour: distances to the style, by "
     "nearest neighbours of features, by their Gram matrices, by the colours alone. Structure: how much the frames' "
     "layout differs from that of the frames without paint; photographs: the same of the training views from their "
-    "photographs. All of these where something is seen, and not the background."
+    "photographs. The background counts in none of these, where the scene has one; of photographs what is masked out."
 )
 
 

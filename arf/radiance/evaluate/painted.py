@@ -18,7 +18,7 @@ from arf.metrics.likeness import STRUCTURE_LAYER
 from arf.metrics.perceptual import SMALLEST, missing
 from arf.radiance.capture.views import apart
 from arf.radiance.evaluate import stylos
-from arf.radiance.evaluate.consistency import Agreement, agreements, beginnings, by_depth
+from arf.radiance.evaluate.consistency import Agreement, agreements, at_hand, beginnings, by_depth
 from arf.radiance.evaluate.films import UNSTYLISED, Scene, open_scene
 from arf.radiance.evaluate.reprojection import COVERED
 from arf.radiance.evaluate.settings import EvaluateSettings
@@ -95,6 +95,8 @@ def measure(
     first = open_scene(runs[0], settings, device, frames, allow_outside)
     others = [open_scene(run, settings, device, None, allow_outside, first) for run in runs[1:]]
     height, width = size = first.path.cameras.size(0)
+    if settings.protocol == "depth" and (kinds := {camera.kind for camera in first.path.cameras} - {"pinhole"}):
+        raise UserError(f"depth is looked up by pinhole cameras, and the path has {', '.join(sorted(kinds))} ones")
     if min(size) < (needed := encoder.smallest([STRUCTURE_LAYER])):
         raise UserError(f"frames of {width}×{height} pixels are too small: the figures need {needed} a side")
     films: list[Measured] = []
@@ -120,10 +122,11 @@ def _films(
     scene: Scene, settings: EvaluateSettings, encoder: Encoder, styles: Sequence[Path], told: Told
 ) -> list[Measured]:
     """Figures of a scene's films."""
+    surfaces = at_hand(scene.surfaces)
     if settings.protocol == "stylos":
         lay, perceptual = stylos.by_flow(stylos.raft(scene.field.device)), stylos.Lpips255
     else:
-        lay, perceptual = by_depth(scene.surfaces), None if _lacking(scene) else LPIPS
+        lay, perceptual = by_depth(surfaces), None if _lacking(scene) else LPIPS
     firsts = beginnings(len(scene.path), settings.pairs)
     looked = {firsts[i] for i in apart(len(firsts), LOOKED)}
     likenesses: dict[str, _Likeness] = {}
@@ -131,7 +134,7 @@ def _films(
     def look(k: int, shown: Mapping[str, Picture]) -> None:
         if k not in looked:
             return
-        covered = scene.surfaces(k).covered
+        covered = surfaces(k).covered
         for name, frame in shown.items():
             if name not in likenesses:
                 likenesses[name] = _Likeness(encoder, _strength(scene, styles, encoder))

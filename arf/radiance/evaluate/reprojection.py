@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from arf.errors import UserError
 from arf.metrics import look_up
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.fields.field import NOWHERE, Field
@@ -36,13 +35,7 @@ class Seen:
 
 @torch.no_grad()
 def seen(field: Field, camera: Camera) -> Seen:
-    """The surfaces of a field as a camera sees them.
-
-    Raises:
-        UserError: the camera is no pinhole.
-    """
-    if camera.kind != "pinhole":
-        raise UserError(f"consistency is measured of pinhole cameras, and the path has {camera.kind} ones")
+    """The surfaces of a field as a camera sees them."""
     surfaces = [field.surface(band) for band in camera.bands(field.band)]
     depth = torch.cat([s.depth.where(s.opacity >= COVERED, NOWHERE).cpu() for s in surfaces])
     return Seen(camera, depth.view(camera.size))

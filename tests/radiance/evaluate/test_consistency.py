@@ -10,7 +10,7 @@ from torch import Tensor
 from walls import camera, wall
 
 from arf.metrics import rmse
-from arf.radiance.evaluate.consistency import Agreement, agreements, beginnings, by_depth
+from arf.radiance.evaluate.consistency import Agreement, agreements, at_hand, beginnings, by_depth
 from arf.radiance.evaluate.reprojection import Seen
 
 STEP = 0.25  # pixels from frame to frame
@@ -96,5 +96,5 @@ def test_frames_are_asked_for_once_and_let_go():
         looked.append(k)
         return eyes[k][0]
 
-    agreements([0, 1, 2, 7], pictures, by_depth(surfaces))
+    agreements([0, 1, 2, 7], pictures, by_depth(at_hand(surfaces)))
     assert sorted(asked) == sorted(looked) == [0, 1, 2, 3, 7, 8, 9, 14]

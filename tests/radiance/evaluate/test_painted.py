@@ -88,12 +88,13 @@ def test_frames_of_another_program_are_measured_as_our_own_are(fitted, plain_fra
 def test_the_background_is_no_style(fitted, plain_frames, paintings, monkeypatch, tmp_path):
     """The right half is said to be background, and is white in one film: no figure of colour sees it."""
     left = torch.arange(28) < 14
-    monkeypatch.setattr(Seen, "covered", property(lambda seen: left.expand(seen.depth.shape)))
     for file in plain_frames.iterdir():
-        frame = image.read(file)
-        image.write(tmp_path / "white" / file.name, frame.where(left[:, None], 1.0))
+        image.write(tmp_path / "white" / file.name, image.read(file).where(left[:, None], 1.0))
+    with_right_half = measure([fitted], QUICK, tmp_path / "white", paintings).films[1].structure
+    monkeypatch.setattr(Seen, "covered", property(lambda seen: left.expand(seen.depth.shape)))
     films = [measure([fitted], QUICK, folder, paintings).films[1] for folder in (plain_frames, tmp_path / "white")]
     assert films[1].strength["color"] == films[0].strength["color"]
+    assert films[1].structure != with_right_half  # of other positions
     assert films[1].consistency["short"].rmse != films[0].consistency["short"].rmse  # the film is another one
 
 
@@ -134,6 +135,16 @@ def test_a_path_that_is_too_short(stylized, room, tmp_path, capsys):
                  "--output", str(tmp_path / "film.mp4"), "--quiet"]) == 0  # fmt: skip
     with pytest.raises(UserError, match="3 frames, and pairs are up to 7"):
         measure([stylized], replace(QUICK, path=str(tmp_path / "path.json")))
+
+
+@pytest.mark.parametrize("kind", ["fisheye", "equirectangular"])
+def test_a_path_of_cameras_that_are_no_pinholes(kind, stylized, tmp_path):
+    path = tmp_path / "path.json"
+    assert main(["render", str(stylized.path), "--frames", "9", "--save-path", str(path), "--width", "32",
+                 "--height", "32", "--output", str(tmp_path / "film.mp4"), "--quiet"]) == 0  # fmt: skip
+    path.write_text(json.dumps({**json.loads(path.read_text()), "camera_type": kind}))
+    with pytest.raises(UserError, match=f"by pinhole cameras, and the path has {kind} ones"):
+        measure([stylized], replace(QUICK, path=str(path)))
 
 
 def test_paintings_of_one_fit_share_the_row_without_paint(stylized, evaluation):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
-from walls import EDGE, FAR, FOCAL, NEAR, camera, wall
+from walls import EDGE, FAR, NEAR, camera, wall
 
-from arf.errors import UserError
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.capture.poses import look_at
-from arf.radiance.evaluate.reprojection import found_in, project, seen
+from arf.radiance.evaluate.reprojection import found_in, project
 from arf.radiance.fields.field import NOWHERE
 
 
@@ -66,9 +64,3 @@ def test_a_distance_that_differs_by_more_than_a_hundredth_is_of_something_else()
     for factor, agrees in ((1.009, True), (0.991, True), (1.011, False), (0.989, False)):
         there.depth = here.depth * factor
         assert found_in(here, there)[1].all() == agrees
-
-
-def test_only_pinholes_are_reprojected():
-    eye = Camera(torch.eye(4)[:3], FOCAL, FOCAL, 4.0, 4.0, 8, 8, "fisheye")
-    with pytest.raises(UserError, match="pinhole"):
-        seen(None, eye)
