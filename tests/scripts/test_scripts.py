@@ -15,7 +15,7 @@ from commands import run
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
-LIBRARIES = {"benchmarks/common.py"}  # imported by the others, like the package styles/
+LIBRARIES = {"benchmarks/common.py", "benchmarks/quality_page.py"}  # imported by the others, like the package styles/
 PROGRAMS = [path for path in sorted(SCRIPTS.rglob("*.py"))
             if path.parent.name != "styles" and path.relative_to(SCRIPTS).as_posix() not in LIBRARIES]  # fmt: skip
 SHELL = sorted(SCRIPTS.rglob("*.sh"))
