@@ -12,6 +12,7 @@ from PIL import Image
 from arf.jobs.files import read_json, write_json
 
 ONE_BY_ONE = "one by one"
+ORDER = ["ours", "gram", "knn", "paper", ONE_BY_ONE]  # of rows; others come after them
 FIGURES = {
     "short_rmse": "short RMSE", "long_rmse": "long RMSE", "nnfm": "NNFM", "gram": "Gram", "color": "colour",
     "structure": "structure", "content": "photographs",
@@ -56,8 +57,9 @@ class Table:
 
     @property
     def keys(self) -> list[tuple[str, str, str]]:
-        """Capture, painting and method of each painting."""
-        return [(capture, painting, method) for capture, painting, method in map(_parts, self.cells) if method]
+        """Capture, painting and method of each painting, by methods."""
+        found = [parts for parts in map(_parts, self.cells) if parts[2]]
+        return sorted(found, key=lambda parts: (*ORDER, parts[2]).index(parts[2]))
 
     def of(self, capture: str, method: str) -> dict[str, dict[str, Any]]:
         """A method's cells of a capture, by their paintings."""
@@ -73,7 +75,7 @@ def results(table: Table, pictures: Path) -> str:
     captures, paintings, methods = (list(dict.fromkeys(names)) for names in zip(*table.keys, strict=True))
     cells = [cell for cell in table.cells.values() if "commit" in cell]
     where = "; ".join(sorted({f"{cell['machine']}, commit {cell['commit']}" for cell in cells}))
-    flags = {method: cell["flags"] for (*_, method), cell in zip(table.keys, cells, strict=True)}
+    flags = {m: table.cells[f"{c}/{p}/{m}"]["flags"] for c, p, m in table.keys}
     parts = [ABOUT.format(where=where, length=LENGTH)]
     parts += [_lines([["method", "flags of `arf stylize`"], *([m, f"`{f}`"] for m, f in flags.items() if f)])]
     for capture in captures:
