@@ -23,9 +23,12 @@ FRAMES, LOOPED = 24, 3  # of a loop: how many, and of how many paintings
 WIDTH, SMALL = 240, 160  # of a picture on the sheet, and in motion
 ABOUT = """# Results
 
-Written by `scripts/benchmarks/quality.py`, whose first lines say how it is called: {where}. What the figures are:
-[evaluate.md](evaluate.md); smaller is better. Of each capture there is one field, fitted at all defaults, which every
-method paints; means are over its paintings.
+Written by `scripts/benchmarks/quality.py`, whose first lines say how it is called.
+
+{where}.
+
+What the figures are: [evaluate.md](evaluate.md); smaller is better. Of each capture there is one field, fitted at all
+defaults, which every method paints; means are over its paintings.
 
 * Styles are judged by the compact encoder, by which ours, gram and knn paint, and paper does not: see evaluate.md.
 * *paper* is the published recipe (`configs/arf-paper.yaml`) at half of the photographs, as its authors have it, with
@@ -74,7 +77,10 @@ def results(table: Table, pictures: Path) -> str:
     """
     captures, paintings, methods = (list(dict.fromkeys(names)) for names in zip(*table.keys, strict=True))
     cells = [cell for cell in table.cells.values() if "commit" in cell]
-    where = "; ".join(sorted({f"{cell['machine']}, commit {cell['commit']}" for cell in cells}))
+    commits = {
+        cell["machine"]: sorted({c["commit"] for c in cells if c["machine"] == cell["machine"]}) for cell in cells
+    }
+    where = "; ".join(f"{machine}, arf at {', '.join(found)}" for machine, found in commits.items())
     flags = {m: table.cells[f"{c}/{p}/{m}"]["flags"] for c, p, m in table.keys}
     parts = [ABOUT.format(where=where, length=LENGTH)]
     parts += [_lines([["method", "flags of `arf stylize`"], *([m, f"`{f}`"] for m, f in flags.items() if f)])]

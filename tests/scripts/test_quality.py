@@ -58,7 +58,7 @@ def test_means_and_who_is_better(page, table, tmp_path):
     assert ["unstylised", "", "0.0100", "0.0200", "", "", "", "0.000", "", "", ""] in lines
     assert ["room", "paper", *["1 of 2"] * 7] in lines
     assert ["paper", "`--paper`"] in lines
-    assert "a machine, commit abc" in text
+    assert "a machine, arf at abc." in text
     assert "](pictures/" not in text
 
 
