@@ -84,9 +84,9 @@ class Bench:
         what += ["--pairs", PAIRS, "--photographs", PHOTOGRAPHS, "--output", place / "evaluation.html", "--overwrite"]
         plain, *_, film = called("evaluate", *what)["films"]
         of_place = ("short_rmse", "long_rmse", "structure", "content")
-        self.table.put(data.name, {name: plain[name] for name in of_place})
+        self.table.put(data.name, {name: plain[name] for name in of_place if plain[name] is not None})
         figures = {name: film[name] for name in FIGURES if film[name] is not None}
-        about = {name: cost[name] for name in ("flags", "commit", "machine")}
+        about = {**{name: cost[name] for name in ("flags", "commit", "machine")}, "measured": commit()}
         self.table.put(key, {**figures, **{name: float(cost[name]) for name in COST}, **about})
 
     def fit(self, data: Path) -> Run:

@@ -30,9 +30,10 @@ Written by `scripts/benchmarks/quality.py`, whose first lines say how it is call
 What the figures are: [evaluate.md](evaluate.md); smaller is better. Of each capture there is one field, fitted at all
 defaults, which every method paints; means are over its paintings.
 
-* Styles are judged by the compact encoder, by which ours, gram and knn paint, and paper does not: see evaluate.md.
-* *paper* is the published recipe (`configs/arf-paper.yaml`) at half of the photographs, as its authors have it, with
-  VGG-19 for VGG-16: ours is at 384 pixels, or at all of a smaller photograph's.
+* Styles are judged by the compact encoder, by which all paint but paper and one by one: see evaluate.md.
+* *paper* is the published recipe (`configs/arf-paper.yaml`) as its authors have it, but with VGG-19 for VGG-16: at half
+  of the photographs, and with a content weight of 0.001 where they are forward-facing, 0.005 elsewhere. Ours is at 384
+  pixels (512 with CUDA), or at all of a smaller photograph's.
 * *one by one* is `arf adain` of the unstylised frames of the path, all {length} of them; others' seconds are those of a
   painting, without a film."""
 LENGTH = 120  # frames of the default path
@@ -80,15 +81,19 @@ def results(table: Table, pictures: Path) -> str:
     commits = {
         cell["machine"]: sorted({c["commit"] for c in cells if c["machine"] == cell["machine"]}) for cell in cells
     }
-    where = "; ".join(f"{machine}, arf at {', '.join(found)}" for machine, found in commits.items())
+    where = "; ".join(f"{machine}, painted by arf at {', '.join(found)}" for machine, found in commits.items())
     flags = {m: table.cells[f"{c}/{p}/{m}"]["flags"] for c, p, m in table.keys}
     parts = [ABOUT.format(where=where, length=LENGTH)]
     parts += [_lines([["method", "flags of `arf stylize`"], *([m, f"`{f}`"] for m, f in flags.items() if f)])]
     for capture in captures:
         parts += [f"## {capture}", _lines(_means(table, capture, methods))]
-        for suffix, said in ((".jpg", "a row for each method"), (".webp", "in motion")):
+        shown = {
+            ".jpg": "the paintings in their order, a row for each method",
+            ".webp": "ours; frames one by one below",
+        }
+        for suffix, said in shown.items():
             if (pictures / f"results-{capture}{suffix}").exists():
-                parts += [f"![{', '.join(paintings)}; {said}](pictures/results-{capture}{suffix})"]
+                parts += [f"![{said}](pictures/results-{capture}{suffix})"]
     parts += ["## Where a rival is better than ours", "Of how many paintings a figure is smaller."]
     parts += [_lines(_better(table, captures, methods)), "## Every painting"]
     for capture in captures:
@@ -130,7 +135,7 @@ def _better(table: Table, captures: list[str], methods: list[str]) -> list[list[
             pairs = [(ours[p], theirs) for p, theirs in table.of(capture, method).items() if p in ours]
             if method != "ours" and pairs:
                 both = {n: [(a[n], b[n]) for a, b in pairs if n in a and n in b] for n in FIGURES}
-                counts = [f"{sum(b < a for a, b in found)} of {len(found)}" for found in both.values()]
+                counts = [f"{sum(b < a for a, b in found)} of {len(found)}" if found else "" for found in both.values()]
                 rows.append([capture, method, *counts])
     return rows
 

@@ -58,15 +58,17 @@ def test_means_and_who_is_better(page, table, tmp_path):
     assert ["unstylised", "", "0.0100", "0.0200", "", "", "", "0.000", "", "", ""] in lines
     assert ["room", "paper", *["1 of 2"] * 7] in lines
     assert ["paper", "`--paper`"] in lines
-    assert "a machine, arf at abc." in text
+    assert "a machine, painted by arf at abc." in text
     assert "](pictures/" not in text
 
 
 def test_a_figure_that_is_not_there_is_left_out(page, table, tmp_path):
     del table.cells["room/scream/ours"]["nnfm"]
+    for painting in ("wave", "scream"):
+        del table.cells[f"room/{painting}/paper"]["content"]
     lines = lines_of(page.results(table, tmp_path))
     assert ["ours", "2", "0.2000", "0.2000", "0.100", *["0.200"] * 4, "10", "1.00"] in lines
-    assert ["room", "paper", "1 of 2", "1 of 2", "0 of 1", *["1 of 2"] * 4] in lines
+    assert ["room", "paper", "1 of 2", "1 of 2", "0 of 1", *["1 of 2"] * 3, ""] in lines
 
 
 def test_another_method_adds_rows(page, table, tmp_path):
@@ -124,6 +126,8 @@ def test_what_is_there_is_made_anew_only_with_other_flags(quality, page, tmp_pat
     del bench.table.cells["room/wave/ours"]
     bench.cell(tmp_path / "room", WAVE, "ours")
     assert [words[0] for words in calls[3:]] == ["render", "evaluate"]  # it was painted
+    lines = lines_of(page.results(bench.table, tmp_path))
+    assert ["unstylised", "", "0.5000", "0.5000", "", "", "", "", "0.500", "", ""] in lines
 
 
 @pytest.mark.parametrize("text", ["x", "=--steps 3", "../x=--steps 3", "a/b=", "ours=--steps 3", "a-b=", "a|b="])

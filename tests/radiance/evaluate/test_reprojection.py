@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 from walls import EDGE, FAR, NEAR, camera, wall
 
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.capture.poses import look_at
-from arf.radiance.evaluate.reprojection import found_in, project
+from arf.radiance.evaluate.reprojection import found_in, project, seen
 from arf.radiance.fields.field import NOWHERE
+from arf.radiance.opening import open_photoreal
 
 
 def test_what_a_ray_passes_is_seen_at_its_pixel():
@@ -64,3 +68,14 @@ def test_a_distance_that_differs_by_more_than_a_hundredth_is_of_something_else()
     for factor, agrees in ((1.009, True), (0.991, True), (1.011, False), (0.989, False)):
         there.depth = here.depth * factor
         assert found_in(here, there)[1].all() == agrees
+
+
+def test_every_camera_sees_the_surface_before_it(fitted):
+    """The ray through the middle of a picture is the same in both."""
+    field, capture = open_photoreal(fitted, torch.device("cpu"))
+    pinhole = capture.train.cameras[0]
+    height, width = pinhole.size
+    fisheye = seen(field, replace(pinhole, kind="fisheye", cx=width / 2 + 0.5, cy=height / 2 + 0.5))
+    middle = seen(field, replace(pinhole, cx=width / 2 + 0.5, cy=height / 2 + 0.5)).depth[height // 2, width // 2]
+    assert fisheye.depth[height // 2, width // 2] == pytest.approx(float(middle), rel=1e-4)
+    assert fisheye.covered.float().mean() > 0.5
