@@ -369,7 +369,7 @@ class DemoSettings:
 
     def stylize(self) -> StylizeSettings:
         """For each picture."""
-        steps = 80 if self.quick else None
+        steps = 80 if self.quick else STEPS
         shared = {"encoder": self.encoder, "seed": self.seed, "device": self.device}
         return StylizeSettings(steps=steps, style_scale=0.75, size=512, **shared)
 

@@ -19,7 +19,10 @@ from arf.radiance.viewer.opened import OpenedScene
 
 CPU = torch.device("cpu")
 VIEWS = ("--views", 5, "--view-size", 64)
-QUICK = (*VIEWS, "--steps", 12, "--save-every", 4, "--layers", "relu2_1", "--device", "cpu", "--json")
+QUICK = (
+    *VIEWS, "--steps", 12, "--save-every", 4, "--layers", "relu2_1", "--learning-rate", 0.02, "--content-weight", 0.02,
+    "--device", "cpu", "--json",
+)  # fmt: skip
 
 
 def called(capsys, *arguments) -> dict:

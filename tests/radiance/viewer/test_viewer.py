@@ -201,7 +201,7 @@ def test_a_saved_path_is_loaded_previewed_and_changed(viewer, tmp_path):
             visitor.set("Load", True)
             visitor.until(lambda: visitor.options["Keyframe"] == ["1", "2", "3"])
             assert visitor.values["Seconds"] == 0.5
-            assert {"/path/0", "/path/1", "/path/2", "/path/curve"} <= set(visitor.visible)
+            visitor.until(lambda: {"/path/0", "/path/1", "/path/2", "/path/curve"} <= set(visitor.visible))
             visitor.set("Field of view", 40.0)
             until(lambda: viewer.editor.draft.fov == 40)
             visitor.set("Play or stop", True)
