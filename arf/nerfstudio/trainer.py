@@ -77,7 +77,7 @@ class ArfTrainerConfig(TrainerConfig):
             raise UserError("a scene is repainted on one device: leave --machine.num-devices and num-machines at 1")
         if steps and paint.steps not in (None, steps):
             raise UserError(f"{paint.steps} steps in --pipeline.paint.steps, {steps} in --max-num-iterations: give one")
-        paint.steps = steps or paint.steps_of(len(capture_of(run, self.pipeline.allow_outside).train))
+        paint.steps = steps or paint.steps or paint.steps_of(len(capture_of(run, self.pipeline.allow_outside).train))
         paint.device, paint.save_every = self.machine.device_type, self.steps_per_save
         self.max_num_iterations, self.pipeline.output = paint.steps, self.get_base_dir()
         adam, fall_off = PaintAdamConfig(lr=paint.learning_rate), FallOffConfig(steps=paint.steps, final=FINAL_RATE)
