@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import arf
-from arf.cli import film, measure, networks, pictures, scene, training
+from arf.cli import film, lifting, measure, networks, pictures, scene, training
 from arf.cli.common import report
 from arf.cli.lines import OneLine, one_line
 from arf.cli.parsing import parse
@@ -25,7 +25,7 @@ from arf.jobs.machine import OutOfMemory, check_room_to_begin, keep_freed_memory
 
 COMMANDS = {
     name: command
-    for group in (scene, measure, pictures, networks, film, training)
+    for group in (scene, lifting, measure, pictures, networks, film, training)
     for name, command in group.COMMANDS.items()
 }
 KINDS = {name: kind for name, (kind, _) in COMMANDS.items()}
@@ -34,6 +34,7 @@ LESS = {  # what takes less memory
     "cameras": "fewer --threads take less",
     "fit": "a larger --downscale takes less, and fewer --rays",
     "stylize": "a smaller --size takes less, --cache-memory 0.5, and --no-cache; for splats a smaller --view-size",
+    "lift": "a smaller --size takes less, --cache-memory 0.5, and --no-cache; for splats a smaller --view-size",
     "render": "a smaller --width takes less",
     "export": "fewer --points take less, and a smaller --count",
     "evaluate": "a smaller --size takes less",

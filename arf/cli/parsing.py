@@ -73,7 +73,7 @@ def _inside_box(said: str) -> str:
 
 def _flags(kind: type) -> list[str]:
     """The flags of a command: its own, and those of its settings, which have no prefix."""
-    return [f"--{name.replace('_', '-')}" for name in _names(kind)]
+    return [f"--{name.strip('_').replace('_', '-')}" for name in _names(kind)]
 
 
 def _names(kind: type) -> Iterator[str]:

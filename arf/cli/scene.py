@@ -201,7 +201,7 @@ def _fit(command: Fit) -> dict[str, Any]:
     settings, unfinished = command.settings, None
     if command.resume:
         unfinished = Run.open(command.resume, "fit", finished=False)
-        _refuse_finished(unfinished)
+        refuse_finished(unfinished)
         record = fit_record(unfinished)
         outside = command.settings.allow_outside  # asked for by whoever is here: the run may be a stranger's
         data, settings = record.data, replace(record.settings, allow_outside=outside)
@@ -232,8 +232,10 @@ def _stylize(command: Stylize) -> dict[str, Any]:
         raise UserError(f"--each begins a painting of each style, and {idle} is of a single one; give one of the two")
     if command.resume:
         unfinished = Run.open(command.resume, "stylize", finished=False)
-        _refuse_finished(unfinished)
+        refuse_finished(unfinished)
         record = paint_record(unfinished)
+        if record.lift:
+            raise UserError(f"{unfinished.path} is a run of arf lift; go on with arf lift --resume {unfinished.path}")
         styles, settings, fitted = [*record.styles], record.settings, reopened(record.fit)
     elif command.run is None:
         raise UserError("stylize what? Name a run: arf stylize RUN --style PICTURE (or --resume RUN)")
@@ -323,7 +325,7 @@ def _of_look(settings: RenderSettings | ExportSettings) -> str:
     return f"{strength}{'-own-colors' * settings.preserve_color}"
 
 
-def _refuse_finished(run) -> None:
+def refuse_finished(run) -> None:
     if run.info["finished"]:
         raise UserError(f"{run.path} has finished; there is nothing to resume")
 

@@ -55,6 +55,20 @@ def read(path: str | Path, size: tuple[int, int] | None = None, short_side: int 
     return picture if size is None else resize(picture, *size)
 
 
+def read_alpha(path: str | Path, size: tuple[int, int]) -> Float[Tensor, "h w"] | None:
+    """How opaque a picture's pixels are, in [0, 1], upright and resized; None where it has no transparency.
+
+    Raises:
+        UserError: as `read`.
+    """
+    with decoding(path), open_picture(path) as file:
+        if not has_alpha(file):
+            return None
+        ImageOps.exif_transpose(file, in_place=True)
+        alpha = np.asarray(file.convert("RGBA").getchannel("A"), dtype=np.float32) / 255  # [H, W]
+    return resize(torch.from_numpy(alpha)[..., None].expand(-1, -1, 3), *size)[..., 0]
+
+
 def pictures_in(folder: str | Path) -> list[Path]:
     """The pictures anywhere below a folder, by name. Those of kinds that cannot be read are counted in a warning.
 

@@ -155,8 +155,7 @@ class ArfPipeline(VanillaPipeline):
         from arf.radiance.looks.painted import Painted
         from arf.radiance.operator.cache import ViewCache
         from arf.radiance.paint.painter import Painter
-        from arf.radiance.paint.stylize import budget
-        from arf.radiance.paint.subject import Subject
+        from arf.radiance.paint.subject import Subject, budget
         from arf.style import encoder as encoders
 
         paint, device = self.config.paint, field.device

@@ -5,16 +5,16 @@ The file may be a stranger's, or an older arf's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from arf.errors import UserError
 from arf.jobs.door import admit, settings_of_run
 from arf.jobs.runs import INFO, Run
-from arf.radiance.settings import FitSettings, StylizeSettings
+from arf.radiance.settings import FitSettings, LiftSettings, RepaintSettings, StylizeSettings
 from arf.radiance.sight import Sight
 
 REMEDY = "make the run again"
@@ -59,19 +59,59 @@ class Origin(Source):
 
 
 @dataclass
+class Lifted:
+    """What a painting was lifted from.
+
+    Attributes:
+        method: the 2D method that painted the photographs; None where pictures were given.
+        styles: of that method: files, or names of a network's styles.
+        pictures: a picture of a view, or a folder of them.
+    """
+
+    method: Literal["adain", "cast", "fast", "gatys"] | None = None
+    styles: tuple[str, ...] = ()
+    pictures: Path | None = None
+
+    def resolved(self) -> Lifted:
+        """The same from everywhere."""
+        styles = self.styles if self.method == "fast" else tuple(str(file.resolve()) for file in self.files)
+        return replace(self, styles=styles, pictures=self.pictures and self.pictures.resolve())
+
+    @property
+    def files(self) -> list[Path]:
+        """The style pictures."""
+        return [] if self.method == "fast" else [Path(style) for style in self.styles]
+
+    @property
+    def name(self) -> str:
+        """What it is called: the method and its styles, or the pictures."""
+        if self.method is None:
+            return self.pictures.stem
+        return f"{self.method} of {' + '.join(Path(style).stem for style in self.styles)}"
+
+
+@dataclass
 class PaintRecord:
     """A painting.
 
     Attributes:
+        settings: those of `arf lift` where it was lifted, else those of `arf stylize`.
+        lift: None where it was not lifted.
         model: of the field under it.
         memory: bytes that matrices and features may take; older runs do not say it.
     """
 
     styles: tuple[Path, ...]
-    settings: StylizeSettings
+    settings: RepaintSettings
     fit: Origin
     model: dict[str, Any]
+    lift: Lifted | None = None
     memory: Annotated[int, msgspec.Meta(ge=0, le=2**50)] | None = None
+
+    @property
+    def name(self) -> str:
+        """What the painting is called."""
+        return self.lift.name if self.lift else " + ".join(style.stem for style in self.styles)
 
 
 def fit_record(run: Run) -> FitRecord:
@@ -99,7 +139,8 @@ def paint_record(run: Run) -> PaintRecord:
     _expect(run, "stylize")
     where = run.path / INFO
     record = admit(PaintRecord, run.info, where, REMEDY)
-    record.settings = _settings(StylizeSettings, run.info["settings"], where)
+    kind = LiftSettings if record.lift else StylizeSettings
+    record.settings = _settings(kind, run.info["settings"], where)
     if "drop_weight" not in run.info["settings"]:  # every arf has written it: another one would show another painting
         raise UserError(f"{where}: settings: drop_weight: it is missing; {REMEDY}")
     _check_source(record.fit, run.info["fit"], f"{where}: fit")

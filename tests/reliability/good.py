@@ -26,6 +26,7 @@ CALLS = {
     "fit": "fit {capture} --backbone voxel --steps 2 --resolutions 12 --stages --samples 2000 --device cpu"
     " --output {out}/o",
     "stylize": "stylize {fit} --style {style} --layers relu2_1 --steps 1 --output {out}/o",
+    "lift": "lift {fit} --with adain --style {style} --passes 1 --output {out}/o",
     "render": "render {fit} --frames 1 --output {out}/o.mp4",
     "export": "export {fit} --points 100 --output {out}/o.ply",
     "evaluate": "evaluate {fit}",
@@ -47,6 +48,7 @@ CALLS = {
 VIEWS = "--views 2 --view-size 32"
 OF_SPLATS = {  # those that take a file of splats
     "stylize": f"stylize {{splats}} {VIEWS} --style {{style}} --layers relu2_1 --steps 1 --output {{out}}/o",
+    "lift": f"lift {{splats}} {VIEWS} --with fast --style mosaic --passes 1 --output {{out}}/o",
     "render": f"render {{splats}} {VIEWS} --frames 1 --width 32 --output {{out}}/o.mp4",
     "export": f"export {{splats}} {VIEWS} --output {{out}}/o.ply",
     "export html": f"export {{splats}} {VIEWS} --output {{out}}/o.html",
@@ -56,7 +58,7 @@ OF_SPLATS = {  # those that take a file of splats
 OF_PAINTED_SPLATS = {
     name: call.replace(f"{{splats}} {VIEWS}", "{painted_splats}")
     for name, call in OF_SPLATS.items()
-    if name != "stylize"
+    if name not in ("stylize", "lift")
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +42,17 @@ class Views:
     def files(self) -> list[Path]:
         """The photographs' files."""
         return [source.file for source in self.sources]
+
+    @property
+    def names(self) -> list[str]:
+        """What the views are called: after their files, with as many of the folders as tell them apart; by number where
+        they have no files of their own."""
+        files = self.files
+        for name, folders in product((attrgetter("stem"), attrgetter("name")), range(4)):
+            names = ["-".join((*file.parts[-1 - folders : -1], name(file))) for file in files]
+            if len(set(names)) == len(self):
+                return names
+        return [f"view-{i + 1:04d}" for i in range(len(self))]
 
     @property
     def transparent(self) -> bool:

@@ -51,8 +51,8 @@ class Scene:
 
     @property
     def painting(self) -> str:
-        """What a row calls the painting: its styles, and the run."""
-        return f"{' + '.join(style.stem for style in paint_record(self.run).styles)} ({self.run.name})"
+        """What a row calls the painting: its name, and the run."""
+        return f"{paint_record(self.run).name} ({self.run.name})"
 
     def seen_from(self, camera: Camera) -> dict[str, Picture]:
         """What a camera sees, without paint and, of a painting, painted."""

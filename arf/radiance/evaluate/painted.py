@@ -24,6 +24,7 @@ from arf.radiance.evaluate.reprojection import COVERED
 from arf.radiance.evaluate.settings import EvaluateSettings
 from arf.radiance.evaluate.strength import Strength
 from arf.radiance.records import paint_record
+from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
 from arf.style.encoder import Encoder
 
@@ -171,7 +172,8 @@ def _strength(scene: Scene, styles: Sequence[Path], encoder: Encoder) -> Strengt
     long_side, weights, scale = max(scene.path.cameras.size(0)), (), 1.0
     if scene.run.kind == "stylize":
         record = paint_record(scene.run)
-        scale = record.settings.style_scale
+        if isinstance(record.settings, StylizeSettings):
+            scale = record.settings.style_scale
         if not styles:
             styles, weights = record.styles, record.settings.style_weights
     return Strength([image.read_style(s) for s in styles], weights, encoder, long_side, scale) if styles else None

@@ -16,28 +16,24 @@ from pathlib import Path
 import torch
 
 from arf.errors import UserError
-from arf.jobs.device import free_memory, pick_device
+from arf.jobs.device import pick_device
 from arf.jobs.interrupts import AtOnce, held_interrupts
 from arf.jobs.leftovers import temporary
 from arf.jobs.machine import give_back_memory
 from arf.jobs.runs import Curves, Run
 from arf.media import image
 from arf.radiance.capture.views import Capture
-from arf.radiance.extras import nerfstudio
-from arf.radiance.fields.field import Direct, Field
-from arf.radiance.fields.rays.field import RayField
 from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import Painted
 from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
-from arf.radiance.paint.leaving import description, finish_painting
+from arf.radiance.paint.leaving import description, finish_painting, write_for_nerfstudio
 from arf.radiance.paint.painter import Painter
-from arf.radiance.paint.subject import Progress, Subject
+from arf.radiance.paint.subject import Progress, Subject, budget
 from arf.radiance.records import paint_record
 from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
 
-MOST_OF_SPLATS = 3 << 29  # bytes of matrices and features: beyond it views are rasterised anew, hardly more slowly
 SHOWN = 3  # views in a row of a contact sheet
 
 
@@ -178,15 +174,6 @@ def _paint(painter: Painter, run: Run, capture: Capture, resumed: bool, progress
     give_back_memory()
     curves.draw()  # before the run is marked as finished: then nobody goes on with it
     painted = Painted(painter.field, look, painter.settings.dropped(painter.field.drop))
-    if isinstance(painted.field, RayField) and (room := nerfstudio("runs.writing")):
-        room.write_painting(run, capture, painted)
+    write_for_nerfstudio(run, capture, painted)
     finish_painting(run, painted, preview, painter.step, {"seconds": seconds, **painter.figures()})
     return look
-
-
-def budget(settings: StylizeSettings, field: Field) -> int:
-    """Bytes that matrices and features may take where `field` is: what the settings allow, or half of what is free."""
-    free = free_memory(field.device) // 2
-    if field.device.type == "cpu" and isinstance(field, Direct):
-        free = min(free, MOST_OF_SPLATS)
-    return int(settings.cache_memory * 2**30) or free

@@ -10,17 +10,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from arf.jobs.device import free_memory
 from arf.jobs.machine import give_back_memory
 from arf.radiance.brought.views import Renderings
 from arf.radiance.capture.views import Views, apart
-from arf.radiance.fields.field import Field
+from arf.radiance.fields.field import Direct, Field
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.operator.refit import Target, refit
 from arf.radiance.operator.views import OperatorSet
-from arf.radiance.settings import StylizeSettings
+from arf.radiance.settings import RepaintSettings
 from arf.style.color import Moments
 
 Progress = Callable[[str, int, int, dict[str, float]], None]  # what, step, steps, figures
+MOST_OF_SPLATS = 3 << 29  # bytes of matrices and features: beyond it views are rasterised anew, hardly more slowly
 RAYS = 2  # to a pixel along each side, at most
 PREVIEWED = 4  # views in a preview
 GAIN = 0.03  # share of the squared error that a pass of the re-fit has to bring
@@ -48,7 +50,7 @@ class Subject:
     cache: ViewCache
 
     def __init__(
-        self, field: Field, views: Views, settings: StylizeSettings, progress: Progress = lambda *_: None
+        self, field: Field, views: Views, settings: RepaintSettings, progress: Progress = lambda *_: None
     ) -> None:
         start = time.perf_counter()
         self.field, self.device, self.settings = field, field.device, settings
@@ -130,3 +132,11 @@ class Subject:
     def _target(self, i: int) -> Target:
         """A transparent pixel should show the background, a masked one anything."""
         return self.image(i), self._masks.get(i)
+
+
+def budget(settings: RepaintSettings, field: Field) -> int:
+    """Bytes that matrices and features may take where `field` is: what the settings allow, or half of what is free."""
+    free = free_memory(field.device) // 2
+    if field.device.type == "cpu" and isinstance(field, Direct):
+        free = min(free, MOST_OF_SPLATS)
+    return int(settings.cache_memory * 2**30) or free

@@ -58,7 +58,7 @@ def shared(runs: list[Run], settings: ExportSettings, progress: Progress = lambd
         field, capture = field or own, capture or seen
         if painted is not None:
             looks.append(painted.look)
-            names.append(_unused(" + ".join(path.stem for path in paint_record(run).styles), names))
+            names.append(_unused(paint_record(run).name, names))
     if isinstance(field, SplatField):
         splats, own, psnr = field.splats.flat(), [Look.photoreal(field), *looks], {}
         antialiased = field.antialiased

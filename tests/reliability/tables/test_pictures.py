@@ -31,6 +31,8 @@ PLACES = {
     "fast": CALLS["fast"].replace("{photo}", "{bad}"),
     "video --style": CALLS["video"].replace("mosaic", "{bad} --method adain"),
     "stylize --style": CALLS["stylize"].replace("{style}", "{bad}"),
+    "lift --style": CALLS["lift"].replace("{style}", "{bad}"),
+    "lift --pictures": CALLS["lift"].replace("--with adain --style {style}", "--pictures {bad}"),
     "demo --style": CALLS["demo"].replace("{style}", "{bad}"),
     "cameras": CALLS["cameras"].replace("{place}", "{bad}"),
     "train --style": CALLS["train"].replace("{style}", "{bad}"),

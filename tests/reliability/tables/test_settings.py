@@ -39,6 +39,11 @@ WRONG = {
     "--style-weights 1 2 3 | --style-weights nan | --style-weight nan |"
     "--layers x | --layers | --neighbours 0 | --drop-weight 0.9 | --color-resolution 64 | --epochs 0 |"
     "--cache-memory -1 | --cache-memory nan | --seed -1 | --save-every 0 | --learning-rate inf | --device x",
+    "lift": "--size 1 | --size 0 | --size 10000000 | --style-weights 1 2 3 | --style-weights nan | --with soup |"
+    "--with | --drop-weight 0.9 | --color-resolution 64 | --cache-memory -1 | --passes 0 | --passes nan | --passes 1e9 |"
+    "--device x | --model x | --encoder-weights {photo} | --steps 5 | --with gatys --steps 0 | --elsewhere soup |"
+    "--with fast | --pictures {folder} | --pictures {bad} | --export-views {out}/v | --seed -1 | --style {bad} |"
+    "--style nowhere | --with gatys --model x",
     "render": "--frames 0 | --frames -1 | --frames 1000000000 | --fps 0 | --fps nan | --fps 1e9 | --fps 1e-300 |"
     "--width 0 | --width 1 | --width 1000000 | --height -2 | --quality 0 | --strength nan | --strength 0.5 |"
     "--compare | --path nowhere | --preserve-color | --device x",
@@ -67,6 +72,19 @@ def test_every_command_is_here():
 def test_settings(what, judge):
     command, flag = what.split(": ")
     judge(f"{CALLS[command]} {flag}", may=what in MAY)
+
+
+OF_PICTURES = (
+    "--pictures {bad} | --pictures {photo} | --pictures {folder} | --pictures {capture} | --pictures= | --pictures |"
+    "--pictures {capture} --style {style} | --pictures {capture} --model x | --pictures {capture} --steps 3 | |"
+    "--export-views {photo} | --export-views /proc/o | --export-views {photo}/o | --export-views {capture}/images |"
+    "--export-views {out}/v --size 0 | --export-views {out}/v --pictures {capture}"
+)
+
+
+@pytest.mark.parametrize("flag", [flag.strip() for flag in OF_PICTURES.split("|")])
+def test_flags_of_pictures_of_views(flag, judge):
+    judge(f"lift {{fit}} --output {{out}}/o {flag}")
 
 
 OF_PAINTINGS = (

@@ -1,0 +1,115 @@
+"""Pictures of the views as files: written for other programs to paint, and read back by the names of the views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from arf.errors import UserError
+from arf.jobs.outputs import check_outputs
+from arf.media import image
+from arf.radiance.capture.views import Views
+from arf.radiance.operator.refit import Target
+
+SHAPE = 0.05  # by which the sides of a picture may differ from its view's: programs round them to their liking
+EXPORT = "arf lift RUN --export-views FOLDER"
+
+Told = Callable[[int, int], None]  # how many are done, of how many
+
+
+@dataclass(frozen=True)
+class ViewPicture:
+    """What a view should look like, in eight bits.
+
+    Attributes:
+        image: [h, w, 3].
+        weight: [h, w] how much each pixel counts; None where all do in full.
+    """
+
+    image: UInt8[Tensor, "h w 3"]
+    weight: UInt8[Tensor, "h w"] | None = None
+
+    @classmethod
+    def of(cls, picture: image.Picture, weight: Float[Tensor, "h w"] | None = None) -> ViewPicture:
+        return cls(image.to_bytes(picture), None if weight is None else (weight * 255).round().to(torch.uint8))
+
+    def target(self, others: Float[Tensor, "h w"] | None = None) -> Target:
+        """Picture and weights in [0, 1].
+
+        Args:
+            others: weights that these are multiplied by.
+        """
+        weight = None if self.weight is None else self.weight.float() / 255
+        if others is not None:
+            weight = others.cpu() if weight is None else weight * others.cpu()
+        return self.image.float() / 255, weight
+
+
+def export_views(views: Views, folder: Path, overwrite: bool = False, told: Told = lambda *_: None) -> list[Path]:
+    """Write the photographs of the views, undistorted and at the views' sizes, as PNGs by the names of the views.
+
+    Raises:
+        UserError: files of these names exist, or cannot be written.
+    """
+    files = [folder / f"{name}.png" for name in views.names]
+    check_outputs(files, views.files, overwrite)
+    for i, file in enumerate(files):
+        image.write(file, views.image(i))
+        told(i + 1, len(files))
+    return files
+
+
+def read_pictures(path: Path, views: Views) -> dict[int, ViewPicture]:
+    """Pictures of some views, by the views' numbers, at their sizes. Transparent pixels say nothing.
+
+    Args:
+        path: a picture, or a folder of pictures. A picture is called as its view is, and may go on after that:
+            `IMG_7.png`, `IMG_7-mosaic.jpg`.
+
+    Raises:
+        UserError: there is none; one of no view, of another shape than its view's, or transparent everywhere; two of
+            one view; or one that cannot be read.
+    """
+    found: dict[int, Path] = {}
+    for file in image.pictures_in(path) if path.is_dir() else [path]:
+        i = view_called(file.stem, views.names, file)
+        if i in found:
+            raise UserError(f"{found[i]} and {file} are both of the view {views.names[i]}; leave one of them out")
+        found[i] = file
+    return {i: _read(file, views.names[i], views.size(i)) for i, file in sorted(found.items())}
+
+
+def view_called(name: str, names: list[str], where: object) -> int:
+    """The number of the view that a name begins with; the longest view's name counts.
+
+    Raises:
+        UserError: there is none.
+    """
+    goes_on = [known for known in names if name == known or (name.startswith(known) and not name[len(known)].isalnum())]
+    if not goes_on:
+        raise UserError(f"{where} is of no view: they are called {_some(names)}; {EXPORT} writes all of them")
+    return names.index(max(goes_on, key=len))
+
+
+def _some(names: Iterable[str], most: int = 3) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (f", … {names[-1]}" if len(names) > most else "")
+
+
+def _read(file: Path, name: str, size: tuple[int, int]) -> ViewPicture:
+    picture = image.read(file)
+    height, width = picture.shape[:2]
+    if abs(width * size[0] / (height * size[1]) - 1) > SHAPE:
+        raise UserError(
+            f"{file} is {width}×{height} pixels, and the view {name} is {size[1]}×{size[0]}: of another shape; paint "
+            f"over what {EXPORT} writes"
+        )
+    alpha = image.read_alpha(file, size)
+    if alpha is not None and not bool((alpha > 0.5).any()):
+        raise UserError(f"{file} is transparent everywhere; paint something")
+    return ViewPicture.of(image.resize(picture, *size), alpha)
