@@ -174,6 +174,7 @@ class ArfPipeline(VanillaPipeline):
             subject.open(cache, said)
             subject.refit(said)
             painter.begin()
+            painter.lift(said)
         painter.theta = nn.Parameter(painter.theta.detach())
         self.config.model.field_values = {"backbone": field.name, **field.values()}  # with its grid's resolution
         look = Look(painter.theta.detach(), painter.background, painter.recolor)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from arf.errors import UserError
 from arf.jobs.checks import check_unused, check_weights
-from arf.media import image
 from arf.media.image import Picture
 from arf.networks.paint import AdainPainter, FastPainter
 from arf.networks.settings import ANY_STYLE, FastSettings
@@ -25,16 +23,16 @@ USES = {  # settings of its own
 Paint = Callable[[Picture], Picture]
 
 
-def painter_by(method: str, styles: Sequence[str], settings: LiftSettings) -> Paint:
+def painter_by(method: str, styles: Sequence[Picture] | Sequence[str], settings: LiftSettings) -> Paint:
     """What paints a picture [H, W, 3] in the style of pictures, or by the names of a network's styles.
 
     Args:
         method: adain, cast, fast, or gatys.
-        styles: files, or for fast names.
+        styles: pictures [H, W, 3] of any size, or for fast names.
 
     Raises:
-        UserError: no style, one that cannot be read, a style that the network does not have, weights that are not
-            theirs, a model that cannot be had, or a setting that the method has no use for.
+        UserError: no style, one that the network does not have, weights that are not theirs, a model that cannot be
+            had, or a setting that the method has no use for.
     """
     check_unused(settings, {"model", "encoder_weights", "steps"} - USES[method], f"with {method}")
     given = {name: getattr(settings, name) for name in ("model", "encoder_weights") if getattr(settings, name)}
@@ -44,9 +42,8 @@ def painter_by(method: str, styles: Sequence[str], settings: LiftSettings) -> Pa
     if not styles:
         raise UserError("no style picture: give at least one with --style PICTURE")
     check_weights("style_weights", tuple(weights), "styles", tuple(styles))
-    pictures = [image.read_style(Path(style)) for style in styles]
     if method in ANY_STYLE:
-        return AdainPainter.open(pictures, weights, ANY_STYLE[method](device=device, **given))
+        return AdainPainter.open(styles, weights, ANY_STYLE[method](device=device, **given))
     own = GatysSettings(device=device, seed=settings.seed)
     own = replace(own, steps=settings.steps or own.steps)
-    return lambda picture: gatys(picture, pictures, weights, settings=own).cpu()
+    return lambda picture: gatys(picture, styles, weights, settings=own).cpu()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,11 @@ from arf.jobs.tensors import check_tensors, tensors_like
 from arf.media import image
 from arf.radiance.capture.views import view_of_step
 from arf.radiance.looks.look import Look
+from arf.radiance.paint.by_method import painter_by
+from arf.radiance.paint.lifted import lifted
+from arf.radiance.paint.pictures import ViewPicture
 from arf.radiance.paint.subject import PREVIEWED, Progress, Subject
-from arf.radiance.settings import StylizeSettings
+from arf.radiance.settings import LiftSettings, RepaintSettings, StylizeSettings
 from arf.style import encoder as encoders
 from arf.style.color import Affine, Moments, keep_color, matching, recolor
 from arf.style.losses import content_loss, shrink_weight, total_variation
@@ -82,6 +85,19 @@ class Painter:
             self.subject.cache.drop(_content(i))  # another style's
         self.theta = self.recolor.apply(self.subject.photoreal).requires_grad_()
         self.optimizer = Adam([self.theta], lr=self.settings.learning_rate, betas=(0.9, 0.99), fused=True)
+
+    def lift(self, progress: Progress = lambda *_: None) -> None:
+        """Take colours lifted from pictures of the views to begin with, where `settings.start` names a method."""
+        if self.settings.start == "recolor":
+            return
+        common = {field.name: getattr(self.settings, field.name) for field in fields(RepaintSettings)}
+        lifting = LiftSettings(**common)
+        paint, pictures = painter_by(self.settings.start, self.styles, lifting), {}
+        for i in range(len(self.subject)):
+            pictures[i] = ViewPicture.of(paint(self.subject.image(i).cpu()))
+            progress(self.settings.start, i + 1, len(self.subject), {})
+        with torch.no_grad():
+            self.theta.copy_(lifted(self.subject, pictures, lifting, progress).theta)
 
     @torch.no_grad()
     def content(self, i: int) -> list[Float[Tensor, "1 c h w"]]:

@@ -156,8 +156,10 @@ def sheet_path(run: Run) -> Path:
 def _paint(painter: Painter, run: Run, capture: Capture, resumed: bool, progress: Progress) -> Look:
     """One painting, from the first stroke to the last file."""
     painter.begin()
-    if resumed:
+    if resumed and run.has("resume"):
         painter.load(run)
+    else:
+        painter.lift(progress)
     start = time.perf_counter()
     try:
         with held_interrupts() as stopped, Curves(run.path, painter.curves) as curves:

@@ -95,6 +95,9 @@ class StylizeSettings(RepaintSettings):
     style_scale: float = 1.0
     """Long side of the style picture relative to the views'. Smaller brings more of its motifs into the scene (cells,
     swirls), larger only its brushwork."""
+    start: Literal["recolor", "adain", "cast"] = "recolor"
+    """What the steps begin with: the photographs' colours, matched to the style's; or a scene lifted from pictures of
+    the views, as by `arf lift --with`."""
     save_every: int = 100
     """Steps between checkpoints that --resume can start from."""
 

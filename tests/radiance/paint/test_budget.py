@@ -59,7 +59,7 @@ def test_a_painting_that_was_stopped_is_the_one_that_was_not(splatted, paintings
 
 
 def test_a_run_keeps_the_memory_that_it_began_with(splatted, paintings, tmp_path, small_encoder, monkeypatch):
-    monkeypatch.setattr("arf.radiance.paint.stylize.free_memory", lambda device: 400_000)
+    monkeypatch.setattr("arf.radiance.paint.subject.free_memory", lambda device: 400_000)
 
     def stop(phase, step, *_):
         if (phase, step) == ("paint", 20):
@@ -69,6 +69,6 @@ def test_a_run_keeps_the_memory_that_it_began_with(splatted, paintings, tmp_path
         stylize(splatted, paintings[:1], STYLIZE, tmp_path, stop)
     unfinished = Run.open(tmp_path, "stylize", finished=False)
     assert unfinished.info["memory"] == 200_000
-    monkeypatch.setattr("arf.radiance.paint.stylize.free_memory", lambda device: 1 << 40)
+    monkeypatch.setattr("arf.radiance.paint.subject.free_memory", lambda device: 1 << 40)
     done = stylize(splatted, paintings[:1], STYLIZE, tmp_path, resume=unfinished)
     assert done.info["metrics"]["cache_budget"] == 200_000

@@ -387,3 +387,28 @@ def test_a_picture_that_cannot_be_read_is_found_before_the_first_painting(fitted
     with pytest.raises(UserError, match=r"bad\.png"):
         stylize_each(fitted, [[paintings[0]], [bad]], STYLIZE, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_steps_may_begin_with_a_lifted_scene(fitted, paintings, tmp_path, monkeypatch):
+    """Negatives of the photographs, which no recolouring by moments makes; one that goes on has its own."""
+    monkeypatch.setattr("arf.radiance.paint.painter.painter_by", lambda *_: lambda picture: 1 - picture)
+    begun, losses = [], Painter.losses
+
+    def noted(self, picture, i):
+        begun.append((self.step, picture.detach(), self.subject.image(i)))
+        if self.step == 4 and len(begun) == 5:
+            raise KeyboardInterrupt
+        return losses(self, picture, i)
+
+    monkeypatch.setattr(Painter, "losses", noted)
+    settings = replace(STYLIZE, start="adain", steps=8, save_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        stylize(fitted, paintings[:1], settings, tmp_path)
+    step, picture, photograph = begun[0]
+    assert step == 0
+    assert (picture - (1 - photograph)).abs().mean() < 0.5 * (picture - photograph).abs().mean()
+    monkeypatch.setattr("arf.radiance.paint.painter.painter_by", None)  # is not asked again
+    (run,) = Run.below(tmp_path)
+    resumed = stylize(fitted, paintings[:1], settings, tmp_path, resume=run)
+    assert [step for step, *_ in begun[5:]] == [4, 5, 6, 7]
+    assert resumed.info["finished"]

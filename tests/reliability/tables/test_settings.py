@@ -40,10 +40,10 @@ WRONG = {
     "--layers x | --layers | --neighbours 0 | --drop-weight 0.9 | --color-resolution 64 | --epochs 0 |"
     "--cache-memory -1 | --cache-memory nan | --seed -1 | --save-every 0 | --learning-rate inf | --device x",
     "lift": "--size 1 | --size 0 | --size 10000000 | --style-weights 1 2 3 | --style-weights nan | --with soup |"
-    "--with | --drop-weight 0.9 | --color-resolution 64 | --cache-memory -1 | --passes 0 | --passes nan | --passes 1e9 |"
-    "--device x | --model x | --encoder-weights {photo} | --steps 5 | --with gatys --steps 0 | --elsewhere soup |"
-    "--with fast | --pictures {folder} | --pictures {bad} | --export-views {out}/v | --seed -1 | --style {bad} |"
-    "--style nowhere | --with gatys --model x",
+    "--with | --drop-weight 0.9 | --color-resolution 64 | --cache-memory -1 | --passes 0 | --passes nan |"
+    "--passes 1e9 | --device x | --model x | --encoder-weights {photo} | --steps 5 | --with gatys --steps 0 |"
+    "--elsewhere soup | --with fast | --pictures {folder} | --pictures {bad} | --export-views {out}/v | --seed -1 |"
+    "--style {bad} | --style nowhere | --with gatys --model x",
     "render": "--frames 0 | --frames -1 | --frames 1000000000 | --fps 0 | --fps nan | --fps 1e9 | --fps 1e-300 |"
     "--width 0 | --width 1 | --width 1000000 | --height -2 | --quality 0 | --strength nan | --strength 0.5 |"
     "--compare | --path nowhere | --preserve-color | --device x",
