@@ -18,6 +18,7 @@ import argparse
 import json
 import math
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -253,9 +254,11 @@ def focal_length(size: int) -> float:
     return 0.5 * size / math.tan(math.radians(FIELD_OF_VIEW) / 2)
 
 
-@torch.no_grad()
-def render_view(camera_to_world: Tensor, size: int, supersample: int = 2, height: int | None = None) -> Tensor:
-    """One picture [height, size, 3] in [0, 1], square by default, every pixel the mean of supersample² rays."""
+def _of_rays(
+    what: Callable[[Tensor], Tensor], camera_to_world: Tensor, size: int, supersample: int, height: int | None
+) -> Tensor:
+    """What surface points [N, 3] show, [N, c], as a picture [height, size, c], every pixel the mean of supersample²
+    rays."""
     height = height or size
     across, down = ((torch.arange(n * supersample) + 0.5) / supersample for n in (size, height))  # half-pixel centres
     v, u = torch.meshgrid(down, across, indexing="ij")  # of the fine grid, in pixels
@@ -263,9 +266,27 @@ def render_view(camera_to_world: Tensor, size: int, supersample: int = 2, height
     local = torch.stack([(u - size / 2) / focal, (height / 2 - v) / focal, -torch.ones_like(u)], -1).reshape(-1, 3)
     directions = torch.nn.functional.normalize(local @ camera_to_world[:, :3].T, dim=-1)
     origin = camera_to_world[:, 3]
-    shaded = [shade(origin + trace(origin.expand_as(d), d)[:, None] * d) for d in directions.split(CHUNK)]
-    fine_image = torch.cat(shaded).reshape(height, supersample, size, supersample, 3)
+    shown = [what(origin + trace(origin.expand_as(d), d)[:, None] * d) for d in directions.split(CHUNK)]
+    fine_image = torch.cat(shown).reshape(height, supersample, size, supersample, -1)
     return fine_image.mean(dim=(1, 3))
+
+
+@torch.no_grad()
+def render_view(camera_to_world: Tensor, size: int, supersample: int = 2, height: int | None = None) -> Tensor:
+    """One picture [height, size, 3] in [0, 1], square by default."""
+    return _of_rays(shade, camera_to_world, size, supersample, height)
+
+
+@torch.no_grad()
+def render_mask(
+    camera_to_world: Tensor, material: int, size: int, supersample: int = 2, height: int | None = None
+) -> Tensor:
+    """How much of each pixel shows a material, such as VASE: [height, size] in [0, 1]."""
+
+    def shows(points: Tensor) -> Tensor:
+        return (torch.stack(distances(points)).argmin(0) == material).float()[:, None]
+
+    return _of_rays(shows, camera_to_world, size, supersample, height)[..., 0]
 
 
 def make_scene(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -24,13 +25,19 @@ TESTS = Path(__file__).resolve().parent
 
 
 @pytest.fixture(scope="session")
-def room(tmp_path_factory) -> Path:
-    """18 training and 3 held-out views of the analytic scene, 28 pixels wide."""
+def make_scene() -> ModuleType:
+    """The script that renders the analytic scene."""
     spec = importlib.util.spec_from_file_location("make_scene", TESTS.parent / "scripts" / "make_scene.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
+    return script
+
+
+@pytest.fixture(scope="session")
+def room(make_scene, tmp_path_factory) -> Path:
+    """18 training and 3 held-out views of the analytic scene, 28 pixels wide."""
     folder = tmp_path_factory.mktemp("captures") / "room"
-    script.make_scene(folder, size=28, train=18, test=3, seed=0)
+    make_scene.make_scene(folder, size=28, train=18, test=3, seed=0)
     return folder
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import arf
-from arf.cli import film, lifting, measure, networks, pictures, scene, training
+from arf.cli import film, measure, networks, pictures, scene, training
 from arf.cli.common import report
 from arf.cli.lines import OneLine, one_line
 from arf.cli.parsing import parse
@@ -25,7 +25,7 @@ from arf.jobs.machine import OutOfMemory, check_room_to_begin, keep_freed_memory
 
 COMMANDS = {
     name: command
-    for group in (scene, lifting, measure, pictures, networks, film, training)
+    for group in (scene, measure, pictures, networks, film, training)
     for name, command in group.COMMANDS.items()
 }
 KINDS = {name: kind for name, (kind, _) in COMMANDS.items()}

@@ -47,6 +47,14 @@ class Talk(Work):
 
 
 @dataclass
+class Output(Talk):
+    """What every command that makes a run has in common."""
+
+    output: Path = Path("outputs")
+    """Runs are written below this folder."""
+
+
+@dataclass
 class Replacing(Talk):
     """What a command does with results that exist already."""
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import Replacing, Talk, Work, of_run, place, progress
+from arf.cli import painting
+from arf.cli.common import Output, Replacing, Talk, Work, of_run, place, progress
 from arf.cli.lines import one_line
+from arf.cli.painting import refuse_finished
 from arf.errors import UserError
 from arf.jobs.checks import check_unused
 from arf.jobs.outputs import check_outputs, inputs_of, stale
@@ -21,16 +23,7 @@ from arf.radiance.settings import (
     FitSettings,
     RenderSettings,
     SplatSettings,
-    StylizeSettings,
 )
-
-
-@dataclass
-class Output(Talk):
-    """What every command that makes a run has in common."""
-
-    output: Path = Path("outputs")
-    """Runs are written below this folder."""
 
 
 @dataclass
@@ -59,29 +52,6 @@ class Fit:
     """An unfinished run to go on with, in place of DATA and settings."""
     settings: OmitArgPrefixes[FitSettings] = field(default_factory=FitSettings)
     cameras: OmitArgPrefixes[CameraSettings] = field(default_factory=CameraSettings)
-    common: OmitArgPrefixes[Output] = field(default_factory=Output)
-
-
-@dataclass
-class Stylize:
-    """Repaint a fitted scene in the style of one or more pictures."""
-
-    run: Positional[Path | None] = None
-    """A run of `arf fit`, a folder that holds some (the newest is taken), or splats: a .ply, .splat or .spz, or a run
-    folder of 3D Gaussian Splatting."""
-    style: UseAppendAction[tuple[Path, ...]] = ()
-    """Style picture; give it several times to mix styles."""
-    each: bool = False
-    """Several style pictures make a painting each, not a mixture: what they share is computed once. A contact sheet
-    shows them beside each other."""
-    config: Path | None = None
-    """Preset, such as configs/quick.yaml; flags win over it."""
-    resume: Path | None = None
-    """An unfinished run to go on with, in place of RUN, styles and settings."""
-    allow_outside: bool = False
-    """Let the capture's files name photographs outside of the capture's folder."""
-    settings: OmitArgPrefixes[StylizeSettings] = field(default_factory=StylizeSettings)
-    splats: OmitArgPrefixes[SplatSettings] = field(default_factory=SplatSettings)
     common: OmitArgPrefixes[Output] = field(default_factory=Output)
 
 
@@ -219,44 +189,6 @@ def _fit(command: Fit) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _stylize(command: Stylize) -> dict[str, Any]:
-    from arf.jobs.presets import unless_preset
-    from arf.jobs.runs import Run
-    from arf.radiance.opening import open_run, reopened
-    from arf.radiance.paint.stylize import sheet_path, stylize_each
-    from arf.radiance.records import fit_record, paint_record
-
-    styles, settings, unfinished = list(command.style), command.settings, None
-    if command.each and (command.resume or settings.style_weights):
-        idle = "--resume" if command.resume else "--style-weights"
-        raise UserError(f"--each begins a painting of each style, and {idle} is of a single one; give one of the two")
-    if command.resume:
-        unfinished = Run.open(command.resume, "stylize", finished=False)
-        refuse_finished(unfinished)
-        record = paint_record(unfinished)
-        if record.lift:
-            raise UserError(f"{unfinished.path} is a run of arf lift; go on with arf lift --resume {unfinished.path}")
-        styles, settings, fitted = [*record.styles], record.settings, reopened(record.fit)
-    elif command.run is None:
-        raise UserError("stylize what? Name a run: arf stylize RUN --style PICTURE (or --resume RUN)")
-    else:
-        fitted = open_run(command.run, "fit", command.splats, command.allow_outside)
-        if fit_record(fitted).model.get("backbone", "voxel") != "nerfacto":  # repainted on its own vertices, or splats
-            settings = unless_preset(settings, command.config, "stylize", ("color_resolution",))
-    with progress(command.common) as bars:
-        mixtures = [[style] for style in styles] if command.each else [styles]
-        common = command.common.output, bars, unfinished, command.allow_outside
-        runs = stylize_each(fitted, mixtures, settings, *common)
-    if not command.each:
-        (run,) = runs
-        said = f"{run.path}\nlook at {run.path / 'preview.png'}\nnext: arf render {run.path} --compare"
-        return {"run": run.path, **run.info["metrics"], "say": said}
-    names, sheet = [str(run.path) for run in runs], sheet_path(runs[0]) if len(runs) > 1 else None
-    look = sheet or runs[0].path / "preview.png"
-    said = "\n".join([*names, f"look at {look}", f"next: arf export {' '.join(names)} --format html"])
-    return {"runs": names, "sheet": sheet, "say": said}
-
-
 def _render(command: Render) -> dict[str, Any]:
     from arf.radiance.film.render import FRAMES, render
     from arf.radiance.opening import files_behind, open_run
@@ -325,16 +257,11 @@ def _of_look(settings: RenderSettings | ExportSettings) -> str:
     return f"{strength}{'-own-colors' * settings.preserve_color}"
 
 
-def refuse_finished(run) -> None:
-    if run.info["finished"]:
-        raise UserError(f"{run.path} has finished; there is nothing to resume")
-
-
 COMMANDS = {
     "demo": (Demo, _demo),
     "fit": (Fit, _fit),
     "cameras": (Cameras, _cameras),
-    "stylize": (Stylize, _stylize),
+    **painting.COMMANDS,
     "render": (Render, _render),
     "export": (Export, _export),
     "view": (View, _view),

@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from arf.cli.common import Replacing, progress
-from arf.cli.scene import Output
+from arf.cli.common import Output, Replacing, progress
 from arf.errors import UserError
 from arf.jobs.outputs import check_outputs, inputs_of, result_path
 from arf.networks.settings import ANY_STYLE, FastSettings

@@ -11,7 +11,7 @@ from typing import Any
 
 from arf.errors import UserError
 
-OUTPUTS = ("output", "trace", "resume", "save_path")  # fields of commands that name what is written
+OUTPUTS = ("output", "trace", "resume", "save_path", "show_regions", "export_views")  # fields that name what is written
 MOST = 4  # names that a result's name holds
 LONGEST = 44  # bytes of a part of a name; a file's has 255
 

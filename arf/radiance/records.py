@@ -14,7 +14,7 @@ import msgspec
 from arf.errors import UserError
 from arf.jobs.door import admit, settings_of_run
 from arf.jobs.runs import INFO, Run
-from arf.radiance.settings import FitSettings, LiftSettings, RepaintSettings, StylizeSettings
+from arf.radiance.settings import FitSettings, LiftSettings, Region, RepaintSettings, StylizeSettings
 from arf.radiance.sight import Sight
 
 REMEDY = "make the run again"
@@ -97,6 +97,7 @@ class PaintRecord:
     Attributes:
         settings: those of `arf lift` where it was lifted, else those of `arf stylize`.
         lift: None where it was not lifted.
+        regions: that the styles have for themselves, in their order.
         model: of the field under it.
         memory: bytes that matrices and features may take; older runs do not say it.
     """
@@ -106,6 +107,7 @@ class PaintRecord:
     fit: Origin
     model: dict[str, Any]
     lift: Lifted | None = None
+    regions: tuple[Region, ...] = ()
     memory: Annotated[int, msgspec.Meta(ge=0, le=2**50)] | None = None
 
     @property

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from arf.radiance.capture.cameras import Camera
-from arf.radiance.evaluate.reprojection import Seen
+from arf.radiance.fields.seen import Seen
 
 FOCAL, WIDTH, HEIGHT = 40.0, 48, 32
 FAR, NEAR = 4.0, 2.0  # from the cameras, which look along -z

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from arf.metrics import RMSE, look_up
 from arf.metrics.classes import Mean
-from arf.radiance.evaluate.reprojection import Seen, found_in
+from arf.radiance.evaluate.reprojection import found_in
+from arf.radiance.fields.seen import Seen
 
 GAPS = {"short": 1, "long": 7}  # frames apart
 WORST = 2  # pairs that are kept to be shown

@@ -18,9 +18,9 @@ from arf.media.decode import PICTURE_SUFFIXES
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.capture.views import Capture
 from arf.radiance.evaluate.consistency import GAPS
-from arf.radiance.evaluate.reprojection import Seen, seen
 from arf.radiance.evaluate.settings import EvaluateSettings
 from arf.radiance.fields.field import Field
+from arf.radiance.fields.seen import Seen, seen
 from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import picture
 from arf.radiance.opening import open_model

@@ -20,9 +20,9 @@ from arf.radiance.capture.views import apart
 from arf.radiance.evaluate import stylos
 from arf.radiance.evaluate.consistency import Agreement, agreements, at_hand, beginnings, by_depth
 from arf.radiance.evaluate.films import UNSTYLISED, Scene, open_scene
-from arf.radiance.evaluate.reprojection import COVERED
 from arf.radiance.evaluate.settings import EvaluateSettings
 from arf.radiance.evaluate.strength import Strength
+from arf.radiance.fields.seen import COVERED
 from arf.radiance.records import paint_record
 from arf.radiance.settings import StylizeSettings
 from arf.style import encoder as encoders
@@ -174,7 +174,7 @@ def _strength(scene: Scene, styles: Sequence[Path], encoder: Encoder) -> Strengt
         record = paint_record(scene.run)
         if isinstance(record.settings, StylizeSettings):
             scale = record.settings.style_scale
-        if not styles:
+        if not styles and not record.regions:  # each of which would be measured against the style of another
             styles, weights = record.styles, record.settings.style_weights
     return Strength([image.read_style(s) for s in styles], weights, encoder, long_side, scale) if styles else None
 

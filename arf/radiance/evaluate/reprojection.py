@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from arf.metrics import look_up
 from arf.radiance.capture.cameras import Camera
-from arf.radiance.fields.field import NOWHERE, Field
+from arf.radiance.fields.seen import Seen
 
 AGREE = 0.01  # of a distance: two that differ by more are of different things
-COVERED = 0.5  # opacity from which on a pixel shows something, and not the background
-
-
-@dataclass
-class Seen:
-    """What a camera sees.
-
-    Attributes:
-        depth: distance along the ray; 1e6 where there is nothing.
-    """
-
-    camera: Camera
-    depth: Float[Tensor, "h w"]
-
-    @property
-    def covered(self) -> Bool[Tensor, "h w"]:
-        """Where it sees something, and not the background."""
-        return self.depth < NOWHERE
-
-
-@torch.no_grad()
-def seen(field: Field, camera: Camera) -> Seen:
-    """The surfaces of a field as a camera sees them."""
-    surfaces = [field.surface(band) for band in camera.bands(field.band)]
-    depth = torch.cat([s.depth.where(s.opacity >= COVERED, NOWHERE).cpu() for s in surfaces])
-    return Seen(camera, depth.view(camera.size))
 
 
 def project(
@@ -57,9 +29,7 @@ def project(
 def found_in(here: Seen, there: Seen) -> tuple[Float[Tensor, "h w 2"], Bool[Tensor, "h w"]]:
     """Where the pixels of one picture are in another, and which of them are seen there: those whose distance from the
     other camera is, within a hundredth, the one that it sees at that place, bilinear between pixels."""
-    origins, directions = here.camera.rays()
-    points = origins.cpu() + directions.cpu() * here.depth.view(-1, 1)
-    places, distance, ahead = (part.view(*here.camera.size, *part.shape[1:]) for part in project(points, there.camera))
+    places, distance, ahead = project(here.points, there.camera)
     depth, inside = look_up(there.depth[..., None], places)
     agree = (depth[..., 0] - distance).abs() <= AGREE * distance
     return places, agree & inside & ahead & here.covered

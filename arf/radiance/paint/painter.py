@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import zip_longest
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,18 +20,20 @@ from arf.jobs.tensors import check_tensors, tensors_like
 from arf.media import image
 from arf.radiance.capture.views import view_of_step
 from arf.radiance.looks.look import Look
-from arf.radiance.paint.by_method import painter_by
+from arf.radiance.paint.by_method import Paint, painter_by
 from arf.radiance.paint.lifted import lifted
+from arf.radiance.paint.part import Part, Place, mapped, strengths
 from arf.radiance.paint.pictures import ViewPicture
 from arf.radiance.paint.subject import PREVIEWED, Progress, Subject
-from arf.radiance.settings import LiftSettings, RepaintSettings, StylizeSettings
+from arf.radiance.settings import LiftSettings, Region, RepaintSettings, StylizeSettings
 from arf.style import encoder as encoders
-from arf.style.color import Affine, Moments, keep_color, matching, recolor
+from arf.style.color import Affine, Moments, keep_color
 from arf.style.losses import content_loss, shrink_weight, total_variation
 from arf.style.objective import StyleObjective
 
 REMEDY = "stylize again"
 PREVIEW = 50  # steps between previews
+LEAST = 1e-3  # of a view that a place has to take up, for the view to be painted
 FINAL_RATE = 0.1  # of the learning rate at the last step; ARF keeps it constant; here the last steps settle
 
 
@@ -45,45 +47,79 @@ class Notes:
 
 
 class Painter:
-    """The style loop of one style, or one mixture of styles, over a subject."""
+    """The style loop over a subject: of one style, one mixture of styles, or several that have places of their own.
+
+    Args:
+        regions: of the styles' places, which `settle` brings. There is a style for each, and there may be another one
+            for everything else; without regions all styles are mixed everywhere.
+    """
 
     def __init__(
-        self, subject: Subject, styles: list[Tensor], encoder: encoders.Encoder, settings: StylizeSettings
+        self,
+        subject: Subject,
+        styles: list[Tensor],
+        encoder: encoders.Encoder,
+        settings: StylizeSettings,
+        regions: Sequence[Region] = (),
     ) -> None:
         self.subject, self.field, self.settings = subject, subject.field, settings
         self.device = subject.device
         self.styles = [image.fit_long_side(style, min(512, max(style.shape))) for style in styles]  # to be shown
-        if settings.preserve_color:
-            styles = [recolor(style, like=subject.palette) for style in styles]
         sizes = [subject.views.size(i) for i in range(len(subject))]
         self.long_side = max(max(size) for size in sizes)
-        shrunk = [image.fit_style(s, max(32, self.long_side * settings.style_scale)).to(self.device) for s in styles]
-        self.objective = StyleObjective(
-            encoder, settings.layers, shrunk, settings.style_weights, settings.loss, settings.neighbours,
-            settings.exact_matches,
-        )  # fmt: skip
+        self.parts = [
+            Part(subject, some, weights, self.long_side * scale, encoder, settings)
+            for some, weights, scale in _of_parts(styles, settings, regions)
+        ]
         (height, width), needed = min(sizes, key=min), encoder.smallest(settings.layers)
         if min(height, width) < needed:
             layers = ", ".join(settings.layers)
             said = f"a view is looked at in {width}×{height} pixels, and {layers} need {needed} a side"
             raise UserError(f"{said}; give a larger --size, --layers of finer strokes such as relu2_1, or wider views")
-        if settings.preserve_color:
-            self.recolor = Affine.identity()
-        else:
-            self.palette = _mixture(styles, np.array(self.objective.weights))
-            self.recolor = matching(subject.palette, self.palette)
-        self.background = self.recolor.apply(self.field.background)
+        self.views = list(range(len(subject)))  # those that are painted
+        self.regions = len(regions)
+        self.share: Float[Tensor, " V"] | None = None  # of each column that is painted; None: all of all
         self.steps = settings.steps_of(len(subject))
         self.step = 0
         self.curves: list[dict[str, float]] = []
         self.recent: list[Tensor] = []  # a row of loss terms for each step since the last row of the curves
+
+    @property
+    def objective(self) -> StyleObjective:
+        """Of the first part; the features of all are the same."""
+        return self.parts[0].objective
+
+    @property
+    def recolor(self) -> Affine:
+        """What becomes of colours that no column holds."""
+        return self.parts[-1].recolor if self._everywhere else Affine.identity()
+
+    @property
+    def background(self) -> Float[Tensor, " 3"]:
+        """Behind everything: painted by the style that goes everywhere, or everywhere else."""
+        return self.recolor.apply(self.field.background)
+
+    def settle(self, places: Sequence[Place]) -> None:
+        """Give the parts their places, the one for everything else among them.
+
+        Raises:
+            UserError: no view sees any of them.
+        """
+        for part, place in zip(self.parts, places, strict=True):
+            part.settle(place)
+        self.share = torch.stack([place.share for place in places]).sum(0).clamp_max(1)
+        self.views = [i for i in self.views if float(self.weight(i).mean()) > LEAST]
+        if not self.views:
+            raise UserError("no view sees the regions; see where they are with --show-regions")
+        self.steps = self.settings.steps_of(len(self.views))
 
     def begin(self) -> None:
         """Take up the brush: the photoreal colours, recoloured. A recolouring of colours is one of all their pictures,
         so that no style needs a re-fit of its own; what ARF clips of the recoloured photographs stays."""
         for i in range(len(self.subject)):
             self.subject.cache.drop(_content(i))  # another style's
-        self.theta = self.recolor.apply(self.subject.photoreal).requires_grad_()
+        self.base = self.field.colors  # of what is not painted
+        self.theta = self._recolored(self.subject.photoreal).requires_grad_()
         self.optimizer = Adam([self.theta], lr=self.settings.learning_rate, betas=(0.9, 0.99), fused=True)
 
     def lift(self, progress: Progress = lambda *_: None) -> None:
@@ -92,19 +128,39 @@ class Painter:
             return
         common = {field.name: getattr(self.settings, field.name) for field in fields(RepaintSettings)}
         lifting = LiftSettings(**common)
-        paint, pictures = painter_by(self.settings.start, self.styles, lifting), {}
+        paints = [painter_by(self.settings.start, part.styles, lifting) for part in self.parts]
+        pictures: dict[int, ViewPicture] = {}
         for i in range(len(self.subject)):
-            pictures[i] = ViewPicture.of(paint(self.subject.image(i).cpu()))
+            pictures[i] = ViewPicture.of(self._composed(paints, i))
             progress(self.settings.start, i + 1, len(self.subject), {})
         with torch.no_grad():
             self.theta.copy_(lifted(self.subject, pictures, lifting, progress).theta)
+
+    @property
+    def _everywhere(self) -> bool:
+        """Whether a style has what is in no region."""
+        return self.share is None or len(self.parts) > self.regions
+
+    def _recolored(self, colors: Float[Tensor, "*n 3"], i: int | None = None) -> Float[Tensor, "*n 3"]:
+        """Photoreal colours of the columns, or of the pixels of view i, as the styles have them."""
+        return mapped(self.parts, [part.recolor for part in self.parts], colors, i)
+
+    def _composed(self, paints: Sequence[Paint], i: int) -> Float[Tensor, "h w 3"]:
+        """The photograph of view i, painted in each part by its own."""
+        photograph = self.subject.image(i).cpu()
+        if self.share is None:
+            return paints[0](photograph)
+        out = photograph.clone()
+        for part, paint in zip(self.parts, paints, strict=True):
+            out += part.mask(i).cpu()[..., None] * (paint(photograph) - photograph)
+        return out.clamp(0, 1)
 
     @torch.no_grad()
     def content(self, i: int) -> list[Float[Tensor, "1 c h w"]]:
         """Features of a view's photograph in the style's colours; made once, in half precision."""
         name, cache = _content(i), self.subject.cache
         if not cache.has(name):
-            features = self.objective.features(self.recolor.apply(self.subject.image(i)).clamp(0, 1))
+            features = self.objective.features(self._recolored(self.subject.image(i), i).clamp(0, 1))
             cache.put(name, {f"{k:02d}": f.half() for k, f in enumerate(features)})  # about 1: none overflows
         return [tensor.float() for _, tensor in sorted(cache.get(name).items())]
 
@@ -112,23 +168,36 @@ class Painter:
 
     def view_of(self, step: int) -> int:
         """The view of a step."""
-        return view_of_step(step, len(self.subject), self.settings.seed)
+        return self.views[view_of_step(step, len(self.views), self.settings.seed)]
+
+    def colors(self) -> Float[Tensor, "V 3"]:
+        """Of the columns: painted in the places, photoreal elsewhere. Differentiable in `theta`."""
+        return self.theta if self.share is None else self.base.lerp(self.theta, self.share[:, None])
+
+    def weight(self, i: int) -> Float[Tensor, "h w"] | None:
+        """How much each pixel of view i counts; None where all do in full."""
+        weight = self.subject.weight(i)
+        if self.share is None:
+            return weight
+        mask = sum(part.mask(i) for part in self.parts).clamp_max(1)
+        return mask if weight is None else mask * weight
 
     def render(self, i: int) -> Float[Tensor, "h w 3"]:
         """A training view with the present colours, unclamped."""
-        return self.subject.operators[i].apply(self.theta, self.background)
+        return self.subject.operators[i].apply(self.colors(), self.background)
 
     def losses(self, picture: Float[Tensor, "h w 3"], i: int) -> dict[str, Tensor]:
         """The weighted loss terms of a rendering of view i."""
-        s, weight = self.settings, self.subject.weight(i)
+        s, weight = self.settings, self.weight(i)
+        area = 1.0 if self.share is None else weight.mean()  # a pixel of a small place pulls like one of a large one
         features = self.objective.features(picture)
         weights = None if weight is None else [shrink_weight(weight, f.shape[-2:]) for f in features]
-        terms = {s.loss: s.style_strength * self.objective(features, weights)}
+        terms = {s.loss: s.style_strength * sum(part.loss(features, i) for part in self.parts)}
         if s.content_weight > 0:
             parts = zip(features, self.content(i), weights or [None] * len(features), strict=True)
-            terms["content"] = s.content_weight * sum(content_loss(*part) for part in parts) / len(features)
+            terms["content"] = s.content_weight * area * sum(content_loss(*part) for part in parts) / len(features)
         if s.tv_weight > 0:
-            terms["tv"] = s.tv_weight * total_variation(picture.permute(2, 0, 1)[None], weight=weight)
+            terms["tv"] = s.tv_weight * area * total_variation(picture.permute(2, 0, 1)[None], weight=weight)
         return terms
 
     def prefetch(self, i: int) -> None:
@@ -182,7 +251,7 @@ class Painter:
 
     def show(self, run: Run) -> None:
         """Write what there is so far as the run's preview."""
-        image.write(run.path / "preview.png", self.preview(self.theta.detach(), self.background))
+        image.write(run.path / "preview.png", self.preview(self.colors().detach(), self.background))
 
     @torch.no_grad()
     def preview(self, theta: Float[Tensor, "V 3"], background: Float[Tensor, " 3"]) -> Float[Tensor, "h w 3"]:
@@ -253,14 +322,19 @@ class Painter:
     @torch.no_grad()
     def finish(self) -> Look:
         """The final colours: recoloured once more from the renderings of all views, or the photographs' own chroma."""
-        theta, fallback, background = self.theta.detach(), self.recolor, self.background
+        theta, fallback, background = self.colors().detach(), self.recolor, self.background
         if self.settings.preserve_color:
-            theta = keep_color(theta, self.field.colors)
+            theta = keep_color(theta, self.field.colors if self.share is None else self.base)
         else:
-            count, weight = len(self.subject), self.subject.weight
-            renders = Moments.of((self.render(i).clamp(0, 1), weight(i)) for i in range(count))
-            again = matching(renders, self.palette)
-            theta, background, fallback = again.apply(theta), again.apply(background), again.compose(fallback)
+            maps = [
+                part.matching(Moments.of((self.render(i).clamp(0, 1), part.weight(i)) for i in self.views))
+                for part in self.parts
+            ]
+            theta = mapped(self.parts, maps, theta)
+            if self._everywhere:
+                background, fallback = maps[-1].apply(background), maps[-1].compose(fallback)
+        if self.share is not None:
+            theta = self.base.lerp(theta, strengths(self.parts)[:, None])
         return Look(theta.contiguous(), background, fallback)
 
     def figures(self) -> dict[str, Any]:
@@ -279,12 +353,17 @@ class Painter:
         }
 
 
+def _of_parts(
+    styles: list[Tensor], settings: StylizeSettings, regions: Sequence[Region]
+) -> Iterator[tuple[list[Tensor], Sequence[float], float]]:
+    """Styles, weights and scale of each part."""
+    if not regions:
+        yield styles, settings.style_weights, settings.style_scale
+        return
+    for style, region in zip_longest(styles, regions):
+        yield [style], (), region.scale if region and region.scale else settings.style_scale
+
+
 def _content(i: int) -> str:
     """What the cache calls the content features of a view."""
     return f"content-{i:04d}"
-
-
-def _mixture(styles: list[Tensor], share: np.ndarray) -> Moments:
-    """Colour moments of several pictures, each with its share whatever its size."""
-    shares = zip(styles, share / share.sum(), strict=True)
-    return Moments.of(image.resize(style, 256, max(1, round(256 * w))) for style, w in shares if w > 0)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
+from PIL import ImageOps
 from torch import Tensor
 
 from arf.errors import UserError
 from arf.jobs.outputs import check_outputs
 from arf.media import image
+from arf.media.decode import open_picture
 from arf.radiance.capture.views import Views
 from arf.radiance.operator.refit import Target
 
@@ -101,14 +103,30 @@ def _some(names: Iterable[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f", … {names[-1]}" if len(names) > most else "")
 
 
+def read_mask(file: Path, name: str, size: tuple[int, int]) -> Float[Tensor, "h w"]:
+    """A mask of a view, white where it holds, at the view's size.
+
+    Raises:
+        UserError: of another shape than its view's, empty, or it cannot be read.
+    """
+    with open_picture(file) as picture:
+        native = ImageOps.exif_transpose(picture).size[::-1]
+    _check_shape(file, native, name, size)
+    return image.read_mask(file, size, native)
+
+
+def _check_shape(file: Path, native: tuple[int, int], name: str, size: tuple[int, int]) -> None:
+    """Raises UserError where (height, width) are not in the view's proportion."""
+    if abs(native[1] * size[0] / (native[0] * size[1]) - 1) > SHAPE:
+        raise UserError(
+            f"{file} is {native[1]}×{native[0]} pixels, and the view {name} is {size[1]}×{size[0]}: of another shape; "
+            f"paint over what {EXPORT} writes"
+        )
+
+
 def _read(file: Path, name: str, size: tuple[int, int]) -> ViewPicture:
     picture = image.read(file)
-    height, width = picture.shape[:2]
-    if abs(width * size[0] / (height * size[1]) - 1) > SHAPE:
-        raise UserError(
-            f"{file} is {width}×{height} pixels, and the view {name} is {size[1]}×{size[0]}: of another shape; paint "
-            f"over what {EXPORT} writes"
-        )
+    _check_shape(file, tuple(picture.shape[:2]), name, size)
     alpha = image.read_alpha(file, size)
     if alpha is not None and not bool((alpha > 0.5).any()):
         raise UserError(f"{file} is transparent everywhere; paint something")

@@ -12,13 +12,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
 from arf.errors import UserError
+from arf.jobs.checks import check_unused
 from arf.jobs.device import pick_device
 from arf.jobs.interrupts import AtOnce, held_interrupts
-from arf.jobs.leftovers import temporary
+from arf.jobs.leftovers import sweep, temporary
 from arf.jobs.machine import give_back_memory
 from arf.jobs.runs import Curves, Run
 from arf.media import image
@@ -29,11 +31,13 @@ from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.leaving import description, finish_painting, write_for_nerfstudio
 from arf.radiance.paint.painter import Painter
+from arf.radiance.paint.places import masks_of, overlay, places_of
 from arf.radiance.paint.subject import Progress, Subject, budget
 from arf.radiance.records import paint_record
-from arf.radiance.settings import StylizeSettings
+from arf.radiance.settings import Region, StylizeSettings
 from arf.style import encoder as encoders
 
+REGIONS = "regions.png"  # of a run, where its regions are shown
 SHOWN = 3  # views in a row of a contact sheet
 
 
@@ -45,6 +49,7 @@ def stylize(
     progress: Progress = lambda *_: None,
     resume: Run | None = None,
     allow_outside: bool = False,
+    regions: Sequence[Region] = (),
 ) -> Run:
     """Repaint the scene of a `fit` run and write a `stylize` run below `output`.
 
@@ -53,12 +58,14 @@ def stylize(
         progress: called with the phase, its step, its length and the figures so far.
         resume: an unfinished run to go on with; run, styles and settings must be the ones given.
         allow_outside: see `CaptureConfig`.
+        regions: where the styles go, each in one of its own; one more style goes everywhere else, which stays photoreal
+            without one. Without regions the styles are mixed everywhere.
 
     Raises:
         UserError: bad input, or a loss that is not finite (the last good state stays in the run).
         KeyboardInterrupt: passed on after the state has been saved.
     """
-    return stylize_each(fitted, [styles], settings, output, progress, resume, allow_outside)[0]
+    return stylize_each(fitted, [styles], settings, output, progress, resume, allow_outside, regions)[0]
 
 
 def stylize_each(
@@ -69,12 +76,13 @@ def stylize_each(
     progress: Progress = lambda *_: None,
     resume: Run | None = None,
     allow_outside: bool = False,
+    regions: Sequence[Region] = (),
 ) -> list[Run]:
     """Several paintings of one scene, one after the other. What does not depend on the style is made once; of more than
     one, a contact sheet is written to `sheet_path` of the first run.
 
     Args:
-        mixtures: the pictures of each painting; `resume` goes on with the only one.
+        mixtures: the pictures of each painting; `resume` goes on with the only one, and `regions` are of it.
 
     Raises:
         UserError, KeyboardInterrupt: as `stylize`; paintings that are finished stay.
@@ -85,6 +93,7 @@ def stylize_each(
     device = pick_device(settings.device)
     settings = replace(settings, size=settings.side(device.type == "cuda"))
     torch.manual_seed(settings.seed)
+    _check_regions(mixtures, settings, regions)
     for styles in mixtures[1:]:
         for path in styles:
             image.read_style(path)  # refused before anything is written
@@ -92,23 +101,39 @@ def stylize_each(
     field, capture = open_photoreal(fitted, device, allow_outside)
     encoder = encoders.load(settings.encoder, settings.encoder_weights, settings.pooling).to(device)
     subject = Subject(field, capture.train, settings, progress)
-    painter = Painter(subject, pictures, encoder, settings)  # checks layers, weights before it writes
+    painter = Painter(subject, pictures, encoder, settings, regions)  # checks layers, weights before it writes
+    for region in regions:
+        masks_of(region, subject.views)  # refused before anything is written
     memory = paint_record(resume).memory if resume else None
     memory = budget(settings, field) if memory is None else memory
     runs: list[Run] = []
     rows = [subject.some(SHOWN)]  # of the contact sheet
     with ExitStack() as stack:
+
+        def opened(folder: Path) -> None:
+            sweep(folder)
+            cache = ViewCache(memory, temporary(folder / "cache"), device)
+            stack.enter_context(closing(cache))
+            subject.open(cache, progress)
+
+        if regions:  # in which there may be nothing
+            opened(output)
+            places = places_of(subject, regions, len(painter.parts) > len(regions), progress)
+            painter.settle(places)
         for k, styles in enumerate(mixtures):
             if k:
                 painter = Painter(subject, [image.read_style(path) for path in styles], encoder, settings)
             about = description(fitted, styles, settings, field)
+            about["regions"] = [region.resolved() for region in regions]
             run = resume or Run.create(output, capture.name, "arf", memory=memory, **about)
             told = progress if len(mixtures) == 1 else _of(styles[0].stem, progress)
             with _saying(runs, mixtures[k + 1 :]), run.at_work():
+                if regions:
+                    image.write(run.path / REGIONS, overlay(subject, places[: len(regions)]))
+                elif not runs:
+                    opened(run.path)
                 if not runs:
-                    cache = ViewCache(memory, temporary(run.path / "cache"), device)
-                    stack.enter_context(closing(cache))
-                    _open(subject, cache, painter, run, progress)
+                    _begin(subject, painter, run, progress)
                 look = _paint(painter, run, capture, resume is not None, told)
             runs.append(run)
             rows.append([*subject.some(SHOWN, look.theta, look.background), painter.styles[0].cpu()])
@@ -119,15 +144,48 @@ def stylize_each(
     return runs
 
 
-def _open(subject: Subject, cache: ViewCache, painter: Painter, run: Run, progress: Progress) -> None:
-    """What all paintings share. A run that goes on has colours already."""
-    subject.open(cache, progress)
+def _begin(subject: Subject, painter: Painter, run: Run, progress: Progress) -> None:
+    """What all paintings of an open subject share. A run that goes on has colours already."""
     if run.has("resume"):
         subject.trace(progress)
         return
     painter.begin()
     painter.show(run)  # soon: what comes now takes longer
     subject.refit(progress)
+
+
+def show_regions(
+    fitted: Run,
+    settings: StylizeSettings,
+    regions: Sequence[Region],
+    progress: Progress = lambda *_: None,
+    allow_outside: bool = False,
+) -> image.Picture:
+    """Where regions are: some views, and beside each the places tinted.
+
+    Raises:
+        UserError: as `stylize`.
+    """
+    settings.check()
+    device = pick_device(settings.device)
+    field, capture = open_photoreal(fitted, device, allow_outside)
+    subject = Subject(field, capture.train, settings, progress)
+    with TemporaryDirectory() as folder, closing(ViewCache(budget(settings, field), Path(folder), device)) as cache:
+        subject.open(cache, progress)
+        return overlay(subject, places_of(subject, regions, False, progress))
+
+
+def _check_regions(mixtures: Sequence[list[Path]], settings: StylizeSettings, regions: Sequence[Region]) -> None:
+    """Raises UserError where styles and regions do not belong together."""
+    if not regions:
+        return
+    count, styles = len(regions), sum(map(len, mixtures))
+    if len(mixtures) > 1 or styles not in (count, count + 1):
+        raise UserError(
+            f"{count} regions and {styles} styles; give one --style for each --region, in their order, and perhaps one "
+            "more for everything else"
+        )
+    check_unused(settings, ("style_weights",), "with regions, of which each has its own style")
 
 
 def _of(style: str, progress: Progress) -> Progress:

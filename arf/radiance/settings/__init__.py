@@ -2,9 +2,10 @@
 
 from arf.radiance.settings.fitting import CameraSettings, FitSettings, parse_color
 from arf.radiance.settings.painting import LiftSettings, RepaintSettings, StylizeSettings
+from arf.radiance.settings.region import Region
 from arf.radiance.settings.showing import DemoSettings, ExportSettings, RenderSettings, SplatSettings
 
 __all__ = [
-    "CameraSettings", "DemoSettings", "ExportSettings", "FitSettings", "LiftSettings", "RenderSettings",
+    "CameraSettings", "DemoSettings", "ExportSettings", "FitSettings", "LiftSettings", "Region", "RenderSettings",
     "RepaintSettings", "SplatSettings", "StylizeSettings", "parse_color",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from walls import camera, wall
 
 from arf.metrics import rmse
 from arf.radiance.evaluate.consistency import Agreement, agreements, at_hand, beginnings, by_depth
-from arf.radiance.evaluate.reprojection import Seen
+from arf.radiance.fields.seen import Seen
 
 STEP = 0.25  # pixels from frame to frame
 

@@ -23,8 +23,8 @@ from arf.radiance.capture.views import Views
 from arf.radiance.evaluate.films import UNSTYLISED, open_scene
 from arf.radiance.evaluate.page import HEADER, rows, text
 from arf.radiance.evaluate.painted import Evaluation, measure
-from arf.radiance.evaluate.reprojection import Seen
 from arf.radiance.evaluate.settings import EvaluateSettings
+from arf.radiance.fields.seen import Seen
 from arf.radiance.fit.loop import fit
 from arf.radiance.paint.stylize import stylize
 from arf.style import encoder

@@ -10,8 +10,9 @@ from walls import EDGE, FAR, NEAR, camera, wall
 
 from arf.radiance.capture.cameras import Camera
 from arf.radiance.capture.poses import look_at
-from arf.radiance.evaluate.reprojection import found_in, project, seen
+from arf.radiance.evaluate.reprojection import found_in, project
 from arf.radiance.fields.field import NOWHERE
+from arf.radiance.fields.seen import seen
 from arf.radiance.opening import open_photoreal
 
 

@@ -91,7 +91,7 @@ def test_views_are_drawn_once_an_epoch_in_a_seeded_order():
     orders = {}
     for seed in (0, 1):
         painter = Painter.__new__(Painter)
-        painter.settings, painter.subject = replace(STYLIZE, seed=seed), range(7)
+        painter.settings, painter.views = replace(STYLIZE, seed=seed), range(7)
         orders[seed] = [painter.view_of(step) for step in range(21)]
         for epoch in range(3):
             assert sorted(orders[seed][7 * epoch : 7 * epoch + 7]) == list(range(7))

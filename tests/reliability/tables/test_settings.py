@@ -38,7 +38,12 @@ WRONG = {
     "stylize": "--size 1 | --size 0 | --size 10000000 | --each --style-weights 1 | --style-scale 0 |"
     "--style-weights 1 2 3 | --style-weights nan | --style-weight nan |"
     "--layers x | --layers | --neighbours 0 | --drop-weight 0.9 | --color-resolution 64 | --epochs 0 |"
-    "--cache-memory -1 | --cache-memory nan | --seed -1 | --save-every 0 | --learning-rate inf | --device x",
+    "--cache-memory -1 | --cache-memory nan | --seed -1 | --save-every 0 | --learning-rate inf | --device x |"
+    "--start soup | --region x | --region | --region {photo}@nowhere | --region {bad}@frame_0001 |"
+    "--region sphere=9,9,9,0.1 | --region depth=0,1 --each | --region depth=0,1 --region depth=0,1 |"
+    "--region depth=0,1 --style-weights 1 | --show-regions {out}/r.png | --region depth=0,1 --show-regions {photo} |"
+    "--region depth=0,1 --show-regions {out}/r.txt | --region sphere=9,9,9,0.1 --show-regions {out}/r.png |"
+    "--region depth=0,1 --show-regions /proc/r.png",
     "lift": "--size 1 | --size 0 | --size 10000000 | --style-weights 1 2 3 | --style-weights nan | --with soup |"
     "--with | --drop-weight 0.9 | --color-resolution 64 | --cache-memory -1 | --passes 0 | --passes nan |"
     "--passes 1e9 | --device x | --model x | --encoder-weights {photo} | --steps 5 | --with gatys --steps 0 |"

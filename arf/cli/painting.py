@@ -1,0 +1,202 @@
+"""The commands that repaint a scene: in the style of pictures, or by pictures of its views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
+
+from arf.cli.common import Output, progress
+from arf.errors import UserError
+from arf.jobs.outputs import check_outputs, inputs_of
+from arf.radiance.settings import LiftSettings, Region, SplatSettings, StylizeSettings
+
+
+@dataclass
+class Stylize:
+    """Repaint a fitted scene in the style of one or more pictures."""
+
+    run: Positional[Path | None] = None
+    """A run of `arf fit`, a folder that holds some (the newest is taken), or splats: a .ply, .splat or .spz, or a run
+    folder of 3D Gaussian Splatting."""
+    style: UseAppendAction[tuple[Path, ...]] = ()
+    """Style picture; give it several times to mix styles."""
+    region: UseAppendAction[tuple[str, ...]] = ()
+    """Where a style goes, once for each --style and in their order; one more style goes everywhere else, which stays as
+    photographed without one. Words in quotes: "mask.png@VIEW other.png@VIEW", white where it is; color=R,G,B
+    tolerance=0.15; depth=0,0.3 (the nearest three tenths); box=x,y,z,x,y,z; sphere=x,y,z,r. And: soft=0.02, scale=0.5,
+    strength=0.7."""
+    show_regions: Path | None = None
+    """Only write a picture of where the regions are (.png), and stop."""
+    each: bool = False
+    """Several style pictures make a painting each, not a mixture: what they share is computed once. A contact sheet
+    shows them beside each other."""
+    config: Path | None = None
+    """Preset, such as configs/quick.yaml; flags win over it."""
+    resume: Path | None = None
+    """An unfinished run to go on with, in place of RUN, styles and settings."""
+    allow_outside: bool = False
+    """Let the capture's files name photographs outside of the capture's folder."""
+    settings: OmitArgPrefixes[StylizeSettings] = field(default_factory=StylizeSettings)
+    splats: OmitArgPrefixes[SplatSettings] = field(default_factory=SplatSettings)
+    common: OmitArgPrefixes[Output] = field(default_factory=Output)
+
+
+@dataclass
+class Lift:
+    """Make a consistent painting of pictures of the views, by any 2D method or any program."""
+
+    run: Positional[Path | None] = None
+    """A run of `arf fit`, a folder that holds some (the newest is taken), or splats: a .ply, .splat or .spz."""
+    with_: Annotated[Literal["adain", "cast", "fast", "gatys"] | None, arg(name="with")] = None
+    """The 2D method that paints the views' photographs."""
+    style: UseAppendAction[tuple[str, ...]] = ()
+    """Style picture; give it several times to mix styles. For fast the name or number of a network's style."""
+    pictures: Path | None = None
+    """Or pictures of your own: one of a view, or a folder of any number of them, by the names of the views. What is
+    transparent in them says nothing."""
+    export_views: Path | None = None
+    """Write the views' photographs into this folder, for another program or your own brush; --pictures takes them
+    back."""
+    config: Path | None = None
+    """Preset; flags win over it."""
+    resume: Path | None = None
+    """An unfinished run to go on with, in place of RUN, styles and settings."""
+    overwrite: bool = False
+    """Let --export-views replace files that exist already."""
+    allow_outside: bool = False
+    """Let the capture's files name photographs outside of the capture's folder."""
+    settings: OmitArgPrefixes[LiftSettings] = field(default_factory=LiftSettings)
+    splats: OmitArgPrefixes[SplatSettings] = field(default_factory=SplatSettings)
+    common: OmitArgPrefixes[Output] = field(default_factory=Output)
+
+
+def _stylize(command: Stylize) -> dict[str, Any]:
+    from arf.jobs.presets import unless_preset
+    from arf.jobs.runs import Run
+    from arf.radiance.opening import open_run, reopened
+    from arf.radiance.paint.stylize import sheet_path, stylize_each
+    from arf.radiance.records import fit_record, paint_record
+
+    styles, settings, unfinished = list(command.style), command.settings, None
+    if command.each and (command.resume or settings.style_weights):
+        idle = "--resume" if command.resume else "--style-weights"
+        raise UserError(f"--each begins a painting of each style, and {idle} is of a single one; give one of the two")
+    regions = [Region.parse(text) for text in command.region]
+    if command.each and regions:
+        raise UserError("--each begins a painting of each style, and --region is of a single one; give one of the two")
+    if command.resume:
+        unfinished = Run.open(command.resume, "stylize", finished=False)
+        refuse_finished(unfinished)
+        record = paint_record(unfinished)
+        regions = record.regions
+        if record.lift:
+            raise UserError(f"{unfinished.path} is a run of arf lift; go on with arf lift --resume {unfinished.path}")
+        styles, settings, fitted = [*record.styles], record.settings, reopened(record.fit)
+    elif command.run is None:
+        raise UserError("stylize what? Name a run: arf stylize RUN --style PICTURE (or --resume RUN)")
+    else:
+        fitted = open_run(command.run, "fit", command.splats, command.allow_outside)
+        if fit_record(fitted).model.get("backbone", "voxel") != "nerfacto":  # repainted on its own vertices, or splats
+            settings = unless_preset(settings, command.config, "stylize", ("color_resolution",))
+    with progress(command.common) as bars:
+        mixtures = [[style] for style in styles] if command.each else [styles]
+        if command.show_regions:
+            return _show_regions(command, fitted, settings, regions, bars)
+        common = command.common.output, bars, unfinished, command.allow_outside, regions
+        runs = stylize_each(fitted, mixtures, settings, *common)
+    if not command.each:
+        (run,) = runs
+        said = f"{run.path}\nlook at {run.path / 'preview.png'}\nnext: arf render {run.path} --compare"
+        return {"run": run.path, **run.info["metrics"], "say": said}
+    names, sheet = [str(run.path) for run in runs], sheet_path(runs[0]) if len(runs) > 1 else None
+    look = sheet or runs[0].path / "preview.png"
+    said = "\n".join([*names, f"look at {look}", f"next: arf export {' '.join(names)} --format html"])
+    return {"runs": names, "sheet": sheet, "say": said}
+
+
+def _show_regions(command: Stylize, fitted: Any, settings: Any, regions: Any, bars: Any) -> dict[str, Any]:
+    from arf.media import image
+    from arf.radiance.paint.stylize import show_regions
+
+    if not regions:
+        raise UserError("--show-regions shows where each --region is; give one")
+    file = image.check_name(command.show_regions)
+    check_outputs([file], inputs_of(command), overwrite=False)
+    image.write(file, show_regions(fitted, settings, regions, bars, command.allow_outside))
+    return {"picture": file, "say": f"{file}\nnext: the same without --show-regions"}
+
+
+def _lift(command: Lift) -> dict[str, Any]:
+    from arf.jobs.runs import Run
+    from arf.radiance.opening import open_run, reopened
+    from arf.radiance.paint.lift import lift
+    from arf.radiance.records import Lifted, paint_record
+
+    if command.export_views:
+        return _export_views(command)
+    settings, unfinished = command.settings, None
+    if command.resume:
+        unfinished = Run.open(command.resume, "stylize", finished=False)
+        refuse_finished(unfinished)
+        record = paint_record(unfinished)
+        if record.lift is None:
+            raise UserError(f"{unfinished.path} is no run of arf lift; go on with arf stylize --resume")
+        source, settings, fitted = record.lift, record.settings, reopened(record.fit)
+    else:
+        source = Lifted(command.with_, command.style, command.pictures)
+        _check(command, source)
+        fitted = open_run(command.run, "fit", command.splats, command.allow_outside)
+    with progress(command.common) as bars:
+        run = lift(fitted, source, settings, command.common.output, bars, unfinished, command.allow_outside)
+    metrics = run.info["metrics"]
+    near = f"{metrics['pictures']} pictures; the scene comes within {metrics['psnr']:.1f} dB of them"
+    return {
+        "run": run.path, **metrics,
+        "say": f"{run.path}\n{near}\nlook at {run.path / 'preview.png'}\nnext: arf render {run.path} --compare",
+    }  # fmt: skip
+
+
+def _check(command: Lift, source: Any) -> None:
+    """Raises UserError where it is not said what is to be lifted, or twice."""
+    if command.run is None:
+        raise UserError("lift what? Name a run: arf lift RUN --with adain --style PICTURE (or --resume RUN)")
+    if source.method and source.pictures:
+        raise UserError("--with paints the views and --pictures brings them painted; give one of them")
+    if source.method is None and source.pictures is None:
+        raise UserError("lift which pictures? Give --with adain (or cast, fast, gatys), or --pictures FOLDER")
+    if source.pictures and source.styles:
+        raise UserError("--style is for --with; pictures of the views have their style: leave it out")
+
+
+def _export_views(command: Lift) -> dict[str, Any]:
+    import torch
+
+    from arf.radiance.opening import open_photoreal, open_run
+    from arf.radiance.paint.pictures import export_views
+
+    command.settings.check()
+    if command.run is None:
+        raise UserError("the views of what? Name a run: arf lift RUN --export-views FOLDER")
+    if command.with_ or command.pictures or command.style:
+        raise UserError("--export-views only writes pictures; give --with or --pictures in a call of their own")
+    fitted, folder = open_run(command.run, "fit", command.splats, command.allow_outside), command.export_views
+    _, capture = open_photoreal(fitted, torch.device("cpu"), command.allow_outside)
+    views = capture.train.within(command.settings.size) if command.settings.size else capture.train
+    with progress(command.common) as bars:
+        files = export_views(views, folder, command.overwrite, lambda i, n: bars("views", i, n, {}))
+    return {
+        "pictures": [str(file) for file in files],
+        "say": f"{folder} ({len(files)} pictures)\nnext: paint them, any number of them, under their names; then "
+        f"arf lift {command.run} --pictures {folder}",
+    }  # fmt: skip
+
+
+def refuse_finished(run) -> None:
+    if run.info["finished"]:
+        raise UserError(f"{run.path} has finished; there is nothing to resume")
+
+
+COMMANDS = {"stylize": (Stylize, _stylize), "lift": (Lift, _lift)}
