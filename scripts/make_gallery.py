@@ -131,16 +131,16 @@ def page() -> str:
         "Our own still life in our own styles: first the style or styles, then two frames of the film. `python "
         "scripts/make_gallery.py` made every picture, by the commands below it.",
         "Two scenes: the room, all the way round the table, and the table from the front.",
-        _block([command for commands in SCENES.values() for command in commands]),
+        block([command for commands in SCENES.values() for command in commands]),
     ]
     for painting in PAINTINGS:
         file, styles = f"pictures/gallery/{painting.name}.jpg", " and ".join(painting.styles)
         parts += [f"## {painting.title}", painting.said, f"![{styles}; the still life in it, twice]({file})"]
-        parts += [_block(painting.commands())]
+        parts += [block(painting.commands())]
     return "\n\n".join(parts) + "\n"
 
 
-def _block(lines: list[str]) -> str:
+def block(lines: Sequence[str]) -> str:
     return "\n".join(["```bash", *lines, "```"])
 
 

@@ -18,7 +18,7 @@ import argparse
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,6 +38,7 @@ CHUNK = 1 << 13  # rays at a time: in cache, and too few for torch to share out,
 
 # Material numbers, in the order of `distances`.
 WALLS, TABLETOP, SPHERE, BOX, TORUS, CONE, VASE = range(7)
+OBJECTS = {"sphere": SPHERE, "box": BOX, "torus": TORUS, "cone": CONE, "vase": VASE}
 
 
 def _length(*parts: Tensor) -> Tensor:
@@ -297,19 +298,27 @@ def make_scene(
     seed: int = 0,
     height: int | None = None,
     cameras: str = "orbit",
+    objects: Sequence[str] = (),
 ) -> Path:
-    """Write the capture to folder `out` and return the path of its transforms.json. Same arguments, same bytes."""
+    """Write the capture to folder `out` and return the path of its transforms.json. Same arguments, same bytes.
+
+    Args:
+        objects: of `OBJECTS`; where each is in every picture goes to objects/<name>/, white on black.
+    """
     height = height or size
-    images = out / "images"
-    images.mkdir(parents=True, exist_ok=True)
+    for folder in ("images", *(f"objects/{name}" for name in objects)):
+        (out / folder).mkdir(parents=True, exist_ok=True)
     count = train + test
     poses = CAMERAS[cameras](count, seed)
     held_out = {round((i + 0.5) * count / test) for i in range(test)} if test else set()
     frames, names = [], {"train": [], "test": []}
 
     def draw(i: int) -> None:
-        picture = render_view(poses[i], size, height=height)
-        Image.fromarray((picture * 255).round().byte().numpy()).save(out / f"images/frame_{i:04d}.png")
+        pictures = {"images": render_view(poses[i], size, height=height)}
+        for name in objects:
+            pictures[f"objects/{name}"] = render_mask(poses[i], OBJECTS[name], size, height=height)
+        for folder, picture in pictures.items():
+            Image.fromarray((picture * 255).round().byte().numpy()).save(out / folder / f"frame_{i:04d}.png")
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(draw, range(count)))
@@ -344,6 +353,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=42, help="training views")
     parser.add_argument("--test", type=int, default=8, help="held-out views")
     parser.add_argument("--seed", type=int, default=0, help="camera jitter")
+    parser.add_argument("--objects", nargs="+", choices=OBJECTS, default=(), help="whose places are written, too")
     make_scene(**vars(parser.parse_args()))
 
 

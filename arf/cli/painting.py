@@ -30,6 +30,11 @@ class Stylize:
     strength=0.7."""
     show_regions: Path | None = None
     """Only write a picture of where the regions are (.png), and stop."""
+    reference: Path | None = None
+    """In place of styles: a view that you have painted, or a folder of some, called as their views are (see arf lift
+    --export-views). They come back as painted, and the rest follows them."""
+    view: str | None = None
+    """The view of which --reference is, where it is called otherwise."""
     each: bool = False
     """Several style pictures make a painting each, not a mixture: what they share is computed once. A contact sheet
     shows them beside each other."""
@@ -78,7 +83,7 @@ def _stylize(command: Stylize) -> dict[str, Any]:
     from arf.jobs.runs import Run
     from arf.radiance.opening import open_run, reopened
     from arf.radiance.paint.stylize import sheet_path, stylize_each
-    from arf.radiance.records import fit_record, paint_record
+    from arf.radiance.records import Reference, fit_record, paint_record
 
     styles, settings, unfinished = list(command.style), command.settings, None
     if command.each and (command.resume or settings.style_weights):
@@ -87,11 +92,16 @@ def _stylize(command: Stylize) -> dict[str, Any]:
     regions = [Region.parse(text) for text in command.region]
     if command.each and regions:
         raise UserError("--each begins a painting of each style, and --region is of a single one; give one of the two")
+    reference = Reference(command.reference, command.view).resolved() if command.reference else None
+    if reference and (styles or command.each):
+        raise UserError("--reference brings its own style; leave --style and --each out")
+    if command.view and not reference:
+        raise UserError("--view names the view of a --reference; give one")
     if command.resume:
         unfinished = Run.open(command.resume, "stylize", finished=False)
         refuse_finished(unfinished)
         record = paint_record(unfinished)
-        regions = record.regions
+        regions, reference = record.regions, record.reference
         if record.lift:
             raise UserError(f"{unfinished.path} is a run of arf lift; go on with arf lift --resume {unfinished.path}")
         styles, settings, fitted = [*record.styles], record.settings, reopened(record.fit)
@@ -105,7 +115,7 @@ def _stylize(command: Stylize) -> dict[str, Any]:
         mixtures = [[style] for style in styles] if command.each else [styles]
         if command.show_regions:
             return _show_regions(command, fitted, settings, regions, bars)
-        common = command.common.output, bars, unfinished, command.allow_outside, regions
+        common = command.common.output, bars, unfinished, command.allow_outside, regions, reference
         runs = stylize_each(fitted, mixtures, settings, *common)
     if not command.each:
         (run,) = runs
@@ -132,7 +142,7 @@ def _show_regions(command: Stylize, fitted: Any, settings: Any, regions: Any, ba
 def _lift(command: Lift) -> dict[str, Any]:
     from arf.jobs.runs import Run
     from arf.radiance.opening import open_run, reopened
-    from arf.radiance.paint.lift import lift
+    from arf.radiance.paint.lifting.lift import lift
     from arf.radiance.records import Lifted, paint_record
 
     if command.export_views:
@@ -175,7 +185,7 @@ def _export_views(command: Lift) -> dict[str, Any]:
     import torch
 
     from arf.radiance.opening import open_photoreal, open_run
-    from arf.radiance.paint.pictures import export_views
+    from arf.radiance.paint.lifting.pictures import export_views
 
     command.settings.check()
     if command.run is None:

@@ -91,6 +91,27 @@ class Lifted:
 
 
 @dataclass
+class Reference:
+    """Painted views, which a painting follows.
+
+    Attributes:
+        pictures: one of them, or a folder; called as their views are.
+        view: the view of the one, where it is called otherwise.
+    """
+
+    pictures: Path
+    view: str | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        return [self.pictures]
+
+    def resolved(self) -> Reference:
+        """The same from everywhere."""
+        return replace(self, pictures=self.pictures.resolve())
+
+
+@dataclass
 class PaintRecord:
     """A painting.
 
@@ -98,6 +119,7 @@ class PaintRecord:
         settings: those of `arf lift` where it was lifted, else those of `arf stylize`.
         lift: None where it was not lifted.
         regions: that the styles have for themselves, in their order.
+        reference: None where no views were painted.
         model: of the field under it.
         memory: bytes that matrices and features may take; older runs do not say it.
     """
@@ -108,6 +130,7 @@ class PaintRecord:
     model: dict[str, Any]
     lift: Lifted | None = None
     regions: tuple[Region, ...] = ()
+    reference: Reference | None = None
     memory: Annotated[int, msgspec.Meta(ge=0, le=2**50)] | None = None
 
     @property

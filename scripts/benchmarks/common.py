@@ -23,8 +23,7 @@ from arf.radiance.fit.loop import fit
 from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.painter import Painter
-from arf.radiance.paint.stylize import budget
-from arf.radiance.paint.subject import Subject
+from arf.radiance.paint.subject import Subject, budget
 from arf.radiance.settings import FitSettings, StylizeSettings
 from arf.style import encoder as encoders
 

@@ -69,13 +69,21 @@ def test_a_fan_faces_forward_from_inside_the_box_and_sees_the_table(script, tmp_
     forward = -poses[:, :, 2]
     assert (forward @ forward.T).min() > 0.5  # no two look more than 60 degrees apart
     assert forward[:, 1].min() > 0.7  # along +y
-    script.make_scene(tmp_path, size=16, train=2, test=1, height=12, cameras="fan")
+    script.make_scene(tmp_path, size=16, train=2, test=1, height=12, cameras="fan", objects=["vase", "cone"])
     meta = json.loads((tmp_path / "transforms.json").read_text())
     assert (meta["w"], meta["h"], meta["cx"], meta["cy"]) == (16, 12, 8, 6)
     wide = np.asarray(Image.open(tmp_path / "images/frame_0001.png")).astype(float)
     assert wide.shape == (12, 16, 3)
     square = script.render_view(script.fan(3, seed=0)[1], 16)[2:14] * 255  # the same rays, with more above and below
     assert np.abs(wide - square.numpy()).max() < 1
+    vase, cone = (
+        np.asarray(Image.open(tmp_path / f"objects/{name}/frame_0001.png")) / 255 for name in ("vase", "cone")
+    )
+    assert vase.shape == (12, 16)
+    assert vase.max() == 1  # it stands in the middle
+    assert (vase + cone).max() <= 1.01  # a pixel's rays meet one thing each
+    red, _, blue = wide.transpose(2, 0, 1) / 255
+    assert (blue - red)[vase > 0.9].mean() > 0  # white and blue
 
 
 def test_rays_end_on_surfaces_in_the_box(script):

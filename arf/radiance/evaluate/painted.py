@@ -174,7 +174,8 @@ def _strength(scene: Scene, styles: Sequence[Path], encoder: Encoder) -> Strengt
         record = paint_record(scene.run)
         if isinstance(record.settings, StylizeSettings):
             scale = record.settings.style_scale
-        if not styles and not record.regions:  # each of which would be measured against the style of another
+        folder = record.reference and record.reference.pictures.is_dir()
+        if not (styles or folder or record.regions):  # each of these would be measured against the style of others
             styles, weights = record.styles, record.settings.style_weights
     return Strength([image.read_style(s) for s in styles], weights, encoder, long_side, scale) if styles else None
 

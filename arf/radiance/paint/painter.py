@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -20,12 +19,12 @@ from arf.jobs.tensors import check_tensors, tensors_like
 from arf.media import image
 from arf.radiance.capture.views import view_of_step
 from arf.radiance.looks.look import Look
-from arf.radiance.paint.by_method import Paint, painter_by
-from arf.radiance.paint.lifted import lifted
-from arf.radiance.paint.part import Part, Place, mapped, strengths
-from arf.radiance.paint.pictures import ViewPicture
+from arf.radiance.paint.lifting.by_method import Paint, painter_by
+from arf.radiance.paint.lifting.lifted import lifted
+from arf.radiance.paint.lifting.pictures import ViewPicture
+from arf.radiance.paint.part import Part, mapped
 from arf.radiance.paint.subject import PREVIEWED, Progress, Subject
-from arf.radiance.settings import LiftSettings, Region, RepaintSettings, StylizeSettings
+from arf.radiance.settings import LiftSettings, RepaintSettings, StylizeSettings
 from arf.style import encoder as encoders
 from arf.style.color import Affine, Moments, keep_color
 from arf.style.losses import content_loss, shrink_weight, total_variation
@@ -33,7 +32,6 @@ from arf.style.objective import StyleObjective
 
 REMEDY = "stylize again"
 PREVIEW = 50  # steps between previews
-LEAST = 1e-3  # of a view that a place has to take up, for the view to be painted
 FINAL_RATE = 0.1  # of the learning rate at the last step; ARF keeps it constant; here the last steps settle
 
 
@@ -47,38 +45,32 @@ class Notes:
 
 
 class Painter:
-    """The style loop over a subject: of one style, one mixture of styles, or several that have places of their own.
+    """The style loop of one style, or one mixture of styles, over a subject.
 
-    Args:
-        regions: of the styles' places, which `settle` brings. There is a style for each, and there may be another one
-            for everything else; without regions all styles are mixed everywhere.
+    Attributes:
+        parts: the styles, each where it goes: here one everywhere.
+        views: those that are painted.
+        share: [V] of each column that is painted; None: all of all. The rest stays `base`.
     """
 
+    share: Float[Tensor, " V"] | None = None
+    base: Float[Tensor, "V 3"]
+
     def __init__(
-        self,
-        subject: Subject,
-        styles: list[Tensor],
-        encoder: encoders.Encoder,
-        settings: StylizeSettings,
-        regions: Sequence[Region] = (),
+        self, subject: Subject, styles: list[Tensor], encoder: encoders.Encoder, settings: StylizeSettings
     ) -> None:
         self.subject, self.field, self.settings = subject, subject.field, settings
         self.device = subject.device
         self.styles = [image.fit_long_side(style, min(512, max(style.shape))) for style in styles]  # to be shown
         sizes = [subject.views.size(i) for i in range(len(subject))]
         self.long_side = max(max(size) for size in sizes)
-        self.parts = [
-            Part(subject, some, weights, self.long_side * scale, encoder, settings)
-            for some, weights, scale in _of_parts(styles, settings, regions)
-        ]
+        self.parts = [self.part(*values, encoder) for values in self.divided(styles)]
         (height, width), needed = min(sizes, key=min), encoder.smallest(settings.layers)
         if min(height, width) < needed:
             layers = ", ".join(settings.layers)
             said = f"a view is looked at in {width}×{height} pixels, and {layers} need {needed} a side"
             raise UserError(f"{said}; give a larger --size, --layers of finer strokes such as relu2_1, or wider views")
-        self.views = list(range(len(subject)))  # those that are painted
-        self.regions = len(regions)
-        self.share: Float[Tensor, " V"] | None = None  # of each column that is painted; None: all of all
+        self.views = list(range(len(subject)))
         self.steps = settings.steps_of(len(subject))
         self.step = 0
         self.curves: list[dict[str, float]] = []
@@ -92,35 +84,34 @@ class Painter:
     @property
     def recolor(self) -> Affine:
         """What becomes of colours that no column holds."""
-        return self.parts[-1].recolor if self._everywhere else Affine.identity()
+        return self.parts[-1].recolor
 
     @property
     def background(self) -> Float[Tensor, " 3"]:
-        """Behind everything: painted by the style that goes everywhere, or everywhere else."""
+        """Behind everything."""
         return self.recolor.apply(self.field.background)
 
-    def settle(self, places: Sequence[Place]) -> None:
-        """Give the parts their places, the one for everything else among them.
+    def divided(self, styles: list[Tensor]) -> Iterator[tuple[list[Tensor], Sequence[float], float]]:
+        """Styles, weights and scale of each part."""
+        yield styles, self.settings.style_weights, self.settings.style_scale
 
-        Raises:
-            UserError: no view sees any of them.
-        """
-        for part, place in zip(self.parts, places, strict=True):
-            part.settle(place)
-        self.share = torch.stack([place.share for place in places]).sum(0).clamp_max(1)
-        self.views = [i for i in self.views if float(self.weight(i).mean()) > LEAST]
-        if not self.views:
-            raise UserError("no view sees the regions; see where they are with --show-regions")
-        self.steps = self.settings.steps_of(len(self.views))
+    def part(self, styles: list[Tensor], weights: Sequence[float], scale: float, encoder: encoders.Encoder) -> Part:
+        return Part(self.subject, styles, weights, self.long_side * scale, encoder, self.settings)
+
+    def prepare(self, progress: Progress = lambda *_: None) -> None:
+        """What is to be done once the subject is open, before the first `begin`."""
 
     def begin(self) -> None:
         """Take up the brush: the photoreal colours, recoloured. A recolouring of colours is one of all their pictures,
         so that no style needs a re-fit of its own; what ARF clips of the recoloured photographs stays."""
         for i in range(len(self.subject)):
             self.subject.cache.drop(_content(i))  # another style's
-        self.base = self.field.colors  # of what is not painted
-        self.theta = self._recolored(self.subject.photoreal).requires_grad_()
+        self.theta = self.first().requires_grad_()
         self.optimizer = Adam([self.theta], lr=self.settings.learning_rate, betas=(0.9, 0.99), fused=True)
+
+    def first(self) -> Float[Tensor, "V 3"]:
+        """The colours that the loop begins with."""
+        return self._recolored(self.subject.photoreal)
 
     def lift(self, progress: Progress = lambda *_: None) -> None:
         """Take colours lifted from pictures of the views to begin with, where `settings.start` names a method."""
@@ -136,24 +127,14 @@ class Painter:
         with torch.no_grad():
             self.theta.copy_(lifted(self.subject, pictures, lifting, progress).theta)
 
-    @property
-    def _everywhere(self) -> bool:
-        """Whether a style has what is in no region."""
-        return self.share is None or len(self.parts) > self.regions
-
     def _recolored(self, colors: Float[Tensor, "*n 3"], i: int | None = None) -> Float[Tensor, "*n 3"]:
         """Photoreal colours of the columns, or of the pixels of view i, as the styles have them."""
-        return mapped(self.parts, [part.recolor for part in self.parts], colors, i)
+        return mapped(self.parts, [part.recolor.apply for part in self.parts], colors, i)
 
     def _composed(self, paints: Sequence[Paint], i: int) -> Float[Tensor, "h w 3"]:
         """The photograph of view i, painted in each part by its own."""
         photograph = self.subject.image(i).cpu()
-        if self.share is None:
-            return paints[0](photograph)
-        out = photograph.clone()
-        for part, paint in zip(self.parts, paints, strict=True):
-            out += part.mask(i).cpu()[..., None] * (paint(photograph) - photograph)
-        return out.clamp(0, 1)
+        return mapped(self.parts, paints, photograph, i).clamp(0, 1)
 
     @torch.no_grad()
     def content(self, i: int) -> list[Float[Tensor, "1 c h w"]]:
@@ -177,7 +158,7 @@ class Painter:
     def weight(self, i: int) -> Float[Tensor, "h w"] | None:
         """How much each pixel of view i counts; None where all do in full."""
         weight = self.subject.weight(i)
-        if self.share is None:
+        if self.parts[0].place is None:
             return weight
         mask = sum(part.mask(i) for part in self.parts).clamp_max(1)
         return mask if weight is None else mask * weight
@@ -186,10 +167,16 @@ class Painter:
         """A training view with the present colours, unclamped."""
         return self.subject.operators[i].apply(self.colors(), self.background)
 
+    @property
+    def terms(self) -> int:
+        """How many loss terms there are."""
+        return 1 + (self.settings.content_weight > 0) + (self.settings.tv_weight > 0)
+
     def losses(self, picture: Float[Tensor, "h w 3"], i: int) -> dict[str, Tensor]:
         """The weighted loss terms of a rendering of view i."""
         s, weight = self.settings, self.weight(i)
-        area = 1.0 if self.share is None else weight.mean()  # a pixel of a small place pulls like one of a large one
+        whole = self.parts[0].place is None
+        area = 1.0 if whole else weight.mean()  # a pixel of a small place pulls like one of a large one
         features = self.objective.features(picture)
         weights = None if weight is None else [shrink_weight(weight, f.shape[-2:]) for f in features]
         terms = {s.loss: s.style_strength * sum(part.loss(features, i) for part in self.parts)}
@@ -304,10 +291,11 @@ class Painter:
         if not 0 <= notes.step <= self.steps:
             raise UserError(f"{where}: step is {notes.step}, not between 0 and {self.steps}; {REMEDY}")
         check_rows(notes.curves, notes.step, where, REMEDY)
-        s, since = self.settings, notes.step - (notes.curves[-1]["step"] if notes.curves else 0)
-        terms = 1 + (s.content_weight > 0) + (s.tv_weight > 0)
-        if len(notes.recent) not in (0, since) or any(len(row) != terms for row in notes.recent):
-            raise UserError(f"{where}: recent: it has no row of {terms} losses for each of {since} steps; {REMEDY}")
+        since = notes.step - (notes.curves[-1]["step"] if notes.curves else 0)
+        if len(notes.recent) not in (0, since) or any(len(row) != self.terms for row in notes.recent):
+            raise UserError(
+                f"{where}: recent: it has no row of {self.terms} losses for each of {since} steps; {REMEDY}"
+            )
         moments = {k.replace(".0.", "."): v for k, v in tensors_like(self.optimizer, "adam").items()}
         check_tensors(tensors, {"theta": self.theta, **(moments if notes.step else {})}, where, REMEDY)
         self.step, self.curves[:] = notes.step, notes.curves
@@ -322,20 +310,20 @@ class Painter:
     @torch.no_grad()
     def finish(self) -> Look:
         """The final colours: recoloured once more from the renderings of all views, or the photographs' own chroma."""
-        theta, fallback, background = self.colors().detach(), self.recolor, self.background
+        theta = self.colors().detach()
         if self.settings.preserve_color:
-            theta = keep_color(theta, self.field.colors if self.share is None else self.base)
-        else:
-            maps = [
-                part.matching(Moments.of((self.render(i).clamp(0, 1), part.weight(i)) for i in self.views))
-                for part in self.parts
-            ]
-            theta = mapped(self.parts, maps, theta)
-            if self._everywhere:
-                background, fallback = maps[-1].apply(background), maps[-1].compose(fallback)
-        if self.share is not None:
-            theta = self.base.lerp(theta, strengths(self.parts)[:, None])
-        return Look(theta.contiguous(), background, fallback)
+            return Look(keep_color(theta, self.field.colors).contiguous(), self.background, self.recolor)
+        maps = self.again()
+        background, recolor = maps[-1].apply(self.background), maps[-1].compose(self.recolor)
+        theta = mapped(self.parts, [again.apply for again in maps], theta)
+        return Look(theta.contiguous(), background, recolor)
+
+    def again(self) -> list[Affine]:
+        """For each part the map from what its views show of it to its style."""
+        return [
+            part.matching(Moments.of((self.render(i).clamp(0, 1), part.weight(i)) for i in self.views))
+            for part in self.parts
+        ]
 
     def figures(self) -> dict[str, Any]:
         """What a run remembers of the work."""
@@ -351,17 +339,6 @@ class Painter:
             "cache_bytes_on_disk": cache.on_disk,
             "final": self.curves[-1] if self.curves else {},
         }
-
-
-def _of_parts(
-    styles: list[Tensor], settings: StylizeSettings, regions: Sequence[Region]
-) -> Iterator[tuple[list[Tensor], Sequence[float], float]]:
-    """Styles, weights and scale of each part."""
-    if not regions:
-        yield styles, settings.style_weights, settings.style_scale
-        return
-    for style, region in zip_longest(styles, regions):
-        yield [style], (), region.scale if region and region.scale else settings.style_scale
 
 
 def _content(i: int) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -97,8 +96,11 @@ class Part:
         return found if self.place is None else found * weight.mean()
 
 
+Map = Callable[[Float[Tensor, "*n 3"]], Float[Tensor, "*n 3"]]
+
+
 def mapped(
-    parts: Sequence[Part], maps: Sequence[Affine], colors: Float[Tensor, "*n 3"], i: int | None = None
+    parts: Sequence[Part], maps: Sequence[Map], colors: Float[Tensor, "*n 3"], i: int | None = None
 ) -> Float[Tensor, "*n 3"]:
     """Colours of the columns, or of the pixels of view i, mapped part by part; what is in no place stays.
 
@@ -106,11 +108,11 @@ def mapped(
         maps: one for each part.
     """
     if parts[0].place is None:
-        return maps[0].apply(colors)
+        return maps[0](colors)
     out = colors.clone()
-    for part, recoloring in zip(parts, maps, strict=True):
-        share = part.place.share if i is None else part.mask(i)
-        out += share[..., None] * (recoloring.apply(colors) - colors)
+    for part, new in zip(parts, maps, strict=True):
+        share = (part.place.share if i is None else part.mask(i)).to(colors.device)
+        out += share[..., None] * (new(colors) - colors)
     return out
 
 
@@ -118,10 +120,3 @@ def _mixture(styles: Sequence[Tensor], share: np.ndarray) -> Moments:
     """Colour moments of several pictures, each with its share whatever its size."""
     shares = zip(styles, share / share.sum(), strict=True)
     return Moments.of(image.resize(style, 256, max(1, round(256 * w))) for style, w in shares if w > 0)
-
-
-def strengths(parts: Sequence[Part]) -> Float[Tensor, " V"]:
-    """How much of the paint shows on each column in the end, of what is in some place."""
-    shares = [part.place.share for part in parts]
-    weighted = [part.place.strength * part.place.share for part in parts]
-    return torch.stack(weighted).sum(0) / torch.stack(shares).sum(0).clamp_min(1e-6)

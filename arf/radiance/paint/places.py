@@ -8,31 +8,24 @@ view shows are like those around them in space and colour.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from arf.errors import UserError
 from arf.media import image
 from arf.radiance.capture.views import Views, apart
-from arf.radiance.fields.field import NOWHERE
-from arf.radiance.fields.seen import Seen, seen
+from arf.radiance.fields.seen import Seen
+from arf.radiance.paint.columns import Columns, Share
+from arf.radiance.paint.lifting.pictures import read_mask, view_called
 from arf.radiance.paint.part import Place
-from arf.radiance.paint.pictures import read_mask, view_called
 from arf.radiance.paint.subject import PREVIEWED, Progress, Subject
 from arf.radiance.settings import Region
 
-SURE = 0.1  # of the most that one view shows of a column, that masked views have to show to be asked alone
-AROUND = 8  # columns that are asked about one that no masked view shows
-NEAR, ALIKE = 0.1, 0.15  # of the scene's radius, and of RGB: what is as far as the other
-FAR = 8.0  # so many of both, and they hardly say anything: it is not in the region
 TINTS = ((0.95, 0.25, 0.15), (0.1, 0.6, 0.95), (0.95, 0.8, 0.1), (0.3, 0.8, 0.3), (0.75, 0.35, 0.9), (1.0, 0.6, 0.7))
 UNLIKELY = 0.25  # what is in a region by less is not, and by as little less than 1 it is
 Mask = Float[Tensor, "h w"]
-Share = Float[Tensor, " V"]
 
 
 def places_of(
@@ -46,10 +39,10 @@ def places_of(
     Raises:
         UserError: a mask of another shape, of no view, or empty; or a region in which there is nothing.
     """
-    lifting = _Lifting(subject, progress)
-    shares = torch.stack([lifting.share(region) for region in regions])  # [regions, V]
+    columns = Columns(subject, progress)
+    shares = torch.stack([_share(columns, region) for region in regions])  # [regions, V]
     shares /= shares.sum(0).clamp_min(1)
-    masks = [lifting.pictures(share) for share in shares]
+    masks = [columns.pictures(share) for share in shares]
     places = [
         Place(share, pictures, region.strength) for share, pictures, region in zip(shares, masks, regions, strict=True)
     ]
@@ -87,111 +80,48 @@ def overlay(subject: Subject, places: Sequence[Place]) -> image.Picture:
     return image.contact_sheet(rows)
 
 
-class _Lifting:
-    """What is lifted to the columns of an open subject."""
+def _share(columns: Columns, region: Region) -> Share:
+    """Of each column, in [0, 1]."""
+    subject, device = columns.subject, columns.device
+    found = [_from_masks(columns, masks)] if (masks := masks_of(region, subject.views)) else []
+    if region.color:
+        wanted = torch.tensor(region.color, device=device)
+        near = [(subject.image(i) - wanted).norm(dim=2) <= region.tolerance for i in range(len(subject))]
+        found.append(columns.mean(near))
+    if region.depth:
+        found.append(columns.mean(_between(columns.surfaces, *region.depth)))
+    if region.box:
+        corners = torch.tensor(region.box, device=device).view(2, 3)
+        inside = (columns.points >= corners.amin(0)) & (columns.points <= corners.amax(0))
+        found.append(inside.all(1).float())
+    if region.sphere:
+        *centre, radius = region.sphere
+        found.append(((columns.points - torch.tensor(centre, device=device)).norm(dim=1) <= radius).float())
+    share = torch.stack(found).prod(0) * (columns.seen > 0)
+    share = ((share - UNLIKELY) / (1 - 2 * UNLIKELY)).clamp(0, 1)  # a trace of paint would grow where it is unseen
+    if region.soft:
+        share = columns.mean([_blurred(picture, region.soft) for picture in columns.pictures(share)])
+    if not any(bool((picture > 127).any()) for picture in columns.pictures(share)):
+        raise UserError(f"there is nothing in the region {region.said!r}: no view shows what it says")
+    return share
 
-    def __init__(self, subject: Subject, progress: Progress) -> None:
-        self.subject, self.progress = subject, progress
-        self.count, self.device = len(subject), subject.device
 
-    def share(self, region: Region) -> Share:
-        """Of each column, in [0, 1]."""
-        found = [self._from_masks(masks)] if (masks := masks_of(region, self.subject.views)) else []
-        if region.color:
-            wanted = torch.tensor(region.color, device=self.device)
-            near = [(self.subject.image(i) - wanted).norm(dim=2) <= region.tolerance for i in range(self.count)]
-            found.append(self._mean(near))
-        if region.depth:
-            found.append(self._mean(self._between(*region.depth)))
-        if region.box:
-            corners = torch.tensor(region.box, device=self.device).view(2, 3)
-            inside = (self.points >= corners.amin(0)) & (self.points <= corners.amax(0))
-            found.append(inside.all(1).float())
-        if region.sphere:
-            *centre, radius = region.sphere
-            found.append(((self.points - torch.tensor(centre, device=self.device)).norm(dim=1) <= radius).float())
-        share = torch.stack(found).prod(0) * (self.seen > 0)
-        share = ((share - UNLIKELY) / (1 - 2 * UNLIKELY)).clamp(0, 1)  # a trace of paint would grow where it is unseen
-        if region.soft:
-            share = self._mean([_blurred(picture, region.soft) for picture in self.pictures(share)])
-        if not any(bool((picture > 127).any()) for picture in self.pictures(share)):
-            raise UserError(f"there is nothing in the region {region.said!r}: no view shows what it says")
-        return share
+def _from_masks(columns: Columns, masks: dict[int, Mask]) -> Share:
+    """What masked views say of what they show, and of all else what is said of what is like it."""
+    views = list(masks)
+    shown = columns.sum([torch.ones_like(mask) for mask in masks.values()], views)
+    share = columns.sum(list(masks.values()), views) / shown.clamp_min(1e-9)
+    return columns.voted(share[:, None], columns.sure(shown), torch.zeros_like(share)[:, None])[:, 0]
 
-    def pictures(self, share: Share) -> list[UInt8[Tensor, "h w"]]:
-        """A share of the columns as the views show it."""
-        colors, nothing = share[:, None].expand(-1, 3).contiguous(), torch.zeros(3, device=self.device)
-        shown = (self.subject.operators[i].apply(colors, nothing)[..., 0] for i in range(self.count))
-        return [(picture.clamp(0, 1) * 255).round().to(torch.uint8) for picture in shown]
 
-    @cached_property
-    def seen(self) -> Float[Tensor, " V"]:
-        """How much all views show of each column."""
-        return self._sum([torch.ones(self.subject.views.size(i)) for i in range(self.count)])
-
-    @cached_property
-    def surfaces(self) -> list[Seen]:
-        """What each view sees."""
-        found = []
-        for i, camera in enumerate(self.subject.views.cameras):
-            found.append(seen(self.subject.field, camera))
-            self.progress("surfaces", i + 1, self.count, {})
-        return found
-
-    @cached_property
-    def points(self) -> Float[Tensor, "V 3"]:
-        """Where each column is: the mean of the places at which views see it; nowhere if none does."""
-        covered = [surface.covered.float() for surface in self.surfaces]
-        places = [surface.points.where(surface.covered[..., None], 0) for surface in self.surfaces]
-        weight = self._sum(covered)[:, None]
-        return torch.where(weight > 0, self._sum(places) / weight.clamp_min(1e-9), NOWHERE)
-
-    def _sum(self, pictures: Sequence[Tensor], views: Sequence[int] | None = None) -> Tensor:
-        """Σ Aᵀ over views, of [h, w] or [h, w, c]."""
-        total = 0
-        for i, picture in zip(range(self.count) if views is None else views, pictures, strict=True):
-            planes = picture.to(self.device, torch.float32)
-            total = total + self.subject.operators[i].transpose(planes.view(*planes.shape[:2], -1))
-        return total.squeeze(1)
-
-    def _mean(self, pictures: Sequence[Tensor]) -> Share:
-        scale = 255 if pictures[0].dtype == torch.uint8 else 1
-        return self._sum(pictures) / scale / self.seen.clamp_min(1e-9)
-
-    def _between(self, near: float, far: float) -> list[Tensor]:
-        """The pixels whose depth has a rank between two shares of all that is seen."""
-        depths = torch.cat([surface.depth[surface.covered] for surface in self.surfaces])
-        if not len(depths):
-            raise UserError("depth says nothing here: the views see no surface")
-        ordered = depths.sort().values
-        low, high = (float(ordered[round(share * (len(ordered) - 1))]) for share in (near, far))
-        return [surface.covered & (surface.depth >= low) & (surface.depth <= high) for surface in self.surfaces]
-
-    def _from_masks(self, masks: dict[int, Mask]) -> Share:
-        """What masked views say of what they show, and of all else what is said of what is like it."""
-        views = list(masks)
-        shown = self._sum([torch.ones_like(mask) for mask in masks.values()], views)
-        share = self._sum(list(masks.values()), views) / shown.clamp_min(1e-9)
-        most = torch.zeros_like(shown)
-        for i in range(self.count):
-            ones = torch.ones(self.subject.views.size(i))
-            most = torch.maximum(most, self._sum([ones], [i]))
-        sure = shown > SURE * most.clamp_min(1e-6)
-        asked = ~sure & (self.seen > 0)
-        if not sure.any() or not asked.any():
-            return share
-        places = self.points[self.seen > 0]
-        radius = (places - places.median(0).values).norm(dim=1).median()
-        where = torch.cat([self.points / (NEAR * radius), self.subject.photoreal / ALIKE], 1).cpu().numpy()
-        from scipy.spatial import cKDTree  # imports slowly
-
-        known = share[sure].cpu().numpy()
-        tree = cKDTree(where[sure.cpu().numpy()])
-        distance, index = tree.query(where[asked.cpu().numpy()], k=min(AROUND, len(known)), workers=1)
-        weight = 1 / np.maximum(distance.reshape(len(distance), -1), 1e-3) ** 2
-        voted = (known[index].reshape(weight.shape) * weight).sum(1) / (weight.sum(1) + AROUND / FAR**2)
-        share[asked] = torch.from_numpy(voted).to(share)
-        return share
+def _between(surfaces: Sequence[Seen], near: float, far: float) -> list[Tensor]:
+    """The pixels whose depth has a rank between two shares of all that is seen."""
+    depths = torch.cat([surface.depth[surface.covered] for surface in surfaces])
+    if not len(depths):
+        raise UserError("depth says nothing here: the views see no surface")
+    ordered = depths.sort().values
+    low, high = (float(ordered[round(share * (len(ordered) - 1))]) for share in (near, far))
+    return [surface.covered & (surface.depth >= low) & (surface.depth <= high) for surface in surfaces]
 
 
 def _blurred(picture: Tensor, width: float) -> Float[Tensor, "h w"]:

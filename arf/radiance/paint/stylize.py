@@ -31,9 +31,11 @@ from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.leaving import description, finish_painting, write_for_nerfstudio
 from arf.radiance.paint.painter import Painter
-from arf.radiance.paint.places import masks_of, overlay, places_of
+from arf.radiance.paint.places import overlay, places_of
+from arf.radiance.paint.reference import ReferencePainter, read_references
+from arf.radiance.paint.regions import RegionPainter
 from arf.radiance.paint.subject import Progress, Subject, budget
-from arf.radiance.records import paint_record
+from arf.radiance.records import Reference, paint_record
 from arf.radiance.settings import Region, StylizeSettings
 from arf.style import encoder as encoders
 
@@ -50,6 +52,7 @@ def stylize(
     resume: Run | None = None,
     allow_outside: bool = False,
     regions: Sequence[Region] = (),
+    reference: Reference | None = None,
 ) -> Run:
     """Repaint the scene of a `fit` run and write a `stylize` run below `output`.
 
@@ -60,12 +63,14 @@ def stylize(
         allow_outside: see `CaptureConfig`.
         regions: where the styles go, each in one of its own; one more style goes everywhere else, which stays photoreal
             without one. Without regions the styles are mixed everywhere.
+        reference: painted views, in place of styles.
 
     Raises:
         UserError: bad input, or a loss that is not finite (the last good state stays in the run).
         KeyboardInterrupt: passed on after the state has been saved.
     """
-    return stylize_each(fitted, [styles], settings, output, progress, resume, allow_outside, regions)[0]
+    mixtures = [] if reference else [styles]
+    return stylize_each(fitted, mixtures, settings, output, progress, resume, allow_outside, regions, reference)[0]
 
 
 def stylize_each(
@@ -77,33 +82,39 @@ def stylize_each(
     resume: Run | None = None,
     allow_outside: bool = False,
     regions: Sequence[Region] = (),
+    reference: Reference | None = None,
 ) -> list[Run]:
     """Several paintings of one scene, one after the other. What does not depend on the style is made once; of more than
     one, a contact sheet is written to `sheet_path` of the first run.
 
     Args:
-        mixtures: the pictures of each painting; `resume` goes on with the only one, and `regions` are of it.
+        mixtures: the pictures of each painting; `resume` goes on with the only one, and `regions` are of it. None of
+            a `reference`.
 
     Raises:
         UserError, KeyboardInterrupt: as `stylize`; paintings that are finished stay.
     """
     settings.check()
+    mixtures = [reference.files] if reference else mixtures
     if not all(mixtures) or not mixtures:
         raise UserError("no style picture; name at least one with --style")
     device = pick_device(settings.device)
     settings = replace(settings, size=settings.side(device.type == "cuda"))
     torch.manual_seed(settings.seed)
-    _check_regions(mixtures, settings, regions)
+    _check(mixtures, settings, regions, reference)
     for styles in mixtures[1:]:
         for path in styles:
             image.read_style(path)  # refused before anything is written
-    pictures = [image.read_style(path) for path in mixtures[0]]
+    pictures = [] if reference else [image.read_style(path) for path in mixtures[0]]
     field, capture = open_photoreal(fitted, device, allow_outside)
     encoder = encoders.load(settings.encoder, settings.encoder_weights, settings.pooling).to(device)
     subject = Subject(field, capture.train, settings, progress)
-    painter = Painter(subject, pictures, encoder, settings, regions)  # checks layers, weights before it writes
-    for region in regions:
-        masks_of(region, subject.views)  # refused before anything is written
+    if reference:
+        painter = ReferencePainter(subject, read_references(reference, subject.views), encoder, settings)
+    elif regions:
+        painter = RegionPainter(subject, pictures, encoder, settings, regions)
+    else:
+        painter = Painter(subject, pictures, encoder, settings)  # checks layers, weights before it writes
     memory = paint_record(resume).memory if resume else None
     memory = budget(settings, field) if memory is None else memory
     runs: list[Run] = []
@@ -118,20 +129,20 @@ def stylize_each(
 
         if regions:  # in which there may be nothing
             opened(output)
-            places = places_of(subject, regions, len(painter.parts) > len(regions), progress)
-            painter.settle(places)
+            painter.prepare(progress)
         for k, styles in enumerate(mixtures):
             if k:
                 painter = Painter(subject, [image.read_style(path) for path in styles], encoder, settings)
             about = description(fitted, styles, settings, field)
-            about["regions"] = [region.resolved() for region in regions]
+            about |= {"regions": [region.resolved() for region in regions], "reference": reference}
             run = resume or Run.create(output, capture.name, "arf", memory=memory, **about)
             told = progress if len(mixtures) == 1 else _of(styles[0].stem, progress)
             with _saying(runs, mixtures[k + 1 :]), run.at_work():
                 if regions:
-                    image.write(run.path / REGIONS, overlay(subject, places[: len(regions)]))
+                    image.write(run.path / REGIONS, painter.overlay())
                 elif not runs:
                     opened(run.path)
+                    painter.prepare(progress)
                 if not runs:
                     _begin(subject, painter, run, progress)
                 look = _paint(painter, run, capture, resume is not None, told)
@@ -175,8 +186,17 @@ def show_regions(
         return overlay(subject, places_of(subject, regions, False, progress))
 
 
-def _check_regions(mixtures: Sequence[list[Path]], settings: StylizeSettings, regions: Sequence[Region]) -> None:
-    """Raises UserError where styles and regions do not belong together."""
+def _check(
+    mixtures: Sequence[list[Path]],
+    settings: StylizeSettings,
+    regions: Sequence[Region],
+    reference: Reference | None,
+) -> None:
+    """Raises UserError where styles, regions and a reference do not belong together."""
+    if reference:
+        check_unused(settings, ("start", "preserve_color", "style_weights", "style_scale", "loss"), "with a reference")
+    if reference and regions:
+        raise UserError("--region is of styles, and --reference brings its own; give one of them")
     if not regions:
         return
     count, styles = len(regions), sum(map(len, mixtures))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from encoders import tiny_encoder
 from tiny import STYLIZE
 
 from arf.errors import UserError
@@ -13,6 +14,7 @@ from arf.jobs.runs import Run
 from arf.media import image
 from arf.radiance.opening import open_painted
 from arf.radiance.paint.painter import Painter
+from arf.radiance.paint.regions import RegionPainter
 from arf.radiance.paint.stylize import show_regions, stylize
 from arf.radiance.records import paint_record
 from arf.radiance.settings import Region
@@ -37,17 +39,15 @@ def places() -> list:
 @pytest.fixture(scope="module")
 def near(fitted, paintings, places, tmp_path_factory) -> Run:
     """The nearer half as the first painting. Read only."""
-    settle = Painter.settle
+    prepare = RegionPainter.prepare
 
-    def noted(self, given):
-        places.append(given)
-        settle(self, given)
+    def noted(self, progress):
+        prepare(self, progress)
+        places.append([part.place for part in self.parts])
 
     with pytest.MonkeyPatch.context() as patch:
-        from encoders import tiny_encoder
-
         patch.setattr("arf.style.encoder.load", lambda *_, **__: tiny_encoder())
-        patch.setattr(Painter, "settle", noted)
+        patch.setattr(RegionPainter, "prepare", noted)
         return stylize(fitted, paintings[:1], STYLIZE, tmp_path_factory.mktemp("near"), regions=[NEAR])
 
 
@@ -97,13 +97,13 @@ def test_strength_is_how_much_of_the_paint_shows(strength, fitted, paintings, ne
 
 def test_two_regions_in_two_styles(fitted, paintings, tmp_path, monkeypatch):
     sizes = []
-    build = Painter.__init__
+    build = RegionPainter.__init__
 
     def noted(self, *given, **more):
         build(self, *given, **more)
         sizes[:] = [max(part.objective.banks[0][0].vectors.shape) for part in self.parts]
 
-    monkeypatch.setattr(Painter, "__init__", noted)
+    monkeypatch.setattr(RegionPainter, "__init__", noted)
     regions = [replace(NEAR, scale=2.0), FAR]
     run = stylize(fitted, paintings, replace(STYLIZE, loss="nnfm"), tmp_path, regions=regions)
     assert sizes[0] > 2 * sizes[1]  # features of a style picture that is twice as large, four times as many

@@ -10,7 +10,7 @@ import torch
 
 from arf.errors import UserError
 from arf.media import image
-from arf.radiance.paint import by_method
+from arf.radiance.paint.lifting import by_method
 from arf.radiance.settings import LiftSettings
 from arf.style import encoder
 

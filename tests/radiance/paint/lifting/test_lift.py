@@ -18,8 +18,8 @@ from arf.media import image
 from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import painting
 from arf.radiance.opening import open_painted, open_photoreal
-from arf.radiance.paint import lift
-from arf.radiance.paint.pictures import export_views
+from arf.radiance.paint.lifting import lift
+from arf.radiance.paint.lifting.pictures import export_views
 from arf.radiance.records import Lifted, paint_record
 from arf.radiance.settings import LiftSettings
 
@@ -85,7 +85,7 @@ def negatives(monkeypatch) -> list[torch.Tensor]:
         given.append(picture)
         return 1 - picture
 
-    monkeypatch.setattr("arf.radiance.paint.lift.painter_by", lambda *_: negative)
+    monkeypatch.setattr("arf.radiance.paint.lifting.lift.painter_by", lambda *_: negative)
     return given
 
 

@@ -18,16 +18,20 @@ from arf.radiance.operator.deferred import DeferredView
 from arf.radiance.operator.matrix import RenderOperator
 from arf.radiance.operator.refit import Target, refit
 from arf.radiance.operator.views import OperatorSet
-from arf.radiance.paint.pictures import ViewPicture
+from arf.radiance.paint.lifting.pictures import ViewPicture
 from arf.radiance.paint.subject import Progress, Subject
 from arf.radiance.settings import LiftSettings
 from arf.style.color import Affine, Moments, keep_color, matching
 
-DAMPING = 0.05  # against the weight that the views give a column; what hardly any sees stays where it began
+DAMPING = 0.01  # against the weight that the views give a column; what hardly any sees stays where it began
 
 
 def lifted(
-    subject: Subject, pictures: dict[int, ViewPicture], settings: LiftSettings, progress: Progress = lambda *_: None
+    subject: Subject,
+    pictures: dict[int, ViewPicture],
+    settings: LiftSettings,
+    progress: Progress = lambda *_: None,
+    damping: float = DAMPING,
 ) -> Look:
     """The look of a subject that renders nearest to pictures of some of its views.
 
@@ -47,7 +51,7 @@ def lifted(
 
     theta = refit(
         _Some(subject.operators, chosen), recolor.apply(photoreal), recolor.apply(background), target, settings.passes,
-        DAMPING, progress=lambda i, n: progress("lift", i, n, {}),
+        damping, progress=lambda i, n: progress("lift", i, n, {}),
     )  # fmt: skip
     if settings.preserve_color:
         return Look(keep_color(theta, subject.field.colors), background, Affine.identity())

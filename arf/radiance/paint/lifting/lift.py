@@ -23,10 +23,10 @@ from arf.radiance.looks.look import Look
 from arf.radiance.looks.painted import Painted
 from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
-from arf.radiance.paint.by_method import Paint, painter_by
 from arf.radiance.paint.leaving import description, finish_painting, write_for_nerfstudio
-from arf.radiance.paint.lifted import lifted, nearness, shown
-from arf.radiance.paint.pictures import ViewPicture, read_pictures
+from arf.radiance.paint.lifting.by_method import Paint, painter_by
+from arf.radiance.paint.lifting.lifted import lifted, nearness, shown
+from arf.radiance.paint.lifting.pictures import ViewPicture, read_pictures
 from arf.radiance.paint.subject import PREVIEWED, Progress, Subject, budget
 from arf.radiance.records import Lifted, paint_record
 from arf.radiance.settings import LiftSettings

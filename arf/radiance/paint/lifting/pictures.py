@@ -83,7 +83,7 @@ def read_pictures(path: Path, views: Views) -> dict[int, ViewPicture]:
         if i in found:
             raise UserError(f"{found[i]} and {file} are both of the view {views.names[i]}; leave one of them out")
         found[i] = file
-    return {i: _read(file, views.names[i], views.size(i)) for i, file in sorted(found.items())}
+    return {i: read_picture(file, views.names[i], views.size(i)) for i, file in sorted(found.items())}
 
 
 def view_called(name: str, names: list[str], where: object) -> int:
@@ -124,7 +124,12 @@ def _check_shape(file: Path, native: tuple[int, int], name: str, size: tuple[int
         )
 
 
-def _read(file: Path, name: str, size: tuple[int, int]) -> ViewPicture:
+def read_picture(file: Path, name: str, size: tuple[int, int]) -> ViewPicture:
+    """A picture of a view, at the view's size; transparent pixels say nothing.
+
+    Raises:
+        UserError: of another shape than its view's, transparent everywhere, or it cannot be read.
+    """
     picture = image.read(file)
     _check_shape(file, tuple(picture.shape[:2]), name, size)
     alpha = image.read_alpha(file, size)

@@ -8,7 +8,7 @@ import torch
 from arf.errors import UserError
 from arf.media import image
 from arf.radiance.opening import open_photoreal
-from arf.radiance.paint.pictures import export_views, read_pictures, view_called
+from arf.radiance.paint.lifting.pictures import export_views, read_pictures, view_called
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,1 @@
+"""Pictures of the views become the look of a scene."""
