@@ -35,6 +35,7 @@ LESS = {  # what takes less memory
     "fit": "a larger --downscale takes less, and fewer --rays",
     "stylize": "a smaller --size takes less, --cache-memory 0.5, and --no-cache; for splats a smaller --view-size",
     "lift": "a smaller --size takes less, --cache-memory 0.5, and --no-cache; for splats a smaller --view-size",
+    "blend": "a smaller --size takes less",
     "render": "a smaller --width takes less",
     "export": "fewer --points take less, and a smaller --count",
     "evaluate": "a smaller --size takes less",

@@ -78,6 +78,23 @@ class Lift:
     common: OmitArgPrefixes[Output] = field(default_factory=Output)
 
 
+@dataclass
+class Blend:
+    """Mix several paintings of one fit to another one."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Paintings of one fit: runs of `arf stylize`, `arf lift` or `arf blend`."""
+    weights: tuple[float, ...] = ()
+    """One for each, adding up to 1; equal when left out."""
+    size: int | None = None
+    """Pixels of the longer side of the preview's pictures; 384 when left out."""
+    allow_outside: bool = False
+    """Let the capture's files name photographs outside of the capture's folder."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    common: OmitArgPrefixes[Output] = field(default_factory=Output)
+
+
 def _stylize(command: Stylize) -> dict[str, Any]:
     from arf.jobs.presets import unless_preset
     from arf.jobs.runs import Run
@@ -204,9 +221,22 @@ def _export_views(command: Lift) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _blend(command: Blend) -> dict[str, Any]:
+    from arf.radiance.opening import open_run
+    from arf.radiance.paint.blending import blend_runs
+    from arf.radiance.settings import RepaintSettings
+
+    runs = [open_run(path, "stylize", allow_outside=command.allow_outside) for path in command.runs]
+    settings = RepaintSettings(size=command.size, device=command.device)
+    with progress(command.common) as bars:
+        run = blend_runs(runs, command.weights, settings, command.common.output, bars, command.allow_outside)
+    said = f"{run.path}\nlook at {run.path / 'preview.png'}\nnext: arf render {run.path}"
+    return {"run": run.path, **run.info["metrics"], "say": said}
+
+
 def refuse_finished(run) -> None:
     if run.info["finished"]:
         raise UserError(f"{run.path} has finished; there is nothing to resume")
 
 
-COMMANDS = {"stylize": (Stylize, _stylize), "lift": (Lift, _lift)}
+COMMANDS = {"stylize": (Stylize, _stylize), "lift": (Lift, _lift), "blend": (Blend, _blend)}

@@ -59,8 +59,9 @@ class Fit:
 class Render:
     """Film a fitted or stylized scene along a camera path."""
 
-    run: Positional[Path]
-    """A run, a folder that holds some (the newest is taken), or splats: a .ply, .splat or .spz."""
+    runs: Positional[tuple[Path, ...]]
+    """A run, a folder that holds some (the newest is taken), or splats: a .ply, .splat or .spz. Of several of one fit
+    the film goes from look to look, a fit being a photoreal one."""
     config: Path | None = None
     """Preset; flags win over it."""
     settings: OmitArgPrefixes[RenderSettings] = field(default_factory=RenderSettings)
@@ -193,9 +194,12 @@ def _render(command: Render) -> dict[str, Any]:
     from arf.radiance.film.render import FRAMES, render
     from arf.radiance.opening import files_behind, open_run
 
-    run = open_run(command.run, splats=command.splats, allow_outside=command.settings.allow_outside)
-    settings = of_run(command, "render", run, ("compare", "strength", "preserve_color"))
-    name = f"{Path(settings.path).stem}{'-compare' * settings.compare}{_of_look(settings)}"
+    outside = command.settings.allow_outside
+    run, *more = (open_run(path, splats=command.splats, allow_outside=outside) for path in command.runs)
+    settings = command.settings
+    if not any(each.kind == "stylize" for each in more):
+        settings = of_run(command, "render", run, ("compare", "strength", "strength_curve", "preserve_color"))
+    name = f"{Path(settings.path).stem}{'-compare' * settings.compare}{_of_look(settings)}{'-looks' * bool(more)}"
     if command.output is None:
         place(run, "renders", name)  # where the frames go
     output = command.output or place(run, "renders", f"{name}.mp4")
@@ -203,13 +207,14 @@ def _render(command: Render) -> dict[str, Any]:
         raise UserError(f"cannot write {output}: the name of a video must end in .mp4")
     frames = stale(output.with_suffix(""), FRAMES) if settings.png else []
     saved = [settings.save_path] if settings.save_path else []
-    check_outputs([output, *saved, *frames], [*inputs_of(command), *files_behind(run)], command.common.overwrite)
+    read = [file for each in (run, *more) for file in files_behind(each)]
+    check_outputs([output, *saved, *frames], [*inputs_of(command), *read], command.common.overwrite)
     with progress(command.common) as bars:
 
         def said(i: int, n: int) -> None:
             bars("render", i, n, {})
 
-        video, frames = render(run, settings, output.with_suffix(""), said, command.common.overwrite)
+        video, frames = render(run, settings, output.with_suffix(""), said, command.common.overwrite, more)
     return {"video": video, "frames": frames, "say": f"{video} ({frames} frames)"}
 
 

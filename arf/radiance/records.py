@@ -112,6 +112,25 @@ class Reference:
 
 
 @dataclass
+class Blend:
+    """Paintings of one fit that were mixed to another one.
+
+    Attributes:
+        names: of the paintings, for people.
+        runs: the paintings, which may have gone.
+        weights: one for each; they add up to 1.
+    """
+
+    names: tuple[str, ...]
+    runs: tuple[Path, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        return " + ".join(f"{w:g} {name}" for name, w in zip(self.names, self.weights, strict=False))
+
+
+@dataclass
 class PaintRecord:
     """A painting.
 
@@ -120,6 +139,7 @@ class PaintRecord:
         lift: None where it was not lifted.
         regions: that the styles have for themselves, in their order.
         reference: None where no views were painted.
+        blend: None where it is not mixed of others.
         model: of the field under it.
         memory: bytes that matrices and features may take; older runs do not say it.
     """
@@ -131,12 +151,15 @@ class PaintRecord:
     lift: Lifted | None = None
     regions: tuple[Region, ...] = ()
     reference: Reference | None = None
+    blend: Blend | None = None
     memory: Annotated[int, msgspec.Meta(ge=0, le=2**50)] | None = None
 
     @property
     def name(self) -> str:
         """What the painting is called."""
-        return self.lift.name if self.lift else " + ".join(style.stem for style in self.styles)
+        if made := self.blend or self.lift:
+            return made.name
+        return " + ".join(style.stem for style in self.styles)
 
 
 def fit_record(run: Run) -> FitRecord:
@@ -164,7 +187,7 @@ def paint_record(run: Run) -> PaintRecord:
     _expect(run, "stylize")
     where = run.path / INFO
     record = admit(PaintRecord, run.info, where, REMEDY)
-    kind = LiftSettings if record.lift else StylizeSettings
+    kind = RepaintSettings if record.blend else LiftSettings if record.lift else StylizeSettings
     record.settings = _settings(kind, run.info["settings"], where)
     if "drop_weight" not in run.info["settings"]:  # every arf has written it: another one would show another painting
         raise UserError(f"{where}: settings: drop_weight: it is missing; {REMEDY}")

@@ -5,8 +5,9 @@
 
 Each capture is fitted once, at all defaults. Every method paints that same field, at all defaults too, and
 `arf evaluate` measures it along one path. "paper" is configs/arf-paper.yaml with VGG-19 for VGG-16, at half of the
-photographs; "one by one" is `arf adain` of the unstylised frames, which knows nothing of the place; --also NAME=FLAGS
-is `arf stylize` with other flags. Minutes for each painting and method on two cores.
+photographs; "one by one" is `arf adain` of the unstylised frames, which knows nothing of the place, and "lifted" what
+`arf lift` makes of the same method's pictures of the views; --also NAME=FLAGS is `arf stylize` with other flags.
+Minutes for each painting and method on two cores. --untimed leaves the seconds out, where other work goes on beside.
 
 Written are RESULTS (docs/results.md by default), its figures beside it (.json), and for each capture a sheet and a
 loop: of our own still life in the folder pictures/ there, of others in the work folder. The page has all that the
@@ -33,7 +34,7 @@ from typing import Any
 
 import torch
 from common import DEVICE, ROOT
-from quality_page import COST, FIGURES, ONE_BY_ONE, Table, results, show
+from quality_page import COST, FIGURES, LIFTED, ONE_BY_ONE, Table, results, show
 
 from arf import bundled
 from arf.errors import UserError
@@ -46,6 +47,7 @@ METHODS = {
     "gram": "--loss gram",
     "knn": "--loss knn",
     "paper": "--config configs/arf-paper.yaml --encoder vgg19",
+    LIFTED: "--with adain",
     ONE_BY_ONE: "",
 }
 NAME = re.compile(r"(\w+(?: \w+)*)=(.*)")  # of another method, and its flags
@@ -59,14 +61,16 @@ class Bench:
     """Where things are.
 
     Attributes:
-        methods: flags of `arf stylize` by names.
+        methods: flags of `arf stylize`, or of `arf lift`, by names.
         vgg: weights of VGG-19; torchvision's where None.
+        timed: whether seconds are kept.
     """
 
     table: Table
     work: Path
     vgg: Path | None = None
     methods: dict[str, str] = field(default_factory=lambda: dict(METHODS))
+    timed: bool = True
 
     def cell(self, data: Path, painting: Path, method: str) -> None:
         """Paint and measure, where the table has not got it."""
@@ -87,7 +91,8 @@ class Bench:
         self.table.put(data.name, {name: plain[name] for name in of_place if plain[name] is not None})
         figures = {name: film[name] for name in FIGURES if film[name] is not None}
         about = {**{name: cost[name] for name in ("flags", "commit", "machine")}, "measured": commit()}
-        self.table.put(key, {**figures, **{name: float(cost[name]) for name in COST}, **about})
+        costs = {name: float(cost[name]) for name in COST if self.timed or name != "seconds"}
+        self.table.put(key, {**figures, **costs, **about})
 
     def fit(self, data: Path) -> Run:
         """The newest fit of a capture, or a new one; in a process of its own, since memory that this one had would
@@ -109,7 +114,8 @@ class Bench:
                           "--output", place / "frames")  # fmt: skip
         else:
             words = [*shlex.split(flags), *(self.of_paper(fitted) if method == "paper" else ())]
-            cost = called("stylize", fitted.path, "--style", painting, "--output", place, *words)
+            command = "lift" if method == LIFTED else "stylize"
+            cost = called(command, fitted.path, "--style", painting, "--output", place, *words)
         cost.update(flags=flags, commit=commit(), machine=machine())
         write_json(note, cost)
         return cost
@@ -172,6 +178,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--also", type=another, action="append", default=[], help="NAME=FLAGS of arf stylize")
     parser.add_argument("--vgg", type=Path, help="weights of VGG-19, for paper; torchvision's when left out")
+    parser.add_argument("--untimed", action="store_true", help="leave the seconds out")
     parser.add_argument("--work", type=Path, default=ROOT / "outputs" / "quality")
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results.md")
     options = parser.parse_args()
@@ -182,7 +189,8 @@ def main() -> None:
     work, results_md = options.work.resolve(), options.results.resolve()
     work.mkdir(parents=True, exist_ok=True)
     table = Table.open(results_md.with_suffix(".json"))
-    bench = Bench(table, work, options.vgg and options.vgg.resolve(), {**METHODS, **dict(options.also)})
+    methods, vgg = {**METHODS, **dict(options.also)}, options.vgg and options.vgg.resolve()
+    bench = Bench(table, work, vgg, methods, not options.untimed)
     for painting in paintings:  # all captures in one painting first: what is there says something early
         for data in captures:
             for method in [*options.methods, *(name for name, _ in options.also)]:

@@ -12,7 +12,8 @@ from PIL import Image
 from arf.jobs.files import read_json, write_json
 
 ONE_BY_ONE = "one by one"
-ORDER = ["ours", "gram", "knn", "paper", ONE_BY_ONE]  # of rows; others come after them
+LIFTED = "lifted"
+ORDER = ["ours", "gram", "knn", "paper", LIFTED, ONE_BY_ONE]  # of rows; others come after them
 FIGURES = {
     "short_rmse": "short RMSE", "long_rmse": "long RMSE", "nnfm": "NNFM", "gram": "Gram", "color": "colour",
     "structure": "structure", "content": "photographs",
@@ -34,8 +35,10 @@ defaults, which every method paints; means are over its paintings.
 * *paper* is the published recipe (`configs/arf-paper.yaml`) as its authors have it, but with VGG-19 for VGG-16: at half
   of the photographs, and with a content weight of 0.001 where they are forward-facing, 0.005 elsewhere. Ours is at 384
   pixels (512 with CUDA), or at all of a smaller photograph's.
+* *lifted* is `arf lift --with adain`: the same method's pictures of the photographs, made one scene.
 * *one by one* is `arf adain` of the unstylised frames of the path, all {length} of them; others' seconds are those of a
-  painting, without a film."""
+  painting, without a film.
+* Seconds are means of the paintings that were made while the machine had nothing else to do."""
 LENGTH = 120  # frames of the default path
 
 

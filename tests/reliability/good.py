@@ -27,6 +27,7 @@ CALLS = {
     " --output {out}/o",
     "stylize": "stylize {fit} --style {style} --layers relu2_1 --steps 1 --output {out}/o",
     "lift": "lift {fit} --with adain --style {style} --passes 1 --output {out}/o",
+    "blend": "blend {painted} {painted} --output {out}/o",
     "render": "render {fit} --frames 1 --output {out}/o.mp4",
     "export": "export {fit} --points 100 --output {out}/o.ply",
     "evaluate": "evaluate {fit}",

@@ -1,15 +1,13 @@
-"""Film a run along a camera path: frames and a video, photoreal and stylized side by side if wanted."""
+"""Film runs along a camera path: frames and a video, photoreal and stylized side by side if wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from arf.errors import UserError
-from arf.jobs.device import pick_device
 from arf.jobs.locks import sole_writer
 from arf.jobs.outputs import stale
 from arf.jobs.runs import Run
@@ -18,8 +16,8 @@ from arf.media.behind import Behind
 from arf.media.video import Writer
 from arf.radiance.brought.views import Renderings
 from arf.radiance.capture.views import Capture
-from arf.radiance.looks.painted import check_painted, painting, picture
-from arf.radiance.opening import open_model
+from arf.radiance.film.program import Program
+from arf.radiance.looks.painted import painting, picture
 from arf.radiance.paths import files as path_files
 from arf.radiance.paths.choice import camera_path
 from arf.radiance.settings import RenderSettings
@@ -34,6 +32,7 @@ def render(
     output: Path,
     progress: Callable[[int, int], None] = lambda *_: None,
     overwrite: bool = False,
+    more: Sequence[Run] = (),
 ) -> tuple[Path, int]:
     """Film a run. Writes `<output>.mp4` and, unless turned off, the folder `<output>/` of PNG frames.
 
@@ -41,20 +40,18 @@ def render(
 
     Args:
         overwrite: replace a video of that name.
+        more: runs of the same fit: the film goes from look to look, a fit being a photoreal one.
 
     Returns:
         The video's path and the number of frames.
 
     Raises:
-        UserError: `compare` or a strength on a run that has no style, an unknown path, a file that cannot be written or
-            exists.
+        UserError: `compare` or a strength on a run that has no style, runs of two fits, an unknown path, a file that
+            cannot be written or exists.
     """
     settings.check()
-    if settings.compare and run.kind != "stylize":
-        raise UserError(f"{run.path} is photoreal, there is nothing to compare; give --compare a stylized run")
-    check_painted(run, settings.strength, settings.preserve_color)
-    field, painted, capture = open_model(run, pick_device(settings.device), settings.allow_outside)
-    look = painted.look if painted else None
+    program = Program.open([run, *more], settings)
+    field, capture = program.field, program.capture
     path = camera_path(capture, settings.path, settings.frames, settings.fps, *frame_size(capture, settings))
     video = output.with_name(output.name + ".mp4")
     with sole_writer(video, overwrite):
@@ -63,8 +60,9 @@ def render(
         with Writer(video, path.fps, settings.quality) as writer:
             with Behind() as stills:  # written while the next frame is rendered
                 for k, camera in enumerate(path.cameras):
+                    look, strength = program.at(k / (len(path) if settings.loop else max(1, len(path) - 1)))
                     shown = (picture if settings.compare else painting)(
-                        field, look, camera, settings.strength, settings.preserve_color
+                        field, look, camera, strength, settings.preserve_color
                     )
                     frame = image.to_bytes(torch.cat(shown.split(3, dim=2), dim=1))
                     writer.write(frame)

@@ -48,6 +48,20 @@ class Look:
         recolor = Affine(torch.cat([m.matrix for m in maps]), torch.cat([m.bias for m in maps]))
         return cls(torch.cat([look.theta for look in looks], 1), torch.cat([k.background for k in looks]), recolor)
 
+    @classmethod
+    def mixed(cls, looks: Sequence[Look], weights: Sequence[float]) -> Look:
+        """The weighted sum of looks of one field: since rendering is linear, of all their pictures.
+
+        Raises:
+            ValueError: they have different numbers of columns.
+        """
+        if len({len(look.theta) for look in looks}) > 1:
+            raise ValueError("looks that are mixed must have the same columns")
+        parts = list(zip(looks, weights, strict=True))
+        matrix, bias = (sum(w * getattr(k.recolor, part) for k, w in parts) for part in ("matrix", "bias"))
+        theta, background = sum(w * k.theta for k, w in parts), sum(w * k.background for k, w in parts)
+        return cls(theta, background, Affine(matrix, bias))
+
     def render(self, trace: Trace) -> Float[Tensor, "p c"]:
         """Colours of traced pixels, unclamped."""
         index = trace.columns.dtype

@@ -37,6 +37,12 @@ class Painted:
         return {**own, **{LOOK + name: tensor for name, tensor in self.look.tensors().items()}}
 
 
+def same_field(one: Field, other: Field) -> bool:
+    """Whether two fields are one: then a look of one is a look of the other."""
+    a, b = one.state_dict(), other.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
 def check_painted(run: Run, strength: float, preserve_color: bool) -> None:
     """Raises UserError where a run is photoreal and a setting says how much of a style to show."""
     if run.kind != "stylize" and (strength != 1 or preserve_color):

@@ -60,6 +60,12 @@ class RenderSettings:
     """Photoreal and stylized side by side."""
     strength: float = 1.0
     """How much of the paint shows, 0 (photoreal) to 1."""
+    strength_curve: tuple[float, ...] = ()
+    """The same along the film, evenly spaced: 0 1 0 comes and goes."""
+    look_curve: tuple[float, ...] = ()
+    """Of several runs: when each is there in full, as shares of the film, such as 0 0.3 1; evenly when left out."""
+    loop: bool = False
+    """Of several runs: from the last back to the first, for a film that is shown over and over; orbits close."""
     preserve_color: bool = False
     """Keep the photoreal colours: the paint gives brushwork and lightness only."""
     png: bool = True
@@ -80,7 +86,9 @@ class RenderSettings:
         within(self, 1, 240, "fps")
         within(self, 2, 16384, "width", "height")
         within(self, 1, 10, "quality")
-        within(self, 0, 1, "strength")
+        within(self, 0, 1, "strength", "strength_curve", "look_curve")
+        if self.strength_curve and self.strength != 1:
+            raise UserError("--strength holds for the whole film and --strength-curve along it; give one of them")
 
 
 @dataclass

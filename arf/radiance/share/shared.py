@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 from arf.errors import UserError
 from arf.jobs.device import pick_device
 from arf.jobs.runs import Run
 from arf.radiance.capture.views import Capture
-from arf.radiance.fields.field import Field
 from arf.radiance.fields.splats.field import SplatField
 from arf.radiance.fields.splats.splats import Splats
 from arf.radiance.looks.blend import blend
 from arf.radiance.looks.look import Look
-from arf.radiance.looks.painted import check_painted
+from arf.radiance.looks.painted import check_painted, same_field
 from arf.radiance.opening import open_model
 from arf.radiance.records import paint_record
 from arf.radiance.settings import ExportSettings
@@ -53,7 +50,7 @@ def shared(runs: list[Run], settings: ExportSettings, progress: Progress = lambd
     for run in runs:
         check_painted(run, settings.strength, settings.preserve_color)
         own, painted, seen = open_model(run, device, settings.allow_outside)
-        if field is not None and not _same(field, own):
+        if field is not None and not same_field(field, own):
             raise UserError(f"{run.path} and {runs[0].path} are not of one fit, so they cannot share a page")
         field, capture = field or own, capture or seen
         if painted is not None:
@@ -75,11 +72,6 @@ def shared(runs: list[Run], settings: ExportSettings, progress: Progress = lambd
         paints.append(Paint(name, *parts))
     named = dict(zip(("photographs", *names), psnr, strict=False))
     return Shared(capture, splats.flat(paints[0].colors), paints, named, antialiased)
-
-
-def _same(one: Field, other: Field) -> bool:
-    a, b = one.state_dict(), other.state_dict()
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def _unused(name: str, names: list[str]) -> str:

@@ -27,7 +27,7 @@ FILMS = {
 }  # fmt: skip
 OUTPUTS = {
     **dict.fromkeys(("gatys", "texture", "invert", "dream", "adain", "cast", "fast"), PICTURES),
-    **dict.fromkeys(("cameras", "fit", "stylize", "lift", "train", "demo"), RUNS),
+    **dict.fromkeys(("cameras", "fit", "stylize", "lift", "blend", "train", "demo"), RUNS),
     **dict.fromkeys(("render", "video"), FILMS),
     "export": {"a folder": "{folder}", "in /proc": "/proc/o.ply", "below a file": "{photo}/o", "a loop": "{bad}/o"},
     "onnx": {"a folder": "{folder}", "in /proc": "/proc/o.onnx", "below a file": "{photo}/o", "the model": "{fast}"},

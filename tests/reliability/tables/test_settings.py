@@ -49,7 +49,11 @@ WRONG = {
     "--passes 1e9 | --device x | --model x | --encoder-weights {photo} | --steps 5 | --with gatys --steps 0 |"
     "--elsewhere soup | --with fast | --pictures {folder} | --pictures {bad} | --export-views {out}/v | --seed -1 |"
     "--style {bad} | --style nowhere | --with gatys --model x",
-    "render": "--frames 0 | --frames -1 | --frames 1000000000 | --fps 0 | --fps nan | --fps 1e9 | --fps 1e-300 |"
+    "blend": "--weights 1 | --weights 0.5 0.6 | --weights nan nan | --weights -1 2 | --weights x | --weights |"
+    "--size 0 | --device x | {fit} | {photo} | {bad}",
+    "render": "--look-curve 0 | --look-curve 2 | --strength-curve 0 1 | --strength-curve 2 | --loop |"
+    "{painted} --loop 1 | {painted_splats} | {photo} |"
+    "--frames 0 | --frames -1 | --frames 1000000000 | --fps 0 | --fps nan | --fps 1e9 | --fps 1e-300 |"
     "--width 0 | --width 1 | --width 1000000 | --height -2 | --quality 0 | --strength nan | --strength 0.5 |"
     "--compare | --path nowhere | --preserve-color | --device x",
     "export": "--points 0 | --points -1 | --points 1e3 | --points 1000000000 | --strength 2 | --strength nan |"
