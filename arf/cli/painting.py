@@ -10,7 +10,6 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from arf.cli.common import Output, progress
 from arf.errors import UserError
-from arf.jobs.outputs import check_outputs, inputs_of
 from arf.radiance.settings import LiftSettings, Region, SplatSettings, StylizeSettings
 
 
@@ -41,7 +40,7 @@ class Stylize:
     config: Path | None = None
     """Preset, such as configs/quick.yaml; flags win over it."""
     resume: Path | None = None
-    """An unfinished run to go on with, in place of RUN, styles and settings."""
+    """An unfinished run to go on with, in place of everything else."""
     allow_outside: bool = False
     """Let the capture's files name photographs outside of the capture's folder."""
     settings: OmitArgPrefixes[StylizeSettings] = field(default_factory=StylizeSettings)
@@ -68,7 +67,7 @@ class Lift:
     config: Path | None = None
     """Preset; flags win over it."""
     resume: Path | None = None
-    """An unfinished run to go on with, in place of RUN, styles and settings."""
+    """An unfinished run to go on with, in place of everything else."""
     overwrite: bool = False
     """Let --export-views replace files that exist already."""
     allow_outside: bool = False
@@ -99,8 +98,8 @@ def _stylize(command: Stylize) -> dict[str, Any]:
     from arf.jobs.presets import unless_preset
     from arf.jobs.runs import Run
     from arf.radiance.opening import open_run, reopened
-    from arf.radiance.paint.stylize import sheet_path, stylize_each
-    from arf.radiance.records import Reference, fit_record, paint_record
+    from arf.radiance.paint.stylize import WITHOUT_STYLES, sheet_path, stylize_each
+    from arf.radiance.records import Reference, paint_record
 
     styles, settings, unfinished = list(command.style), command.settings, None
     if command.each and (command.resume or settings.style_weights):
@@ -115,6 +114,7 @@ def _stylize(command: Stylize) -> dict[str, Any]:
     if command.view and not reference:
         raise UserError("--view names the view of a --reference; give one")
     if command.resume:
+        _refuse_with_resume(command, "region", "reference", "view", "show_regions")
         unfinished = Run.open(command.resume, "stylize", finished=False)
         refuse_finished(unfinished)
         record = paint_record(unfinished)
@@ -126,8 +126,9 @@ def _stylize(command: Stylize) -> dict[str, Any]:
         raise UserError("stylize what? Name a run: arf stylize RUN --style PICTURE (or --resume RUN)")
     else:
         fitted = open_run(command.run, "fit", command.splats, command.allow_outside)
-        if fit_record(fitted).model.get("backbone", "voxel") != "nerfacto":  # repainted on its own vertices, or splats
-            settings = unless_preset(settings, command.config, "stylize", ("color_resolution",))
+        settings = _of_fit(command, "stylize", fitted)
+        if reference:
+            settings = unless_preset(settings, command.config, "stylize", WITHOUT_STYLES)
     with progress(command.common) as bars:
         mixtures = [[style] for style in styles] if command.each else [styles]
         if command.show_regions:
@@ -145,14 +146,18 @@ def _stylize(command: Stylize) -> dict[str, Any]:
 
 
 def _show_regions(command: Stylize, fitted: Any, settings: Any, regions: Any, bars: Any) -> dict[str, Any]:
+    from arf.jobs.files import check_writable
     from arf.media import image
     from arf.radiance.paint.stylize import show_regions
 
-    if not regions:
-        raise UserError("--show-regions shows where each --region is; give one")
     file = image.check_name(command.show_regions)
-    check_outputs([file], inputs_of(command), overwrite=False)
-    image.write(file, show_regions(fitted, settings, regions, bars, command.allow_outside))
+    if not regions or command.reference:
+        raise UserError("--show-regions shows where each --region is; give one, and no --reference")
+    if file.exists():
+        raise UserError(f"{file} exists already; choose another name for --show-regions, or remove it")
+    check_writable(file)
+    sheet = show_regions(fitted, settings, regions, file.parent, bars, command.allow_outside)
+    image.write(file, sheet)
     return {"picture": file, "say": f"{file}\nnext: the same without --show-regions"}
 
 
@@ -166,6 +171,7 @@ def _lift(command: Lift) -> dict[str, Any]:
         return _export_views(command)
     settings, unfinished = command.settings, None
     if command.resume:
+        _refuse_with_resume(command, "with_", "pictures")
         unfinished = Run.open(command.resume, "stylize", finished=False)
         refuse_finished(unfinished)
         record = paint_record(unfinished)
@@ -176,6 +182,7 @@ def _lift(command: Lift) -> dict[str, Any]:
         source = Lifted(command.with_, command.style, command.pictures)
         _check(command, source)
         fitted = open_run(command.run, "fit", command.splats, command.allow_outside)
+        settings = _of_fit(command, "lift", fitted)
     with progress(command.common) as bars:
         run = lift(fitted, source, settings, command.common.output, bars, unfinished, command.allow_outside)
     metrics = run.info["metrics"]
@@ -232,6 +239,23 @@ def _blend(command: Blend) -> dict[str, Any]:
         run = blend_runs(runs, command.weights, settings, command.common.output, bars, command.allow_outside)
     said = f"{run.path}\nlook at {run.path / 'preview.png'}\nnext: arf render {run.path}"
     return {"run": run.path, **run.info["metrics"], "say": said}
+
+
+def _of_fit(command: Any, section: str, fitted: Any) -> Any:
+    """A command's settings, less what only its preset says of a nerfacto, for what is none."""
+    from arf.jobs.presets import unless_preset
+    from arf.radiance.records import fit_record
+
+    if fit_record(fitted).model.get("backbone", "voxel") == "nerfacto":
+        return command.settings
+    return unless_preset(command.settings, command.config, section, ("color_resolution",))
+
+
+def _refuse_with_resume(command: Any, *names: str) -> None:
+    """Raises UserError where one of these was given beside --resume."""
+    if idle := next((name for name in names if getattr(command, name)), ""):
+        flag = idle.strip("_").replace("_", "-")
+        raise UserError(f"--resume goes on with what its run was asked for; leave --{flag} out")
 
 
 def refuse_finished(run) -> None:

@@ -55,8 +55,10 @@ def read(path: str | Path, size: tuple[int, int] | None = None, short_side: int 
     return picture if size is None else resize(picture, *size)
 
 
-def read_alpha(path: str | Path, size: tuple[int, int]) -> Float[Tensor, "h w"] | None:
-    """How opaque a picture's pixels are, in [0, 1], upright and resized; None where it has no transparency.
+def read_layer(path: str | Path, size: tuple[int, int]) -> tuple[Picture, Float[Tensor, "h w"]] | None:
+    """Colours and opacity of a picture that has transparency, upright and resized; None where it has none.
+
+    A pixel's colour is that of its opaque part: nothing is laid on white. What is transparent is black.
 
     Raises:
         UserError: as `read`.
@@ -65,8 +67,11 @@ def read_alpha(path: str | Path, size: tuple[int, int]) -> Float[Tensor, "h w"] 
         if not has_alpha(file):
             return None
         ImageOps.exif_transpose(file, in_place=True)
-        alpha = np.asarray(file.convert("RGBA").getchannel("A"), dtype=np.float32) / 255  # [H, W]
-    return resize(torch.from_numpy(alpha)[..., None].expand(-1, -1, 3), *size)[..., 0]
+        pixels = np.asarray(to_srgb(file).convert("RGBA"), dtype=np.float32) / 255  # [H, W, 4]
+    alpha = torch.from_numpy(pixels[..., 3:].copy())  # [H, W, 1]
+    opaque = resize(torch.from_numpy(pixels[..., :3].copy()) * alpha, *size)  # weighted, so that nothing bleeds in
+    alpha = resize(alpha.expand(-1, -1, 3).contiguous(), *size)
+    return (opaque / alpha.clamp_min(1e-4)).clamp(0, 1), alpha[..., 0]
 
 
 def pictures_in(folder: str | Path) -> list[Path]:

@@ -192,7 +192,18 @@ def paint_record(run: Run) -> PaintRecord:
     if "drop_weight" not in run.info["settings"]:  # every arf has written it: another one would show another painting
         raise UserError(f"{where}: settings: drop_weight: it is missing; {REMEDY}")
     _check_source(record.fit, run.info["fit"], f"{where}: fit")
+    _check_made(record, where)
     return record
+
+
+def _check_made(record: PaintRecord, where: object) -> None:
+    if record.lift and (record.lift.method is None) == (record.lift.pictures is None):
+        raise UserError(f"{where}: lift: it names a method or pictures, and not both; {REMEDY}")
+    for region in record.regions:
+        try:
+            region.check()
+        except UserError as error:
+            raise UserError(f"{where}: regions: {error}") from error
 
 
 def source_of(run: Run) -> Source:

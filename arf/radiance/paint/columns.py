@@ -6,7 +6,7 @@ pixels that show a column say of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -38,7 +38,7 @@ class Columns:
         shown = (self.subject.operators[i].apply(colors, nothing)[..., 0] for i in range(self.count))
         return [(picture.clamp(0, 1) * 255).round().to(torch.uint8) for picture in shown]
 
-    def sum(self, pictures: Sequence[Tensor], views: Sequence[int] | None = None) -> Tensor:
+    def sum(self, pictures: Iterable[Tensor], views: Sequence[int] | None = None) -> Tensor:
         """Σ Aᵀ over views, of what each of them shows, [h, w] or [h, w, c]: [V] or [V, c]."""
         total = 0
         for i, picture in zip(range(self.count) if views is None else views, pictures, strict=True):
@@ -46,23 +46,37 @@ class Columns:
             total = total + self.subject.operators[i].transpose(planes.view(*planes.shape[:2], -1))
         return total.squeeze(1)
 
-    def mean(self, pictures: Sequence[Tensor]) -> Share:
-        """What all views say of each column, of pictures [h, w] in [0, 1] or in 255ths."""
-        scale = 255 if pictures[0].dtype == torch.uint8 else 1
-        return self.sum(pictures) / scale / self.seen.clamp_min(1e-9)
+    def mean(self, pictures: Iterable[Tensor]) -> Share:
+        """What all views say of each column, of pictures [h, w] in [0, 1], where their photographs count."""
+        counted = (picture.to(self.device).float() * self._weight(i) for i, picture in enumerate(pictures))
+        return self.sum(counted) / self.counted.clamp_min(1e-9)
 
     @cached_property
+    def counted(self) -> Float[Tensor, " V"]:
+        """How much all views show of each, where their photographs count."""
+        return self.sum(map(self._weight, range(self.count)))
+
+    @property
     def seen(self) -> Float[Tensor, " V"]:
         """How much all views show of each."""
-        return self.sum([torch.ones(self.subject.views.size(i)) for i in range(self.count)])
+        return self._shown[0]
 
-    @cached_property
+    @property
     def most(self) -> Float[Tensor, " V"]:
         """How much that view shows of each which shows most."""
-        most = torch.zeros(self.subject.operators.count, device=self.device)
+        return self._shown[1]
+
+    @cached_property
+    def _shown(self) -> tuple[Float[Tensor, " V"], Float[Tensor, " V"]]:
+        total = most = torch.zeros(self.subject.operators.count, device=self.device)
         for i in range(self.count):
-            most = torch.maximum(most, self.sum([torch.ones(self.subject.views.size(i))], [i]))
-        return most
+            here = self.sum([torch.ones(self.subject.views.size(i))], [i])
+            total, most = total + here, torch.maximum(most, here)
+        return total, most
+
+    def _weight(self, i: int) -> Float[Tensor, "h w"]:
+        weight = self.subject.weight(i)
+        return torch.ones(self.subject.views.size(i), device=self.device) if weight is None else weight
 
     @cached_property
     def surfaces(self) -> list[Seen]:
@@ -76,8 +90,8 @@ class Columns:
     @cached_property
     def points(self) -> Float[Tensor, "V 3"]:
         """Where each is: the mean of the places at which views see it; nowhere if none does."""
-        covered = [surface.covered.float() for surface in self.surfaces]
-        places = [surface.points.where(surface.covered[..., None], 0) for surface in self.surfaces]
+        covered = (surface.covered.float() for surface in self.surfaces)
+        places = (surface.points.where(surface.covered[..., None], 0) for surface in self.surfaces)
         weight = self.sum(covered)[:, None]
         return torch.where(weight > 0, self.sum(places) / weight.clamp_min(1e-9), NOWHERE)
 
@@ -99,12 +113,14 @@ class Columns:
             return out
         from scipy.spatial import cKDTree  # imports slowly
 
-        places = self.points[self.seen > 0]
-        radius = (places - places.median(0).values).norm(dim=1).median()
-        where = torch.cat([self.points / (NEAR * radius), self.subject.photoreal / ALIKE], 1).cpu().numpy()
+        places = self.points[self.points[:, 0] < NOWHERE]
+        radius = (places - places.median(0).values).norm(dim=1).median() if len(places) else places.new_ones(())
+        unit = NEAR * radius.clamp_min(1e-6)
+        where = torch.cat([self.points / unit, self.subject.unpainted / ALIKE], 1).cpu().numpy()
         of_known = values[known].cpu().numpy()
         tree = cKDTree(where[known.cpu().numpy()])
-        distance, index = tree.query(where[asked.cpu().numpy()], k=min(AROUND, len(of_known)))
+        few, threads = min(AROUND, len(of_known)), torch.get_num_threads()
+        distance, index = tree.query(where[asked.cpu().numpy()], k=few, workers=threads)
         weight = 1 / np.maximum(distance.reshape(len(distance), -1), 1e-3) ** 2  # [n, k]
         alone = AROUND / FAR**2
         votes = (of_known[index].reshape(*weight.shape, -1) * weight[..., None]).sum(1)  # [n, c]

@@ -7,7 +7,7 @@ view shows are like those around them in space and colour.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -74,7 +74,7 @@ def overlay(subject: Subject, places: Sequence[Place]) -> image.Picture:
         photograph = subject.image(i).cpu()
         shown = photograph.mean(2, keepdim=True).expand(-1, -1, 3) * 0.7
         for k, place in enumerate(places):
-            mask = place.masks[i].float()[..., None] / 255
+            mask = place.masks[i].cpu().float()[..., None] / 255
             shown = shown.lerp(0.4 * photograph + 0.6 * tints[k % len(tints)], mask)
         rows.append([photograph, shown])
     return image.contact_sheet(rows)
@@ -86,7 +86,7 @@ def _share(columns: Columns, region: Region) -> Share:
     found = [_from_masks(columns, masks)] if (masks := masks_of(region, subject.views)) else []
     if region.color:
         wanted = torch.tensor(region.color, device=device)
-        near = [(subject.image(i) - wanted).norm(dim=2) <= region.tolerance for i in range(len(subject))]
+        near = ((subject.image(i) - wanted).norm(dim=2) <= region.tolerance for i in range(len(subject)))
         found.append(columns.mean(near))
     if region.depth:
         found.append(columns.mean(_between(columns.surfaces, *region.depth)))
@@ -99,11 +99,10 @@ def _share(columns: Columns, region: Region) -> Share:
         found.append(((columns.points - torch.tensor(centre, device=device)).norm(dim=1) <= radius).float())
     share = torch.stack(found).prod(0) * (columns.seen > 0)
     share = ((share - UNLIKELY) / (1 - 2 * UNLIKELY)).clamp(0, 1)  # a trace of paint would grow where it is unseen
-    if region.soft:
-        share = columns.mean([_blurred(picture, region.soft) for picture in columns.pictures(share)])
-    if not any(bool((picture > 127).any()) for picture in columns.pictures(share)):
+    pictures = columns.pictures(share)
+    if not any(bool((picture > 127).any()) for picture in pictures):
         raise UserError(f"there is nothing in the region {region.said!r}: no view shows what it says")
-    return share
+    return columns.mean(_blurred(picture, region.soft) for picture in pictures) if region.soft else share
 
 
 def _from_masks(columns: Columns, masks: dict[int, Mask]) -> Share:
@@ -114,20 +113,19 @@ def _from_masks(columns: Columns, masks: dict[int, Mask]) -> Share:
     return columns.voted(share[:, None], columns.sure(shown), torch.zeros_like(share)[:, None])[:, 0]
 
 
-def _between(surfaces: Sequence[Seen], near: float, far: float) -> list[Tensor]:
+def _between(surfaces: Sequence[Seen], near: float, far: float) -> Iterator[Tensor]:
     """The pixels whose depth has a rank between two shares of all that is seen."""
     depths = torch.cat([surface.depth[surface.covered] for surface in surfaces])
     if not len(depths):
         raise UserError("depth says nothing here: the views see no surface")
     ordered = depths.sort().values
     low, high = (float(ordered[round(share * (len(ordered) - 1))]) for share in (near, far))
-    return [surface.covered & (surface.depth >= low) & (surface.depth <= high) for surface in surfaces]
+    return (surface.covered & (surface.depth >= low) & (surface.depth <= high) for surface in surfaces)
 
 
 def _blurred(picture: Tensor, width: float) -> Float[Tensor, "h w"]:
     """In [0, 1], its borders that share of the long side wide."""
-    from torchvision.transforms.functional import gaussian_blur  # imports slowly
+    from scipy.ndimage import gaussian_filter  # imports slowly
 
-    sigma = max(0.5, width * max(picture.shape) / 2)
-    size = 2 * min(round(3 * sigma), min(picture.shape) // 2 - 1) + 1
-    return gaussian_blur(picture[None].float() / 255, [size, size], [sigma, sigma])[0]
+    sigma = width * max(picture.shape) / 2
+    return torch.from_numpy(gaussian_filter(picture.cpu().float().numpy() / 255, sigma, mode="nearest"))

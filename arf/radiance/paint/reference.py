@@ -7,40 +7,46 @@ the nearest neighbours of content among content, of which the paint is taken (te
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from arf.errors import UserError
 from arf.radiance.capture.views import Views
 from arf.radiance.looks.look import Look
 from arf.radiance.paint.columns import Columns
-from arf.radiance.paint.lifting.lifted import lifted
+from arf.radiance.paint.lifting.lifted import check_said, lifted
 from arf.radiance.paint.lifting.pictures import ViewPicture, read_picture, read_pictures, view_called
 from arf.radiance.paint.painter import Painter
 from arf.radiance.paint.subject import Progress, Subject
 from arf.radiance.records import Reference
 from arf.radiance.settings import LiftSettings, StylizeSettings
-from arf.style.color import Moments, matching
+from arf.style.color import Affine
 from arf.style.encoder import Encoder
 from arf.style.losses import shrink_weight, total_variation
 from arf.style.neighbours import FeatureBank, rows_of, unit
 
 DAMPING = 0.001  # of the least squares: what is hardly seen is not held
 PASSES = 100  # of the least squares: few views, quickly done
-OPAQUE = 0.5  # of a painted picture's pixels, from which on one counts
+OPAQUE = 0.5  # weight from which on a position of a painted view counts
+MOST = 1 << 16  # positions of all painted views that are compared with
 
 
-def read_references(reference: Reference, views: Views) -> dict[int, ViewPicture]:
+def read_references(reference: Reference, views: Views, held_out: Sequence[str] = ()) -> dict[int, ViewPicture]:
     """The painted views, by their numbers.
 
     Raises:
         UserError: as `read_pictures`, or a view is named for a folder of pictures.
     """
     if reference.view is None:
-        return read_pictures(reference.pictures, views)
+        try:
+            return read_pictures(reference.pictures, views, held_out)
+        except UserError as error:
+            if reference.pictures.is_dir() or "is of no view" not in str(error):
+                raise
+            raise UserError(f"{error}; or say which one it is of, with --view NAME") from error
     if reference.pictures.is_dir():
         raise UserError(f"--view names the view of one picture, and {reference.pictures} is a folder; leave it out")
     i = view_called(reference.view, views.names, f"--view {reference.view}")
@@ -59,25 +65,32 @@ class ReferencePainter(Painter):
     ) -> None:
         self.references = references
         super().__init__(subject, [picture.target()[0] for picture in references.values()], encoder, settings)
-        before, after = Moments(), Moments()
-        for i, picture in references.items():
-            painted, weight = picture.target(subject.weight(i))
-            before.update(subject.image(i).cpu(), weight)
-            after.update(painted, weight)
-        (part,) = self.parts
-        part.recolor = matching(before, after)
-        self._banks = [FeatureBank(torch.cat(rows).t()) for rows in zip(*self._rows(self._photograph), strict=True)]
-        self._paint = [unit(torch.cat(rows)) for rows in zip(*self._rows(self._painting), strict=True)]
+        check_said(subject, references)
+        chosen = self._chosen()
+        before, after = (self._features(shown, chosen) for shown in (self._photograph, self._painting))
+        self._banks = [FeatureBank(rows.t()) for rows in before]
+        self._paint = [unit(rows) for rows in after]
+
+    def divided(self, styles: list[Tensor]) -> Iterator[tuple[list[Tensor], Sequence[float], float]]:
+        yield styles[:1], (), self.settings.style_scale  # no loss of style: of the objective the features are used
 
     def prepare(self, progress: Progress = lambda *_: None) -> None:
         """Hold what the painted views show, and let it vote on the rest."""
-        look = lifted(self.subject, self.references, LiftSettings(passes=PASSES), progress, DAMPING)
+        self._look = look = lifted(self.subject, self.references, LiftSettings(passes=PASSES), progress, DAMPING)
         columns, views = Columns(self.subject, progress), list(self.references)
         shown = columns.sum([self._weight(i) for i in views], views)
         known = columns.sure(shown)
-        self._start = columns.voted(look.theta, known, self.recolor.apply(self.subject.photoreal))
+        self._start = columns.voted(look.theta, known, look.recolor.apply(self.subject.unpainted))
         self.base = look.theta
         self.share = 1 - known.float()
+
+    @property
+    def recolor(self) -> Affine:
+        return self._look.recolor
+
+    @property
+    def background(self) -> Float[Tensor, " 3"]:
+        return self._look.background
 
     def first(self) -> Float[Tensor, "V 3"]:
         return self._start.clone()
@@ -127,10 +140,27 @@ class ReferencePainter(Painter):
     def _painting(self, i: int) -> Float[Tensor, "h w 3"]:
         return self.references[i].target()[0].to(self.device)
 
-    @torch.no_grad()
-    def _rows(self, shown) -> Iterator[list[Float[Tensor, "n c"]]]:
-        """Features of the painted views, block by block, where they count."""
+    def _chosen(self) -> list[list[Int[Tensor, " n"]]]:
+        """For each painted view the positions of each block of features that count, at most `MOST` of all views."""
+        rows = []
         for i in self.references:
+            weights = [shrink_weight(self._weight(i), size).flatten() for size in self._sizes(i)]
+            found = [(w >= min(OPAQUE, float(w.amax()))).nonzero()[:, 0] for w in weights]
+            most = max(1, MOST // len(self.references))
+            rows.append([f[:: -(-len(f) // most)] for f in found])
+        return rows
+
+    @torch.no_grad()
+    def _sizes(self, i: int) -> list[tuple[int, int]]:
+        return [tuple(f.shape[-2:]) for f in self.objective.features(self._photograph(i))]
+
+    @torch.no_grad()
+    def _features(
+        self, shown: Callable[[int], Tensor], chosen: list[list[Int[Tensor, " n"]]]
+    ) -> list[Float[Tensor, "n c"]]:
+        """Features of what the painted views show, block by block, at those positions."""
+        found = []
+        for i, positions in zip(self.references, chosen, strict=True):
             features = self.objective.features(shown(i))
-            weights: Sequence[Tensor] = [shrink_weight(self._weight(i), f.shape[-2:]).flatten() for f in features]
-            yield [rows_of(f)[0][w.to(f.device) > OPAQUE] for f, w in zip(features, weights, strict=True)]
+            found.append([rows_of(f)[0][p.to(f.device)] for f, p in zip(features, positions, strict=True)])
+        return [torch.cat(rows) for rows in zip(*found, strict=True)]

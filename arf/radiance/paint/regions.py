@@ -54,10 +54,9 @@ class RegionPainter(Painter):
         places = places_of(self.subject, self.regions, self.everywhere, progress)
         for part, place in zip(self.parts, places, strict=True):
             part.settle(place)
-        self.base = self.field.colors
+        self.base = self.subject.unpainted
         self.share = torch.stack([place.share for place in places]).sum(0).clamp_max(1)
         self.views = [i for i in self.views if float(self.weight(i).mean()) > LEAST] or self.views
-        self.steps = self.settings.steps_of(len(self.views))
 
     @property
     def recolor(self) -> Affine:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 
@@ -40,6 +39,9 @@ from arf.radiance.settings import Region, StylizeSettings
 from arf.style import encoder as encoders
 
 REGIONS = "regions.png"  # of a run, where its regions are shown
+WITHOUT_STYLES = (
+    "start", "preserve_color", "style_weights", "style_scale", "loss", "neighbours", "exact_matches", "content_weight",
+)  # fmt: skip
 SHOWN = 3  # views in a row of a contact sheet
 
 
@@ -110,7 +112,8 @@ def stylize_each(
     encoder = encoders.load(settings.encoder, settings.encoder_weights, settings.pooling).to(device)
     subject = Subject(field, capture.train, settings, progress)
     if reference:
-        painter = ReferencePainter(subject, read_references(reference, subject.views), encoder, settings)
+        painted = read_references(reference, subject.views, capture.held_out.names)
+        painter = ReferencePainter(subject, painted, encoder, settings)
     elif regions:
         painter = RegionPainter(subject, pictures, encoder, settings, regions)
     else:
@@ -121,15 +124,17 @@ def stylize_each(
     rows = [subject.some(SHOWN)]  # of the contact sheet
     with ExitStack() as stack:
 
-        def opened(folder: Path) -> None:
+        def opened(folder: Path, painter: Painter) -> None:
             sweep(folder)
             cache = ViewCache(memory, temporary(folder / "cache"), device)
             stack.enter_context(closing(cache))
             subject.open(cache, progress)
+            if regions or reference:
+                subject.refit(progress)
+                painter.prepare(progress)
 
-        if regions:  # in which there may be nothing
-            opened(output)
-            painter.prepare(progress)
+        if regions and resume is None:  # in which there may be nothing: before there is a run
+            opened(output, painter)
         for k, styles in enumerate(mixtures):
             if k:
                 painter = Painter(subject, [image.read_style(path) for path in styles], encoder, settings)
@@ -138,11 +143,10 @@ def stylize_each(
             run = resume or Run.create(output, capture.name, "arf", memory=memory, **about)
             told = progress if len(mixtures) == 1 else _of(styles[0].stem, progress)
             with _saying(runs, mixtures[k + 1 :]), run.at_work():
+                if not runs and (resume or not regions):
+                    opened(run.path, painter)
                 if regions:
                     image.write(run.path / REGIONS, painter.overlay())
-                elif not runs:
-                    opened(run.path)
-                    painter.prepare(progress)
                 if not runs:
                     _begin(subject, painter, run, progress)
                 look = _paint(painter, run, capture, resume is not None, told)
@@ -162,17 +166,22 @@ def _begin(subject: Subject, painter: Painter, run: Run, progress: Progress) -> 
         return
     painter.begin()
     painter.show(run)  # soon: what comes now takes longer
-    subject.refit(progress)
+    if type(painter) is Painter:  # others have asked for it
+        subject.refit(progress)
 
 
 def show_regions(
     fitted: Run,
     settings: StylizeSettings,
     regions: Sequence[Region],
+    work: Path,
     progress: Progress = lambda *_: None,
     allow_outside: bool = False,
 ) -> image.Picture:
     """Where regions are: some views, and beside each the places tinted.
+
+    Args:
+        work: a folder with room for matrices, which are removed.
 
     Raises:
         UserError: as `stylize`.
@@ -181,8 +190,10 @@ def show_regions(
     device = pick_device(settings.device)
     field, capture = open_photoreal(fitted, device, allow_outside)
     subject = Subject(field, capture.train, settings, progress)
-    with TemporaryDirectory() as folder, closing(ViewCache(budget(settings, field), Path(folder), device)) as cache:
+    with closing(ViewCache(budget(settings, field), temporary(work / "cache"), device)) as cache:
         subject.open(cache, progress)
+        if not subject.exact:
+            subject.refit(progress)
         return overlay(subject, places_of(subject, regions, False, progress))
 
 
@@ -194,7 +205,7 @@ def _check(
 ) -> None:
     """Raises UserError where styles, regions and a reference do not belong together."""
     if reference:
-        check_unused(settings, ("start", "preserve_color", "style_weights", "style_scale", "loss"), "with a reference")
+        check_unused(settings, WITHOUT_STYLES, "with a reference")
     if reference and regions:
         raise UserError("--region is of styles, and --reference brings its own; give one of them")
     if not regions:

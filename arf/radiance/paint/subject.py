@@ -14,7 +14,7 @@ from arf.jobs.device import free_memory
 from arf.jobs.machine import give_back_memory
 from arf.radiance.brought.views import Renderings
 from arf.radiance.capture.views import Views, apart
-from arf.radiance.fields.field import Direct, Field
+from arf.radiance.fields.field import Direct, Field, Renders
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.operator.refit import Target, refit
 from arf.radiance.operator.views import OperatorSet
@@ -88,6 +88,18 @@ class Subject:
         """How much each pixel of view i counts, None where all do."""
         weight = self._weights.get(i)
         return None if weight is None else weight.to(self.device).float() / 255
+
+    @property
+    def exact(self) -> bool:
+        """Whether the columns' own colours are the same from everywhere, so that they render the field's pictures."""
+        if not isinstance(self.field, Renders):
+            return False
+        return torch.equal(*(self.field.own(self.views.cameras[i]) for i in (0, len(self) // 2)))
+
+    @property
+    def unpainted(self) -> Float[Tensor, "V 3"]:
+        """The columns' colours of what is not painted: the field's own, or `photoreal` where those do not do."""
+        return self.field.colors if self.exact else self.photoreal
 
     def open(self, cache: ViewCache, progress: Progress = lambda *_: None) -> None:
         """Make the operators, some of them at once; `photoreal` is the field's own colours."""

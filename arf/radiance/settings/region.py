@@ -57,6 +57,8 @@ class Region:
         known = {field.name: field for field in fields(cls) if field.name not in ("masks", "said")}
         for word in words:
             name, equals, value = word.partition("=")
+            if equals and name in values:
+                raise UserError(f"the region {text!r} says {name} twice; leave one of them out")
             if equals and name in known:
                 values[name] = _numbers(name, value, text)
             elif "@" in word and all(parts := word.rpartition("@")[::2]):
@@ -64,9 +66,20 @@ class Region:
             else:
                 raise UserError(f"the region {text!r} has a word {word!r}, which says nothing; give {GRAMMAR}")
         region = cls(tuple(masks), **{name: v if len(v) > 1 else v[0] for name, v in values.items()}, said=text)
-        if not (masks or values.keys() & {"color", "depth", "box", "sphere"}):
-            raise UserError(f"the region {text!r} does not say where; give {GRAMMAR}")
+        region.check()
+        if "tolerance" in values and not region.color:
+            raise UserError(f"the region {text!r}: tolerance is of a color, and there is none; leave it out")
         return region
+
+    def check(self) -> None:
+        """Raises UserError where it does not say where, or numbers make no sense."""
+        if not any((self.masks, self.color, self.depth, self.box, self.sphere)):
+            raise UserError(f"the region {self.said!r} does not say where; give {GRAMMAR}")
+        for name in (*COUNTS, *BOUNDS):
+            if (value := getattr(self, name)) not in ((), None):
+                numbers = value if isinstance(value, tuple) else (value,)
+                said = ",".join(f"{number:g}" for number in numbers)
+                _check(name, tuple(255 * n for n in numbers) if name == "color" else numbers, said, self.said)
 
     def resolved(self) -> Region:
         """The same from everywhere."""
@@ -81,13 +94,19 @@ BOUNDS = {
 
 def _numbers(name: str, value: str, text: str) -> tuple[float, ...]:
     """What stands behind an equals sign."""
-    count, (low, high) = COUNTS.get(name, 1), BOUNDS.get(name, (-1e9, 1e9))
     if name == "color" and re.fullmatch(r"#[0-9a-fA-F]{6}", value):
         value = ",".join(str(int(value[k : k + 2], 16)) for k in (1, 3, 5))
     try:
         numbers = tuple(float(part) for part in value.split(","))
     except ValueError:
         numbers = ()
+    _check(name, numbers, value, text)
+    return tuple(n / 255 for n in numbers) if name == "color" else numbers
+
+
+def _check(name: str, numbers: tuple[float, ...], value: str, text: str) -> None:
+    """Raises UserError where they are not as many as they should be, or too small or too large; color as in 255ths."""
+    count, (low, high) = COUNTS.get(name, 1), BOUNDS.get(name, (-1e9, 1e9))
     if len(numbers) != count or not all(isfinite(n) and low <= n <= high for n in numbers):
         bound = f" between {low:g} and {high:g}" if name in BOUNDS else ""
         many = "a number" if count == 1 else f"{count} numbers, with commas"
@@ -96,4 +115,3 @@ def _numbers(name: str, value: str, text: str) -> tuple[float, ...]:
         raise UserError(f"the region {text!r}: depth is {value}; the first number is the nearer one")
     if name == "sphere" and numbers[3] <= 0:
         raise UserError(f"the region {text!r}: the radius of the sphere is {numbers[3]:g}; it must be above 0")
-    return tuple(n / 255 for n in numbers) if name == "color" else numbers

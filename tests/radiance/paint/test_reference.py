@@ -19,9 +19,11 @@ from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.paint.reference import ReferencePainter, read_references
 from arf.radiance.paint.stylize import stylize
 from arf.radiance.records import Reference, paint_record
+from arf.radiance.settings import StylizeSettings
 
 CPU = torch.device("cpu")
 VIEW = 7
+FOLLOW = replace(STYLIZE, content_weight=StylizeSettings.content_weight)
 
 
 def psnr(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -42,7 +44,7 @@ def reference(fitted, tmp_path_factory) -> Reference:
 def followed(fitted, reference, tmp_path_factory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("arf.style.encoder.load", lambda *_, **__: tiny_encoder())
-        return stylize(fitted, [], STYLIZE, tmp_path_factory.mktemp("followed"), reference=reference)
+        return stylize(fitted, [], FOLLOW, tmp_path_factory.mktemp("followed"), reference=reference)
 
 
 def test_the_painted_view_comes_back_as_painted(followed, reference):
@@ -71,7 +73,7 @@ def test_what_the_painted_view_shows_is_held(followed, fitted, reference, monkey
         shares.append(self.share)
 
     monkeypatch.setattr(ReferencePainter, "prepare", noted)
-    shorter = stylize(fitted, [], replace(STYLIZE, steps=3), followed.path.parents[3] / "short", reference=reference)
+    shorter = stylize(fitted, [], replace(FOLLOW, steps=3), followed.path.parents[3] / "short", reference=reference)
     looks = [open_painted(run, CPU)[0].look.theta for run in (followed, shorter)]
     held = shares[0] == 0
     assert 0.05 < held.float().mean() < 0.95
@@ -97,7 +99,7 @@ def test_a_stopped_painting_goes_on_to_the_same_bytes(fitted, reference, followe
     with monkeypatch.context() as patch:
         patch.setattr(ReferencePainter, "losses", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            stylize(fitted, [], STYLIZE, tmp_path, reference=reference)
+            stylize(fitted, [], FOLLOW, tmp_path, reference=reference)
     (run,) = Run.below(tmp_path)
     record = paint_record(run)
     stylize(fitted, [], record.settings, tmp_path, resume=run, reference=record.reference)
@@ -125,5 +127,5 @@ def test_a_view_is_named_where_the_picture_is_not(fitted, reference, tmp_path):
 ])  # fmt: skip
 def test_what_has_no_use(settings, said, fitted, reference, tmp_path):
     with pytest.raises(UserError, match=said):
-        stylize(fitted, [], replace(STYLIZE, **settings), tmp_path, reference=reference)
+        stylize(fitted, [], replace(FOLLOW, **settings), tmp_path, reference=reference)
     assert not list(tmp_path.iterdir())

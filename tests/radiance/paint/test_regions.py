@@ -148,7 +148,8 @@ def test_styles_that_are_none_of_the_regions(styles, settings, said, fitted, pai
 
 
 def test_regions_are_shown_without_painting(fitted, tmp_path):
-    sheet = show_regions(fitted, STYLIZE, [NEAR, FAR])
+    sheet = show_regions(fitted, STYLIZE, [NEAR, FAR], tmp_path)
     assert sheet.shape[1] == 2 * 28 + 3 * 8
     with pytest.raises(UserError, match="there is nothing in the region"):
-        show_regions(fitted, STYLIZE, [Region.parse("sphere=99,0,0,1")])
+        show_regions(fitted, STYLIZE, [Region.parse("sphere=99,0,0,1")], tmp_path)
+    assert not list(tmp_path.iterdir())

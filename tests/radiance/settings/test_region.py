@@ -31,6 +31,8 @@ def test_words_are_read(text, region):
 @pytest.mark.parametrize(("text", "said"), [
     ("", "does not say where"),
     ("soft=0.1", "does not say where"),
+    ("a.png@v tolerance=0.3", "tolerance is of a color, and there is none"),
+    ("color=1,2,3 color=4,5,6", "says color twice"),
     ("a.png", "has a word 'a.png', which says nothing; give words such as mask.png@VIEW"),
     ("@view", "has a word '@view'"),
     ("a.png@", "has a word 'a.png@'"),
@@ -55,6 +57,15 @@ def test_what_says_nothing(text, said):
         Region.parse(text)
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("values", [
+    {}, {"sphere": (1.0,)}, {"box": (1.0, 2.0)}, {"depth": (0.5, 0.2)}, {"depth": (0.0, 1.0), "soft": 1e9},
+    {"depth": (0.0, 1.0), "strength": 7.0}, {"color": (2.0, 0.0, 0.0)}, {"sphere": (0.0, 0.0, 0.0, float("nan"))},
+])  # fmt: skip
+def test_a_stranger_s_region_is_checked(values):
+    with pytest.raises(UserError):
+        Region(**values).check()
 
 
 def test_masks_are_found_from_everywhere(tmp_path, monkeypatch):

@@ -43,7 +43,8 @@ WRONG = {
     "--region sphere=9,9,9,0.1 | --region depth=0,1 --each | --region depth=0,1 --region depth=0,1 |"
     "--region depth=0,1 --style-weights 1 | --show-regions {out}/r.png | --region depth=0,1 --show-regions {photo} |"
     "--region depth=0,1 --show-regions {out}/r.txt | --region sphere=9,9,9,0.1 --show-regions {out}/r.png |"
-    "--region depth=0,1 --show-regions /proc/r.png",
+    "--region depth=0,1 --show-regions /proc/r.png | --reference {photo} | --reference {bad} | --view frame_0001 |"
+    "--reference {photo} --view frame_0001 | --region depth=0,1 --resume {painted} | --view x --resume {painted}",
     "lift": "--size 1 | --size 0 | --size 10000000 | --style-weights 1 2 3 | --style-weights nan | --with soup |"
     "--with | --drop-weight 0.9 | --color-resolution 64 | --cache-memory -1 | --passes 0 | --passes nan |"
     "--passes 1e9 | --device x | --model x | --encoder-weights {photo} | --steps 5 | --with gatys --steps 0 |"
@@ -94,6 +95,19 @@ OF_PICTURES = (
 @pytest.mark.parametrize("flag", [flag.strip() for flag in OF_PICTURES.split("|")])
 def test_flags_of_pictures_of_views(flag, judge):
     judge(f"lift {{fit}} --output {{out}}/o {flag}")
+
+
+OF_REFERENCES = (
+    "--reference {bad} | --reference {photo} | --reference {folder} | --reference {photo} --view nowhere | --view x |"
+    "--reference {folder} --view frame_0001 | --reference {photo} --view frame_0001 --region depth=0,1 |"
+    "--reference {photo} --view frame_0001 --preserve-color | --reference {photo} --view frame_0001 --each |"
+    "--reference {photo} --view frame_0001 --show-regions {out}/r.png | --reference= | --reference"
+)
+
+
+@pytest.mark.parametrize("flag", [flag.strip() for flag in OF_REFERENCES.split("|")])
+def test_flags_of_references(flag, judge):
+    judge(f"stylize {{fit}} --layers relu2_1 --steps 1 --output {{out}}/o {flag}")
 
 
 OF_PAINTINGS = (

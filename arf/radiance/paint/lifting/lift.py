@@ -25,7 +25,7 @@ from arf.radiance.opening import open_photoreal
 from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.leaving import description, finish_painting, write_for_nerfstudio
 from arf.radiance.paint.lifting.by_method import Paint, painter_by
-from arf.radiance.paint.lifting.lifted import lifted, nearness, shown
+from arf.radiance.paint.lifting.lifted import check_said, lifted, nearness, shown
 from arf.radiance.paint.lifting.pictures import ViewPicture, read_pictures
 from arf.radiance.paint.subject import PREVIEWED, Progress, Subject, budget
 from arf.radiance.records import Lifted, paint_record
@@ -61,8 +61,10 @@ def lift(
     torch.manual_seed(settings.seed)
     paint = _painter(source, settings) if source.method else _check_for_pictures(settings)
     field, capture = open_photoreal(fitted, device, allow_outside)
-    given = read_pictures(source.pictures, capture.train.within(settings.size)) if source.pictures else {}
+    views = capture.train.within(settings.size)
+    given = read_pictures(source.pictures, views, capture.held_out.names) if source.pictures else {}
     subject = Subject(field, capture.train, settings, progress)
+    check_said(subject, given)
     memory = paint_record(resume).memory if resume else None
     memory = budget(settings, field) if memory is None else memory
     if resume is None:
@@ -75,6 +77,8 @@ def lift(
         give_back_memory()
         with closing(ViewCache(memory, temporary(run.path / "cache"), device)) as cache:
             subject.open(cache, progress)
+            if not subject.exact:
+                subject.refit(progress)
             start = time.perf_counter()
             look = lifted(subject, pictures, settings, progress)
             subject.seconds["lift"] = time.perf_counter() - start

@@ -12,6 +12,7 @@ from math import log10
 
 import torch
 
+from arf.errors import UserError
 from arf.media import image
 from arf.radiance.looks.look import Look
 from arf.radiance.operator.deferred import DeferredView
@@ -23,6 +24,7 @@ from arf.radiance.paint.subject import Progress, Subject
 from arf.radiance.settings import LiftSettings
 from arf.style.color import Affine, Moments, keep_color, matching
 
+LEAST = 0.25  # weight that some pixel of a picture has to have
 DAMPING = 0.01  # against the weight that the views give a column; what hardly any sees stays where it began
 
 
@@ -39,7 +41,7 @@ def lifted(
     end all are recoloured like the pictures once more, since what contradicts itself has averaged to something paler.
     With `elsewhere` "photograph" nothing is recoloured.
     """
-    photoreal, background = subject.photoreal, subject.field.background
+    photoreal, background = subject.unpainted, subject.field.background
     recolor = Affine.identity()
     if settings.elsewhere == "recolor":
         recolor = matching(*_moments(subject, pictures, subject.image))
@@ -54,12 +56,21 @@ def lifted(
         damping, progress=lambda i, n: progress("lift", i, n, {}),
     )  # fmt: skip
     if settings.preserve_color:
-        return Look(keep_color(theta, subject.field.colors), background, Affine.identity())
+        return Look(keep_color(theta, photoreal), background, Affine.identity())
     look = Look(theta, recolor.apply(background), recolor)
     if settings.elsewhere == "photograph":
         return look
     again = matching(*_moments(subject, pictures, lambda i: shown(subject, look, i)))
     return Look(again.apply(theta), again.apply(look.background), again.compose(recolor))
+
+
+def check_said(subject: Subject, pictures: dict[int, ViewPicture]) -> None:
+    """Raises UserError where one of the pictures says nothing: transparent, or painted where no photograph counts."""
+    for i, picture in pictures.items():
+        weight = picture.target(subject.weight(i))[1]
+        if weight is not None and not float(weight.amax()) > LEAST:
+            where = f"the picture of the view {subject.views.names[i]}"
+            raise UserError(f"{where} is transparent wherever its photograph counts; paint what is to be seen")
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from PIL import ImageOps
 from torch import Tensor
 
 from arf.errors import UserError
+from arf.jobs.files import cannot_read
 from arf.jobs.outputs import check_outputs
 from arf.media import image
 from arf.media.decode import open_picture
@@ -66,36 +67,52 @@ def export_views(views: Views, folder: Path, overwrite: bool = False, told: Told
     return files
 
 
-def read_pictures(path: Path, views: Views) -> dict[int, ViewPicture]:
+def read_pictures(path: Path, views: Views, held_out: Sequence[str] = ()) -> dict[int, ViewPicture]:
     """Pictures of some views, by the views' numbers, at their sizes. Transparent pixels say nothing.
 
     Args:
         path: a picture, or a folder of pictures. A picture is called as its view is, and may go on after that:
             `IMG_7.png`, `IMG_7-mosaic.jpg`.
+        held_out: names of views that are kept for evaluation, of which pictures are refused.
 
     Raises:
         UserError: there is none; one of no view, of another shape than its view's, or transparent everywhere; two of
             one view; or one that cannot be read.
     """
     found: dict[int, Path] = {}
+    if not path.is_dir() and (refusal := cannot_read(path, "picture")):
+        raise refusal
     for file in image.pictures_in(path) if path.is_dir() else [path]:
-        i = view_called(file.stem, views.names, file)
+        i = view_like(file.stem, views.names, file, held_out)
         if i in found:
             raise UserError(f"{found[i]} and {file} are both of the view {views.names[i]}; leave one of them out")
         found[i] = file
     return {i: read_picture(file, views.names[i], views.size(i)) for i, file in sorted(found.items())}
 
 
-def view_called(name: str, names: list[str], where: object) -> int:
-    """The number of the view that a name begins with; the longest view's name counts.
+def view_called(name: str, names: Sequence[str], where: object) -> int:
+    """The number of the view of a name.
 
     Raises:
         UserError: there is none.
     """
-    goes_on = [known for known in names if name == known or (name.startswith(known) and not name[len(known)].isalnum())]
-    if not goes_on:
+    if name not in names:
         raise UserError(f"{where} is of no view: they are called {_some(names)}; {EXPORT} writes all of them")
-    return names.index(max(goes_on, key=len))
+    return list(names).index(name)
+
+
+def view_like(name: str, names: Sequence[str], where: object, held_out: Sequence[str] = ()) -> int:
+    """The number of the view that a name begins with; the longest view's name counts.
+
+    Raises:
+        UserError: there is none, or it is held out.
+    """
+    known = [*names, *held_out]
+    goes_on = [view for view in known if name == view or (name.startswith(view) and not name[len(view)].isalnum())]
+    longest = max(goes_on, key=len, default=name)
+    if longest in held_out and longest not in names:
+        raise UserError(f"{where} is of the view {longest}, which is held out for evaluation; leave it out")
+    return view_called(longest, names, where)
 
 
 def _some(names: Iterable[str], most: int = 3) -> str:
@@ -112,7 +129,12 @@ def read_mask(file: Path, name: str, size: tuple[int, int]) -> Float[Tensor, "h 
     with open_picture(file) as picture:
         native = ImageOps.exif_transpose(picture).size[::-1]
     _check_shape(file, native, name, size)
-    return image.read_mask(file, size, native)
+    mask = image.read_mask(file, size, native)
+    if (layer := image.read_layer(file, size)) is not None:  # white paint on nothing is not white everywhere
+        mask = layer[0].mean(2) * layer[1]
+        if not bool((mask > 0.5).any()):
+            raise UserError(f"{file} is empty as a mask: nothing in it is white; paint white where it is to hold")
+    return mask
 
 
 def _check_shape(file: Path, native: tuple[int, int], name: str, size: tuple[int, int]) -> None:
@@ -132,7 +154,8 @@ def read_picture(file: Path, name: str, size: tuple[int, int]) -> ViewPicture:
     """
     picture = image.read(file)
     _check_shape(file, tuple(picture.shape[:2]), name, size)
-    alpha = image.read_alpha(file, size)
-    if alpha is not None and not bool((alpha > 0.5).any()):
+    if (layer := image.read_layer(file, size)) is None:
+        return ViewPicture.of(image.resize(picture, *size))
+    if not bool((layer[1] > 0.5).any()):
         raise UserError(f"{file} is transparent everywhere; paint something")
-    return ViewPicture.of(image.resize(picture, *size), alpha)
+    return ViewPicture.of(*layer)
