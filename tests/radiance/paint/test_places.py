@@ -11,23 +11,11 @@ import torch
 from arf.errors import UserError
 from arf.media import image
 from arf.radiance.fields.seen import seen
-from arf.radiance.opening import open_photoreal
-from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.places import masks_of, overlay, places_of
 from arf.radiance.paint.subject import Subject
-from arf.radiance.settings import Region, StylizeSettings
+from arf.radiance.settings import Region
 
 CPU = torch.device("cpu")
-SETTINGS = StylizeSettings(size=64, device="cpu", drop_weight=0.0)
-
-
-@pytest.fixture(scope="module")
-def subject(fitted, tmp_path_factory) -> Subject:
-    """Of the room, open. Read only."""
-    field, capture = open_photoreal(fitted, CPU)
-    subject = Subject(field, capture.train, SETTINGS)
-    subject.open(ViewCache(1 << 30, tmp_path_factory.mktemp("cache"), CPU))
-    return subject
 
 
 def shown(subject: Subject, share: torch.Tensor, i: int) -> torch.Tensor:

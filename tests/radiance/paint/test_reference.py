@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from math import log10
 
+import numpy as np
 import pytest
 import torch
 from encoders import tiny_encoder
+from PIL import Image
 from tiny import STYLIZE
 
 from arf.errors import UserError
@@ -18,6 +20,7 @@ from arf.radiance.looks.painted import painting
 from arf.radiance.opening import open_painted, open_photoreal
 from arf.radiance.paint.reference import ReferencePainter, read_references
 from arf.radiance.paint.stylize import stylize
+from arf.radiance.paint.subject import Subject
 from arf.radiance.records import Reference, paint_record
 from arf.radiance.settings import StylizeSettings
 
@@ -129,3 +132,26 @@ def test_what_has_no_use(settings, said, fitted, reference, tmp_path):
     with pytest.raises(UserError, match=said):
         stylize(fitted, [], replace(FOLLOW, **settings), tmp_path, reference=reference)
     assert not list(tmp_path.iterdir())
+
+
+def test_thin_strokes_are_enough(fitted, tmp_path):
+    """They fill no position of the features."""
+    _, capture = open_photoreal(fitted, CPU)
+    pixels = np.zeros((28, 28, 4), np.uint8)
+    pixels[10, 4:20] = 255, 0, 0, 255
+    file = tmp_path / f"{capture.train.names[VIEW]}.png"
+    Image.fromarray(pixels).save(file)
+    run = stylize(fitted, [], replace(FOLLOW, steps=2), tmp_path / "runs", reference=Reference(file))
+    painted, capture = open_painted(run, CPU)
+    shown = painting(painted.field, painted.look, capture.train.cameras[VIEW])[10, 6:18]
+    assert (shown[:, 0] - shown[:, 1:].amax(1)).mean() > 0.5  # red
+
+
+def test_what_is_painted_where_nothing_counts_is_refused(fitted, tmp_path, monkeypatch):
+    _, capture = open_photoreal(fitted, CPU)
+    file = tmp_path / f"{capture.train.names[VIEW]}.png"
+    image.write(file, torch.ones(28, 28, 3))
+    monkeypatch.setattr(Subject, "weight", lambda self, i: torch.zeros(28, 28))
+    with pytest.raises(UserError, match="is transparent wherever its photograph counts; paint what is to be seen"):
+        stylize(fitted, [], FOLLOW, tmp_path / "runs", reference=Reference(file))
+    assert not (tmp_path / "runs").exists()

@@ -8,8 +8,6 @@ from math import log10
 import pytest
 import torch
 
-from arf.radiance.opening import open_photoreal
-from arf.radiance.operator.cache import ViewCache
 from arf.radiance.paint.lifting.lifted import lifted, nearness
 from arf.radiance.paint.lifting.pictures import ViewPicture
 from arf.radiance.paint.subject import Subject
@@ -17,14 +15,6 @@ from arf.radiance.settings import LiftSettings
 
 CPU = torch.device("cpu")
 LIFT = LiftSettings(size=64, device="cpu", drop_weight=0.0, passes=60)
-
-
-@pytest.fixture
-def subject(fitted, tmp_path) -> Subject:
-    field, capture = open_photoreal(fitted, CPU)
-    subject = Subject(field, capture.train, LIFT)
-    subject.open(ViewCache(1 << 30, tmp_path / "cache", CPU))
-    return subject
 
 
 def colors(subject: Subject) -> torch.Tensor:
