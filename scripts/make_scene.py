@@ -20,6 +20,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -283,11 +284,23 @@ def render_mask(
     camera_to_world: Tensor, material: int, size: int, supersample: int = 2, height: int | None = None
 ) -> Tensor:
     """How much of each pixel shows a material, such as VASE: [height, size] in [0, 1]."""
+    return _of_rays(partial(_shows, materials=[material]), camera_to_world, size, supersample, height)[..., 0]
 
-    def shows(points: Tensor) -> Tensor:
-        return (torch.stack(distances(points)).argmin(0) == material).float()[:, None]
 
-    return _of_rays(shows, camera_to_world, size, supersample, height)[..., 0]
+@torch.no_grad()
+def _render_with_masks(camera_to_world: Tensor, materials: Sequence[int], size: int, height: int | None) -> Tensor:
+    """The picture and, in further channels, masks of materials: what takes long, to trace the rays, is done once."""
+
+    def what(points: Tensor) -> Tensor:
+        return torch.cat([shade(points), _shows(points, materials)], 1)
+
+    return _of_rays(what, camera_to_world, size, 2, height)
+
+
+def _shows(points: Tensor, materials: Sequence[int]) -> Tensor:
+    """Which of the materials surface points [N, 3] are of: [N, materials], 0 or 1."""
+    own = torch.stack(distances(points)).argmin(0)
+    return torch.stack([own == material for material in materials], 1).float()
 
 
 def make_scene(
@@ -314,10 +327,12 @@ def make_scene(
     frames, names = [], {"train": [], "test": []}
 
     def draw(i: int) -> None:
-        pictures = {"images": render_view(poses[i], size, height=height)}
-        for name in objects:
-            pictures[f"objects/{name}"] = render_mask(poses[i], OBJECTS[name], size, height=height)
-        for folder, picture in pictures.items():
+        if objects:
+            whole = _render_with_masks(poses[i], [OBJECTS[name] for name in objects], size, height)
+        else:
+            whole = render_view(poses[i], size, height=height)
+        masks = {f"objects/{name}": whole[..., 3 + k] for k, name in enumerate(objects)}
+        for folder, picture in {"images": whole[..., :3], **masks}.items():
             Image.fromarray((picture * 255).round().byte().numpy()).save(out / folder / f"frame_{i:04d}.png")
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
