@@ -20,6 +20,7 @@ FIGURES = {
 }  # fmt: skip
 COST = {"seconds": "seconds", "peak": "GiB"}
 DIGITS = {"short_rmse": 4, "long_rmse": 4, "seconds": 0, "peak": 2}  # three of others
+ABOUT_LIFTED = "\n* *lifted* is `arf lift --with adain`: the same method's pictures of the photographs, made one scene."
 FRAMES, LOOPED = 24, 3  # of a loop: how many, and of how many paintings
 WIDTH, SMALL = 240, 160  # of a picture on the sheet, and in motion
 ABOUT = """# Results
@@ -34,8 +35,7 @@ defaults, which every method paints; means are over its paintings.
 * Styles are judged by the compact encoder, by which all paint but paper and one by one: see evaluate.md.
 * *paper* is the published recipe (`configs/arf-paper.yaml`) as its authors have it, but with VGG-19 for VGG-16: at half
   of the photographs, and with a content weight of 0.001 where they are forward-facing, 0.005 elsewhere. Ours is at 384
-  pixels (512 with CUDA), or at all of a smaller photograph's.
-* *lifted* is `arf lift --with adain`: the same method's pictures of the photographs, made one scene.
+  pixels (512 with CUDA), or at all of a smaller photograph's.{lifted}
 * *one by one* is `arf adain` of the unstylised frames of the path, all {length} of them; others' seconds are those of a
   painting, without a film.
 * Seconds are means of the paintings that were made while the machine had nothing else to do."""
@@ -86,7 +86,7 @@ def results(table: Table, pictures: Path) -> str:
     }
     where = "; ".join(f"{machine}, painted by arf at {', '.join(found)}" for machine, found in commits.items())
     flags = {m: table.cells[f"{c}/{p}/{m}"]["flags"] for c, p, m in table.keys}
-    parts = [ABOUT.format(where=where, length=LENGTH)]
+    parts = [ABOUT.format(where=where, length=LENGTH, lifted=ABOUT_LIFTED * (LIFTED in methods))]
     parts += [_lines([["method", "flags of `arf stylize`"], *([m, f"`{f}`"] for m, f in flags.items() if f)])]
     for capture in captures:
         parts += [f"## {capture}", _lines(_means(table, capture, methods))]
