@@ -195,6 +195,8 @@ def _render(command: Render) -> dict[str, Any]:
     from arf.radiance.opening import files_behind, open_run
 
     outside = command.settings.allow_outside
+    if not command.runs:
+        raise UserError("film what? Name a run: arf render RUN")
     run, *more = (open_run(path, splats=command.splats, allow_outside=outside) for path in command.runs)
     settings = command.settings
     if not any(each.kind == "stylize" for each in more):

@@ -50,7 +50,7 @@ WRONG = {
     "--passes 1e9 | --device x | --model x | --encoder-weights {photo} | --steps 5 | --with gatys --steps 0 |"
     "--elsewhere soup | --with fast | --pictures {folder} | --pictures {bad} | --export-views {out}/v | --seed -1 |"
     "--style {bad} | --style nowhere | --with gatys --model x",
-    "blend": "--weights 1 | --weights 0.5 0.6 | --weights nan nan | --weights -1 2 | --weights x | --weights |"
+    "blend": "--weights 1 | --weights 0.5 0.6 | --weights nan nan | --weights -1 2 | --weights x |"
     "--size 0 | --device x | {fit} | {photo} | {bad}",
     "render": "--look-curve 0 | --look-curve 2 | --strength-curve 0 1 | --strength-curve 2 | --loop |"
     "{painted} --loop 1 | {painted_splats} | {photo} |"
