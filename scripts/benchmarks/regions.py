@@ -5,7 +5,7 @@
 The still life is fitted at all defaults (once, into the work folder). Of each object two views are masked with what it
 covers there by the scene's own formulas: of each half of the way round the table that view which shows most of it. Over
 all other views, held-out ones too, "found" is the share of the object's pixels that are marked, and "beyond" the number
-of marked pixels that are none of its, in proportion to its size. A pixel belongs to what covers more than half of it.
+of marked pixels that are none of its, in proportion to its size. A pixel belongs to what covers half of it or more.
 Then the vase is painted in one of our pictures: the change of colours in it and outside of it, in 255ths, a pixel away
 from its outline.
 """
@@ -100,7 +100,7 @@ class Bench:
         given = self.masked(name)
         for view, marked in self.marked(share).items():
             if view not in given:
-                inside = self.truth[name][view] > 0.5
+                inside = self.truth[name][view] >= 0.5
                 found, area = found + int((marked > 0.5)[inside].sum()), area + int(inside.sum())
                 beyond += int((marked > 0.5)[~inside].sum())
         return found / area, beyond / area
