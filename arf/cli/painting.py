@@ -121,6 +121,8 @@ def _stylize(command: Stylize) -> dict[str, Any]:
         regions, reference = record.regions, record.reference
         if record.lift:
             raise UserError(f"{unfinished.path} is a run of arf lift; go on with arf lift --resume {unfinished.path}")
+        if record.blend:
+            raise UserError(f"{unfinished.path} is a run of arf blend, which takes seconds; blend again")
         styles, settings, fitted = [*record.styles], record.settings, reopened(record.fit)
     elif command.run is None:
         raise UserError("stylize what? Name a run: arf stylize RUN --style PICTURE (or --resume RUN)")

@@ -105,7 +105,7 @@ def knn_loss(
     chosen = bank.vectors[bank.nearest(vectors.detach(), k)].mean(1)  # [N, C]; the mean of cosines is linear in s
     similarity = (unit(vectors) * chosen).sum(1)  # [N]
     if shares is None:
-        return 1 - similarity.mean()
+        return (1 - similarity).mean()  # not 1 - mean: cosines are near 1, and their mean is rounded at 1
     return ((1 - similarity) * shares).sum() / shares.sum().clamp_min(TINY)
 
 
